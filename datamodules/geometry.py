@@ -1,0 +1,224 @@
+"""Cameras and upright 3D boxes: projection, corners, yaw and alpha, and 2D boxes of clipped 3D boxes.
+
+Frames and conventions of the whole suite:
+
+* Camera frame: x right, y down, z forward, metres. A 3x4 projection ``P`` maps it to pixels and is used in full; its
+  fourth column is the offset of KITTI's colour camera from the rectified frame the labels live in.
+* Pixels: the centre of the top-left pixel is (0, 0), as in OpenCV and in KITTI's calibration.
+* Boxes: bottom-centre (x, y, z), dims (length, height, width), yaw about +y in [-pi, pi). At yaw 0 the length runs along +x
+  and the object looks towards +x; at -pi/2 it looks along +z, away from the camera.
+* Canonical object frame: the box scaled to [-1, 1]^3; x along the length (front at +1), y down (roof at -1), z along the
+  width (at yaw 0 away from the camera, the object's left side at +1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+NEAR = 0.1  # metres; geometry nearer than this to the image plane is clipped away
+
+# Corner signs in the canonical frame: 0-3 the bottom face (y = +1), 4-7 the top face above them; 0 and 1 are the front.
+CORNER_SIGNS = np.array(
+    [[1, 1, 1], [1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, -1, 1], [1, -1, -1], [-1, -1, -1], [-1, -1, 1]], dtype=np.float64
+)
+EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
+
+
+def wrap_angle(angle: np.ndarray) -> np.ndarray:
+    """Wrap radians into [-pi, pi)."""
+    return (np.asarray(angle, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
+
+
+def alpha_from_yaw(yaw: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Observation angle: yaw less the azimuth of the ray to the object, ``alpha = yaw - atan2(x, z)``, in [-pi, pi)."""
+    return wrap_angle(yaw - np.arctan2(x, z))
+
+
+def yaw_from_alpha(alpha: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`alpha_from_yaw`, in [-pi, pi)."""
+    return wrap_angle(alpha + np.arctan2(x, z))
+
+
+def rotation_y(yaw: np.ndarray) -> np.ndarray:
+    """Rotation matrices about +y (down), (..., 3, 3): object axes at ``yaw`` into the camera frame (KITTI's R_y)."""
+    yaw = np.asarray(yaw, dtype=np.float64)
+    c, s, o, i = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw), np.ones_like(yaw)
+    return np.stack([np.stack([c, o, s], -1), np.stack([o, i, o], -1), np.stack([-s, o, c], -1)], -2)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with its image size.
+
+    Attributes:
+        projection: (3, 4) float64, camera frame in metres to homogeneous pixels; the third row yields depth in metres.
+        width: image width in pixels.
+        height: image height in pixels.
+    """
+
+    projection: np.ndarray
+    width: int
+    height: int
+
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """(3, 3) left block of the projection."""
+        return self.projection[:, :3]
+
+    @property
+    def center(self) -> np.ndarray:
+        """(3,) optical centre in the camera (label) frame; not the origin when the fourth column is not zero."""
+        return -np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Project points (..., 3) to pixels (..., 2) and depth (...). Pixels of depth <= 0 are meaningless: check it."""
+        homogeneous = points @ self.projection[:, :3].T + self.projection[:, 3]
+        depth = homogeneous[..., 2]
+        safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
+        return homogeneous[..., :2] / safe[..., None], depth
+
+    def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Points (..., 3) at pixels (..., 2) and depth (...) as :meth:`project` defines them."""
+        depth = np.asarray(depth, dtype=np.float64)
+        homogeneous = np.concatenate([pixels * depth[..., None], depth[..., None]], -1)
+        return (homogeneous - self.projection[:, 3]) @ np.linalg.inv(self.projection[:, :3]).T
+
+    def rays(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Origin (3,) and directions (..., 3) of the rays through pixels (..., 2); a step of 1 is one metre of depth."""
+        ones = np.ones((*np.shape(pixels)[:-1], 1))
+        return self.center, np.concatenate([pixels, ones], -1) @ np.linalg.inv(self.projection[:, :3]).T
+
+    def flipped(self) -> Camera:
+        """The camera of the horizontally flipped image of the mirrored scene (see :meth:`Boxes3D.flipped`)."""
+        mirror = np.array([[-1.0, 0, self.width - 1], [0, 1, 0], [0, 0, 1]])
+        return replace(self, projection=mirror @ self.projection @ np.diag([-1.0, 1, 1, 1]))
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
+        """The camera of the window whose top-left pixel is (left, top); the window may leave the image."""
+        shift = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
+        return Camera(shift @ self.projection, width, height)
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The camera of the image resized to (width, height), with pixel centres where ``cv2.resize`` puts them."""
+        sx, sy = width / self.width, height / self.height
+        scale = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
+        return Camera(scale @ self.projection, width, height)
+
+
+@dataclass(frozen=True)
+class Boxes3D:
+    """Upright boxes in the camera frame.
+
+    Attributes:
+        center: (N, 3) float64 bottom-centre x, y, z in metres.
+        dims: (N, 3) float64 length, height, width in metres.
+        yaw: (N,) float64 rotation about +y in [-pi, pi).
+    """
+
+    center: np.ndarray
+    dims: np.ndarray
+    yaw: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.yaw)
+
+    def __getitem__(self, index: slice | np.ndarray | list[int]) -> Boxes3D:
+        return Boxes3D(self.center[index], self.dims[index], self.yaw[index])
+
+    @staticmethod
+    def empty() -> Boxes3D:
+        return Boxes3D(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
+
+    @staticmethod
+    def single(center: np.ndarray, dims: np.ndarray, yaw: float) -> Boxes3D:
+        """One box from (3,) centre, (3,) dims and a yaw."""
+        return Boxes3D(
+            np.asarray(center, np.float64)[None], np.asarray(dims, np.float64)[None], wrap_angle(np.array([yaw]))
+        )
+
+    @staticmethod
+    def concatenate(parts: list[Boxes3D]) -> Boxes3D:
+        if not parts:
+            return Boxes3D.empty()
+        return Boxes3D(
+            np.concatenate([p.center for p in parts]),
+            np.concatenate([p.dims for p in parts]),
+            np.concatenate([p.yaw for p in parts]),
+        )
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """(N,) observation angles, radians."""
+        return alpha_from_yaw(self.yaw, self.center[:, 0], self.center[:, 2])
+
+    @property
+    def bev(self) -> np.ndarray:
+        """(N, 5) ground rectangles x, z, length, width, yaw, as :func:`datamodules.rotated_iou.rotated_iou` takes them."""
+        return np.column_stack([self.center[:, 0], self.center[:, 2], self.dims[:, 0], self.dims[:, 2], self.yaw])
+
+    @property
+    def object_to_camera(self) -> np.ndarray:
+        """(N, 3, 4) canonical cube [-1, 1]^3 into the camera frame (metres), scale included."""
+        middle = self.center - np.array([0.0, 0.5, 0.0]) * self.dims[:, 1:2]
+        return np.concatenate([rotation_y(self.yaw) * (self.dims / 2)[:, None, :], middle[:, :, None]], -1)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(N, 8, 3) corners in the camera frame, ordered as :data:`CORNER_SIGNS`."""
+        pose = self.object_to_camera
+        return np.einsum("nij,kj->nki", pose[:, :, :3], CORNER_SIGNS) + pose[:, None, :, 3]
+
+    def flipped(self) -> Boxes3D:
+        """The boxes of the mirrored scene: x -> -x, yaw -> pi - yaw."""
+        return Boxes3D(self.center * np.array([-1.0, 1, 1]), self.dims.copy(), wrap_angle(np.pi - self.yaw))
+
+
+def canonical_projection(camera: Camera, boxes: Boxes3D) -> np.ndarray:
+    """(N, 3, 4) projections from each box's canonical cube to pixels; the third row gives depth in metres.
+
+    This is all a renderer needs to draw an object: with ``M = C[:, :3]`` the ray of pixel (u, v) starts at
+    ``-M^-1 C[:, 3]`` and runs along ``M^-1 (u, v, 1)`` in the cube's own coordinates, one metre of depth a unit.
+    """
+    pose = np.concatenate([boxes.object_to_camera, np.broadcast_to([[[0.0, 0, 0, 1]]], (len(boxes), 1, 4))], 1)
+    return camera.projection @ pose
+
+
+def projected_bbox(camera: Camera, boxes: Boxes3D, clip: bool = True) -> np.ndarray:
+    """(N, 4) left, top, right, bottom of the projected boxes, pixels.
+
+    Edges are cut at the near plane first, so a box that reaches behind the camera gets the rectangle of its visible part.
+    A box wholly behind the near plane gets NaN.
+
+    Args:
+        clip: also clip to the image, [0, width - 1] x [0, height - 1].
+    """
+    homogeneous = boxes.corners @ camera.projection[:, :3].T + camera.projection[:, 3]  # N 8 3
+    a, b = homogeneous[:, EDGES[:, 0]], homogeneous[:, EDGES[:, 1]]
+    da, db = a[..., 2] - NEAR, b[..., 2] - NEAR
+    crossing = (da < 0) != (db < 0)
+    t = np.where(crossing, da / np.where(crossing, da - db, 1.0), 0.0)
+    cut = a + t[..., None] * (b - a)
+    points = np.concatenate([homogeneous, cut], 1)
+    valid = np.concatenate([homogeneous[..., 2] >= NEAR, crossing], 1)
+    depth = np.where(valid, points[..., 2], 1.0)
+    pixels = points[..., :2] / depth[..., None]
+    low = np.where(valid[..., None], pixels, np.inf).min(1)
+    high = np.where(valid[..., None], pixels, -np.inf).max(1)
+    bbox = np.concatenate([low, high], 1)
+    bbox[~valid.any(1)] = np.nan
+    return clip_bbox(bbox, camera.width, camera.height) if clip else bbox
+
+
+def clip_bbox(bbox: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Clip (N, 4) rectangles to the image's pixel centres."""
+    limit = np.array([width - 1, height - 1, width - 1, height - 1], dtype=np.float64)
+    return np.clip(bbox, 0.0, limit)
+
+
+def truncation(full: np.ndarray, clipped: np.ndarray) -> np.ndarray:
+    """(N,) share of each full rectangle's area outside the image, in [0, 1] (KITTI's truncation)."""
+    area = np.prod(full[:, 2:] - full[:, :2], 1)
+    inside = np.prod(np.maximum(clipped[:, 2:] - clipped[:, :2], 0), 1)
+    return np.clip(1.0 - inside / np.maximum(area, 1e-9), 0.0, 1.0)
