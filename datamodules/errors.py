@@ -8,7 +8,13 @@ class InputError(ValueError):
 
 
 class DatasetNotFound(InputError):
-    """A data set folder is missing or incomplete; the message names the first missing path and the expected tree."""
+    """A data set folder is missing or incomplete; the message names the first missing path and the expected tree.
+
+    Attributes:
+        tree: the expected tree drawn over several lines, for commands with room to print it; empty for a single file.
+    """
+
+    tree: str = ""
 
 
 class PlacementError(InputError):

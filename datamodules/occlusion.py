@@ -1,0 +1,229 @@
+"""What hides what: the depth of real things at a pixel, and KITTI's occlusion levels.
+
+Real things are known by a depth image (synthetic worlds), by instance masks, or only by their boxes. A box hides more
+than the object in it, so a car's box is carved into a body and a cabin before rays are cast at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from datamodules.geometry import NEAR, Camera, projected_bbox
+from datamodules.scene import Frame, Objects
+
+Knowledge = Literal["depth", "instances", "boxes"]
+DEPTH_TOLERANCE = 0.3  # metres; a depth image and a ground plane disagree by less
+SAMPLES = 500  # rays that measure how much of an object's outline is hidden
+LEVELS = (0.1, 0.4, 0.8)  # hidden shares from which KITTI's occlusion is 1, 2, and an object is not worth a label
+LEVEL_SHARE = {0: 0.0, 1: 0.25, 2: 0.6}  # the hidden share a level stands for
+
+# Solids in the canonical cube, low and high corners: x along the length, y down, z across.
+WHOLE = np.array([[[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]])
+CAR = np.array([[[-1.0, -0.2, -0.95], [1.0, 1.0, 0.95]], [[-0.85, -1.0, -0.8], [0.45, -0.2, 0.8]]])
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels inside an image: first column and row, width and height."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an (H, W) array."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    @staticmethod
+    def around(bbox: np.ndarray, camera: Camera) -> Window:
+        """The pixels of a (4,) rectangle that lie in the image (perhaps none)."""
+        left, top = max(int(np.floor(bbox[0])), 0), max(int(np.floor(bbox[1])), 0)
+        right, bottom = min(int(np.ceil(bbox[2])), camera.width - 1), min(int(np.ceil(bbox[3])), camera.height - 1)
+        return Window(left, top, max(right - left + 1, 0), max(bottom - top + 1, 0))
+
+
+@njit(nogil=True, cache=True)
+def _cast(projection: np.ndarray, solids: np.ndarray, left: int, top: int, step: int, depth: np.ndarray) -> None:
+    """Lower ``depth`` (h, w) to where rays ``step`` pixels apart enter solids (K, 2, 3) of a canonical cube."""
+    inverse = np.linalg.inv(np.ascontiguousarray(projection[:, :3]))
+    origin = -inverse @ np.ascontiguousarray(projection[:, 3])
+    for row in range(depth.shape[0]):
+        for column in range(depth.shape[1]):
+            u, v = float(left + step * column), float(top + step * row)
+            for k in range(solids.shape[0]):
+                enter, leave = 0.0, np.inf
+                for axis in range(3):
+                    slope = inverse[axis, 0] * u + inverse[axis, 1] * v + inverse[axis, 2]
+                    if abs(slope) < 1e-12:
+                        slope = 1e-12
+                    first = (solids[k, 0, axis] - origin[axis]) / slope
+                    second = (solids[k, 1, axis] - origin[axis]) / slope
+                    enter, leave = max(enter, min(first, second)), min(leave, max(first, second))
+                if enter < leave and enter < depth[row, column]:
+                    depth[row, column] = enter
+
+
+@njit(nogil=True, cache=True)
+def _project(
+    camera: np.ndarray, center: np.ndarray, dims: np.ndarray, yaw: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes through a camera in one pass, as :mod:`datamodules.geometry` does it box by box.
+
+    Returns:
+        (N, 3, 4) canonical projections; (N, 4) unclipped rectangles, right for boxes before the camera only; (N,) depth
+        of the nearest corner.
+    """
+    count = len(yaw)
+    pose = np.zeros((4, 4))
+    pose[3, 3] = 1.0
+    projections, bounds, nearest = np.empty((count, 3, 4)), np.empty((count, 4)), np.empty(count)
+    for i in range(count):
+        cos, sin = np.cos(yaw[i]), np.sin(yaw[i])
+        pose[0, 0], pose[0, 2], pose[0, 3] = cos * dims[i, 0] / 2, sin * dims[i, 2] / 2, center[i, 0]
+        pose[1, 1], pose[1, 3] = dims[i, 1] / 2, center[i, 1] - dims[i, 1] / 2
+        pose[2, 0], pose[2, 2], pose[2, 3] = -sin * dims[i, 0] / 2, cos * dims[i, 2] / 2, center[i, 2]
+        matrix = camera @ pose
+        projections[i] = matrix
+        nearest[i] = matrix[2, 3] - np.abs(matrix[2, :3]).sum()
+        bounds[i, :2], bounds[i, 2:] = np.inf, -np.inf
+        for corner in range(8):
+            x, y, z = (corner & 1) * 2.0 - 1, (corner & 2) - 1.0, (corner & 4) / 2 - 1.0
+            depth = max(matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3], NEAR)
+            for axis in range(2):
+                point = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
+                bounds[i, axis] = min(bounds[i, axis], point / depth)
+                bounds[i, 2 + axis] = max(bounds[i, 2 + axis], point / depth)
+    return projections, bounds, nearest
+
+
+@njit(nogil=True, cache=True)
+def _reaching(
+    bounds: np.ndarray, nearest: np.ndarray, left: int, top: int, width: int, height: int, within: float
+) -> list[int]:
+    """Boxes whose rectangles reach into a window and which begin before a depth; NaN reaches nowhere."""
+    return [
+        i
+        for i in range(len(nearest))
+        if bounds[i, 2] >= left
+        and bounds[i, 0] < left + width
+        and bounds[i, 3] >= top
+        and bounds[i, 1] < top + height
+        and nearest[i] < within
+    ]
+
+
+@njit(nogil=True, cache=True)
+def _cast_all(
+    projections: np.ndarray,
+    bounds: np.ndarray,
+    nearest: np.ndarray,
+    carved: np.ndarray,
+    window: tuple[int, int, int, int],
+    within: float,
+) -> np.ndarray:
+    """(h, w) float32 depth at which the rays of a window enter the first of all boxes."""
+    left, top, width, height = window
+    depth = np.full((height, width), np.inf, dtype=np.float32)
+    for index in _reaching(bounds, nearest, left, top, width, height, within):
+        _cast(projections[index], CAR if carved[index] else WHOLE, left, top, 1, depth)
+    return depth
+
+
+class Backdrop:
+    """A frame before injection, ready to be asked what its real things hide.
+
+    Attributes:
+        frame: the frame.
+        knowledge: the source used; what the frame lacks is replaced by instance masks, and these by boxes.
+        boxes: the labelled boxes that have a size.
+    """
+
+    def __init__(self, frame: Frame, knowledge: Knowledge) -> None:
+        self.frame, self.knowledge = frame, knowledge
+        self._rows = np.flatnonzero((frame.objects.boxes.dims > 0).all(1))
+        self.boxes = frame.objects.boxes[self._rows]
+        self._by_boxes = knowledge == "boxes" or frame.instances is None
+        self._carved = np.isin(frame.objects.names[self._rows], ("Car", "Van"))
+        camera, boxes = frame.camera, self.boxes
+        self._projection, self._bbox, self._nearest = _project(camera.projection, boxes.center, boxes.dims, boxes.yaw)
+        cut = np.flatnonzero(self._nearest < NEAR)
+        if len(cut):
+            self._bbox[cut] = projected_bbox(camera, boxes[cut], clip=False)
+        self._seen: dict[int, tuple[int, np.ndarray]] = {}
+
+    def depth(self, window: Window, within: float) -> np.ndarray:
+        """(h, w) float32 depth of what may hide something in a window, infinite where nothing does.
+
+        Args:
+            window: pixels of interest.
+            within: metres; what begins farther away may be left out.
+        """
+        if self.knowledge == "depth" and self.frame.depth is not None:
+            depth = self.frame.depth[window.slices]
+            hides = depth > 0
+            if self.frame.road is not None:
+                hides = hides & ~self.frame.road[window.slices]
+            return np.asarray(np.where(hides, depth + np.float32(DEPTH_TOLERANCE), np.float32(np.inf)))
+        if self._by_boxes:
+            rectangle = (window.left, window.top, window.width, window.height)
+            return np.asarray(
+                _cast_all(self._projection, self._bbox, self._nearest, self._carved, rectangle, float(within))
+            )
+        nearest = np.full((window.height, window.width), np.inf, dtype=np.float32)
+        for index in self._reaching(window, within):
+            np.minimum(nearest, self._object_depth(index, window), out=nearest)
+        return nearest
+
+    def hidden(self, cover: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+        """(N,) share of each labelled object's visible pixels that lie under ``cover``.
+
+        Args:
+            cover: (H, W) bool pixels where something new is in front of everything real.
+            windows: windows that together hold all of ``cover``.
+        """
+        share = np.zeros(len(self.frame.objects))
+        for index in sorted({index for window in windows for index in self._reaching(window)}):
+            around = Window.around(self._bbox[index], self.frame.camera)
+            if not cover[around.slices].any():
+                continue
+            if index not in self._seen:
+                step = max(round(float(np.sqrt(around.width * around.height / SAMPLES))), 1)
+                self._seen[index] = step, np.isfinite(self._object_depth(index, around, step))
+            step, seen = self._seen[index]
+            covered = int(np.count_nonzero(seen & cover[around.slices][::step, ::step]))
+            share[self._rows[index]] = covered / max(int(np.count_nonzero(seen)), 1)
+        return share
+
+    def _reaching(self, window: Window, within: float = np.inf) -> list[int]:
+        left, top, width, height = window.left, window.top, window.width, window.height
+        return list(_reaching(self._bbox, self._nearest, left, top, width, height, within))
+
+    def _object_depth(self, index: int, window: Window, step: int = 1) -> np.ndarray:
+        """(h, w) float32 depth at which one object is met at every ``step``-th pixel of a window, else infinite."""
+        row = int(self._rows[index])
+        carved = self._by_boxes and bool(self._carved[index])
+        depth = np.full((-(-window.height // step), -(-window.width // step)), np.inf, dtype=np.float32)
+        _cast(self._projection[index], CAR if carved else WHOLE, window.left, window.top, step, depth)
+        if self._by_boxes or self.frame.instances is None:
+            return depth
+        loose = np.float32(self.boxes.center[index, 2])  # of mask pixels that the box misses
+        seen = self.frame.instances[window.slices][::step, ::step] == row + 1
+        return np.asarray(np.where(seen, np.where(np.isfinite(depth), depth, loose), np.float32(np.inf)))
+
+
+def occlusion_level(share: np.ndarray) -> np.ndarray:
+    """KITTI's occlusion 0, 1 or 2 of hidden shares, and 3 for what is hidden beyond use."""
+    return np.searchsorted(LEVELS, share, side="right").astype(np.int64)
+
+
+def total_hidden(objects: Objects, newly: np.ndarray) -> np.ndarray:
+    """(N,) hidden shares once ``newly`` (N,) more of the visible parts got hidden, from the labelled levels."""
+    before = np.array([LEVEL_SHARE.get(int(level), 0.0) for level in objects.occlusion])
+    return 1.0 - (1.0 - before) * (1.0 - newly)

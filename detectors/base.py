@@ -1,0 +1,36 @@
+"""What a detector is to the rest of the suite."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from datamodules.scene import Batch, Objects
+
+Outputs = dict[str, Tensor]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A network with its loss and its decoding; training code knows nothing else about it.
+
+    Implementations are ``nn.Module`` subclasses.
+    """
+
+    def __call__(self, images: Tensor, projections: Tensor) -> Outputs:
+        """Run the network.
+
+        Args:
+            images: (B, 3, H, W) float, normalised with ImageNet's statistics.
+            projections: (B, 3, 4) camera frame in metres to pixels of exactly these images.
+        """
+        ...
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Weighted scalar losses by name; training minimises their sum."""
+        ...
+
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Objects]:
+        """Predictions of each frame, on the host, with scores, in the order of falling score."""
+        ...

@@ -1,0 +1,271 @@
+"""CenterNet3D: a one-stage monocular 3D detector that finds projected 3D centres and reads a box off each.
+
+After CenterNet (Zhou et al. 2019), SMOKE (Liu et al. 2020) for the projected 3D centre as keypoint, MonoPair (Chen et al.
+2020) for depth uncertainty and MonoFlex (Zhang et al. 2021) for centres outside the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
+from datamodules.scene import Batch, Objects
+from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
+from detectors.necks import FPN, DLAUp
+from detectors.targets import REFERENCE_FOCAL, Selection, Targets, encode
+
+MEAN_DIMS = {"Car": (3.88, 1.53, 1.63), "Pedestrian": (0.84, 1.76, 0.66), "Cyclist": (1.76, 1.74, 0.60)}  # KITTI train
+TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
+WEIGHTS = {"heatmap": 1.0, "offset": 1.0, "sides": 0.1, "depth": 1.0, "dims": 1.0, "yaw": 1.0}
+
+
+class CenterNet3D(nn.Module):
+    """Backbone, neck and one small head per quantity, at one stride.
+
+    Args:
+        backbone: name of any timm model with feature maps ("dla34", "resnet18").
+        backbone_options: further arguments of ``timm.create_model`` (``layers``, ``channels`` of a narrow ResNet).
+        backbone_weights: file with the backbone's state dict; None starts from random weights.
+        neck: how feature maps are merged.
+        neck_channels: width of the merged map.
+        head_channels: width of each head's hidden layer.
+        deformable: deformable convolutions in a "dla" neck.
+        classes: names that the heatmap has a channel for.
+        mean_dims: length, height, width in metres of classes beyond KITTI's three.
+        stride: input pixels a cell; a stride of the backbone.
+        bins: yaw bins.
+        ray_channels: show each cell its ray's slope, so that depth can follow from where an object stands.
+        uncertainty: distribution of the log depth's error.
+        selection: which labels become positives.
+        loss_weights: factors that differ from the defaults in ``WEIGHTS``.
+        top_k: detections a frame.
+        min_score: detections below are dropped.
+        depth_tolerance: metres; the score is the heatmap's value times the chance that the depth is this close.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        backbone_options: dict[str, Any] | None = None,
+        backbone_weights: str | None = None,
+        neck: Literal["fpn", "dla"] = "fpn",
+        neck_channels: int = 64,
+        head_channels: int = 64,
+        deformable: bool = False,
+        classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+        mean_dims: dict[str, tuple[float, float, float]] | None = None,
+        stride: int = 4,
+        bins: int = 12,
+        ray_channels: bool = True,
+        uncertainty: Literal["laplacian", "gaussian"] = "laplacian",
+        selection: Selection = Selection(),
+        loss_weights: dict[str, float] | None = None,
+        top_k: int = 50,
+        min_score: float = 0.02,
+        depth_tolerance: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.classes, self.stride, self.bins = tuple(classes), stride, bins
+        self.ray_channels, self.selection, self.uncertainty = ray_channels, selection, uncertainty
+        self.top_k, self.min_score, self.depth_tolerance = top_k, min_score, depth_tolerance
+        self.loss_weights = {**WEIGHTS, **_known(loss_weights or {}, WEIGHTS, "loss_weights")}
+        dims = {**MEAN_DIMS, **(mean_dims or {})}
+        missing = [name for name in classes if name not in dims]
+        if missing:
+            raise InputError(f"class {missing[0]!r} has no mean dims: expected length, height, width under mean_dims")
+        self.register_buffer("mean_dims", torch.tensor([dims[name] for name in classes]), persistent=False)
+        self.backbone, widths = _backbone(backbone, backbone_options or {}, backbone_weights, stride)
+        self.neck = FPN(widths, neck_channels) if neck == "fpn" else DLAUp(widths, neck_channels, deformable)
+        sizes = {"heatmap": len(classes), "offset": 2, "sides": 4, "depth": 2, "dims": 3, "yaw": 3 * bins}
+        inputs = neck_channels + 2 * ray_channels
+        self.hidden = nn.Sequential(
+            nn.Conv2d(inputs, head_channels * len(sizes), 3, padding=1, bias=False),
+            nn.BatchNorm2d(head_channels * len(sizes)),
+            nn.ReLU(inplace=True),
+        )
+        self.heads = nn.ModuleDict({name: nn.Conv2d(head_channels, size, 1) for name, size in sizes.items()})
+        for name, head in self.heads.items():
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
+            nn.init.normal_(head.weight, std=0.01)
+            # A prior of 1 % foreground keeps the first focal losses small (Lin et al. 2017).
+            nn.init.constant_(head.bias, -math.log(99) if name == "heatmap" else 0.0)
+
+    def forward(self, images: Tensor, projections: Tensor) -> dict[str, Tensor]:
+        """Maps (B, channels, h, w) float32 of each head; see :class:`detectors.base.Detector`."""
+        features = self.neck(self.backbone(images))
+        if self.ray_channels:
+            features = torch.cat([features, self._rays(projections, features)], 1)
+        hidden = self.hidden(features)
+        # The last layer runs in float32: bfloat16 has three digits, too few for a depth.
+        with torch.autocast(images.device.type, enabled=False):
+            parts = hidden.float().chunk(len(self.heads), 1)
+            return {name: head(part) for (name, head), part in zip(self.heads.items(), parts)}
+
+    def _rays(self, projections: Tensor, features: Tensor) -> Tensor:
+        """(B, 2, h, w) x / z and y / z of the ray through each cell's centre."""
+        height, width = features.shape[-2:]
+        first, step = (self.stride - 1) / 2, self.stride
+        u = torch.arange(width, device=features.device) * step + first
+        v = torch.arange(height, device=features.device) * step + first
+        x = (u - projections[:, 0, 2, None]) / projections[:, 0, 0, None]
+        y = (v - projections[:, 1, 2, None]) / projections[:, 1, 1, None]
+        grid = [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
+        # about unit variance over a KITTI image, as its neighbours in the stack have
+        return torch.stack([grid[0] * 2, grid[1] * 6], 1).to(features.dtype)
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses by name."""
+        targets = encode(batch, self.classes, self.stride, self.selection)
+        found = self.at(outputs, targets.index)
+        count = max(len(targets), 1)
+        nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
+        depth, log_scale = self.depth(found["depth"])
+        ratio = torch.log(targets.dims / self.mean_dims[targets.label])
+        terms = {
+            "heatmap": centre_focal(outputs["heatmap"], targets.heatmap, targets.weight),
+            "offset": F.l1_loss(found["offset"], targets.offset, reduction="sum") / count,
+            "sides": F.l1_loss(found["sides"], targets.sides, reduction="sum") / count,
+            "depth": nll(depth, log_scale, targets.depth).sum() / count,
+            "dims": F.l1_loss(found["dims"], ratio, reduction="sum") / count,
+            "yaw": multibin(*self.yaw(found["yaw"]), targets.alpha).sum() / count,
+        }
+        return {name: self.loss_weights[name] * value for name, value in terms.items()}
+
+    @staticmethod
+    def at(outputs: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+        """Every map's values (N, channels) at cells (N, 3) of frame, row, column."""
+        frame, row, column = index.unbind(1)
+        return {name: value[frame, :, row, column].float() for name, value in outputs.items()}
+
+    @staticmethod
+    def depth(values: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of depth at the reference focal length, and log scale of its error, each (N,), of head values (N, 2)."""
+        return values[:, 0] + math.log(TYPICAL_DEPTH), (values[:, 1] - 1.0).clamp(-6, 3)
+
+    def yaw(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Bin logits (N, bins) and residuals (N, bins, 2) of head values."""
+        return values[:, : self.bins], values[:, self.bins :].reshape(-1, self.bins, 2)
+
+    @torch.no_grad()
+    def decode(self, outputs: Mapping[str, Tensor], batch: Batch) -> list[Objects]:
+        """Predictions of each frame; see :class:`detectors.base.Detector`."""
+        score, label, index = peaks(outputs["heatmap"].sigmoid(), self.top_k)
+        found = self.at(outputs, index)
+        cell = index[:, [2, 1]]
+        corners = torch.cat([cell - found["sides"][:, :2], cell + found["sides"][:, 2:]], 1)
+        log_depth, log_scale = self.depth(found["depth"])
+        focal = batch.projections[index[:, 0], 1, 1]
+        depth = log_depth.exp() * focal / REFERENCE_FOCAL
+        # Laplace: the log depth's error is below t with chance 1 - exp(-sqrt(2) t / scale)
+        near = math.sqrt(2) * self.depth_tolerance / (log_scale.exp() * depth)
+        sure = 1 - torch.exp(-near) if self.uncertainty == "laplacian" else torch.erf(near / 2)
+        values = {
+            "frame": index[:, 0],
+            "label": label,
+            "score": score * sure,
+            "pixel": (cell + found["offset"]) * self.stride + (self.stride - 1) / 2,
+            "bbox": corners * self.stride + (self.stride - 1) / 2,
+            "depth": depth,
+            "dims": found["dims"].clamp(-2, 2).exp() * self.mean_dims[label],
+            "alpha": decode_multibin(*self.yaw(found["yaw"])),
+        }
+        host = {name: value.cpu().numpy() for name, value in values.items()}
+        kept = host["score"] >= self.min_score
+        order = np.argsort(-host["score"], kind="stable")
+        order = order[kept[order]]
+        host = {name: value[order] for name, value in host.items()}
+        return [self._objects(host, host["frame"] == i, camera) for i, camera in enumerate(batch.cameras)]
+
+    def _objects(self, values: Mapping[str, np.ndarray], rows: np.ndarray, camera: Camera) -> Objects:
+        """One frame's detections from flat host arrays."""
+        mine = {name: value[rows].astype(np.float64) for name, value in values.items()}
+        middle = camera.unproject(mine["pixel"], mine["depth"])
+        center = middle + np.array([0.0, 0.5, 0.0]) * mine["dims"][:, 1:2]
+        boxes = Boxes3D(center, mine["dims"], yaw_from_alpha(mine["alpha"], center[:, 0], center[:, 2]))
+        count = len(boxes)
+        return Objects(
+            boxes,
+            np.array(self.classes)[values["label"][rows]],
+            clip_bbox(mine["bbox"], camera.width, camera.height),
+            np.full(count, -1.0),
+            np.full(count, -1, np.int64),
+            boxes.alpha,
+            mine["score"],
+        )
+
+
+def peaks(heat: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``top_k`` local maxima of each frame's heatmap (B, C, h, w).
+
+    Returns:
+        Scores (B K,), classes (B K,) and cells (B K, 3) of frame, row, column.
+    """
+    batch, _, height, width = heat.shape
+    heat = torch.where(heat == F.max_pool2d(heat, 3, stride=1, padding=1), heat, torch.zeros_like(heat))
+    score, place = heat.flatten(1).topk(min(top_k, heat[0].numel()))
+    label = place // (height * width)
+    row, column = (place % (height * width)) // width, place % width
+    frame = torch.arange(batch, device=heat.device)[:, None].expand_as(place)
+    return score.flatten(), label.flatten(), torch.stack([frame, row, column], -1).view(-1, 3)
+
+
+def _known(given: dict[str, float], allowed: Mapping[str, float], name: str) -> dict[str, float]:
+    for key in given:
+        if key not in allowed:
+            raise InputError(f"{name} names {key!r}: expected one of {', '.join(allowed)}")
+    return given
+
+
+def _backbone(name: str, options: dict[str, Any], weights: str | None, stride: int) -> tuple[nn.Module, list[int]]:
+    """A timm model that yields its feature maps from ``stride`` on, and their channels."""
+    try:
+        features = timm.create_model(name, pretrained=False, features_only=True, **options)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        text = str(error).splitlines()[0]
+        raise InputError(f"backbone {name!r} with options {options}: {text}; see timm.list_models()") from error
+    strides = features.feature_info.reduction()
+    if stride not in strides:
+        raise InputError(f"stride {stride}: backbone {name!r} has {', '.join(map(str, strides))}; choose one of these")
+    # timm counts the maps of some models from a finer one than it returns: ask it for the numbers
+    levels = tuple(features.feature_info.out_indices[strides.index(stride) :])
+    options = {**options, "out_indices": levels}
+    model = timm.create_model(name, pretrained=False, features_only=True, **options)
+    if weights is not None:
+        _load(model, Path(weights), name)
+    return model, model.feature_info.channels()
+
+
+def _load(model: nn.Module, path: Path, name: str) -> None:
+    """Fill a backbone from a state dict file; the classifier's keys may be there and are left out."""
+    if not path.is_file():
+        raise InputError(f"backbone_weights {path} does not exist: expected a file with the state dict of {name!r}")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)
+    # timm names nested modules of a feature model with underscores where the classifier has dots
+    renamed = {key: value for key, value in state.items()} | {_flat(key, model): value for key, value in state.items()}
+    own = model.state_dict()
+    absent = [key for key in own if key not in renamed or renamed[key].shape != own[key].shape]
+    if absent:
+        raise InputError(f"backbone_weights {path}: no fitting {absent[0]!r} of {name!r}; use that model's own weights")
+    model.load_state_dict({key: renamed[key] for key in own})
+
+
+def _flat(key: str, model: nn.Module) -> str:
+    parts = key.split(".")
+    joined = "_".join(parts[:2])
+    return ".".join([joined, *parts[2:]]) if joined in model._modules else key

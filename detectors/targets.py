@@ -1,0 +1,197 @@
+"""What the heads of a centre-point detector should say about a batch: vectorised over all its objects.
+
+Cell (i, j) of a map at stride s has its centre at pixel (s j + (s - 1) / 2, s i + (s - 1) / 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.geometry import projected_bbox
+from datamodules.scene import Batch
+
+# Labels that look like a class without being one: neither positive nor negative for it (KITTI's own evaluation rule).
+NEIGHBOURS: dict[str, tuple[str, ...]] = {"Car": ("Van",), "Pedestrian": ("Person_sitting",)}
+DONT_CARE = "DontCare"
+REFERENCE_FOCAL = 721.5  # pixels, KITTI's; depths are predicted as seen through this focal length
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which labels become positives; the others' areas are ignored rather than taught as background.
+
+    Attributes:
+        max_occlusion: highest occlusion level.
+        max_truncation: highest truncation.
+        min_height: least height of the image box, pixels of the network's input.
+        max_outside: farthest an object's projected centre may lie outside the image, as a share of its width.
+    """
+
+    max_occlusion: int = 2
+    max_truncation: float = 0.9
+    min_height: float = 4.0
+    max_outside: float = 0.3
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of one batch with N positives.
+
+    Attributes:
+        heatmap: (B, C, h, w) in [0, 1], 1 exactly at the positives' cells.
+        weight: (B, C, h, w) 0 where ignored, else 1.
+        index: (N, 3) int64 frame, row, column of each positive's cell.
+        label: (N,) int64 class.
+        offset: (N, 2) projected 3D centre less the cell's centre (x, y), in cells.
+        sides: (N, 4) distances from the cell's centre to the image box's left, top, right, bottom, in cells.
+        depth: (N,) log of depth at :data:`REFERENCE_FOCAL`, metres.
+        dims: (N, 3) length, height, width, metres.
+        alpha: (N,) observation angle.
+    """
+
+    heatmap: Tensor
+    weight: Tensor
+    index: Tensor
+    label: Tensor
+    offset: Tensor
+    sides: Tensor
+    depth: Tensor
+    dims: Tensor
+    alpha: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """All labels of a batch as parallel host arrays."""
+
+    frame: np.ndarray
+    label: np.ndarray  # class index, -1 for others
+    ignore: np.ndarray  # (M, C) bool: ignored for the class
+    bbox: np.ndarray
+    keypoint: np.ndarray  # projected 3D centre, pixels
+    depth: np.ndarray
+    dims: np.ndarray
+    alpha: np.ndarray
+
+
+def class_indices(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Index of each name in ``classes``, -1 for others."""
+    order = {name: i for i, name in enumerate(classes)}
+    return np.array([order.get(str(name), -1) for name in names], dtype=np.int64)
+
+
+def ignored_for(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """(N, C) whether a label of this name is neither positive nor negative for each class."""
+    sets = [{DONT_CARE, *NEIGHBOURS.get(name, ())} - {name} for name in classes]
+    return np.array([[str(name) in group for group in sets] for name in names], dtype=bool).reshape(-1, len(classes))
+
+
+def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table:
+    parts: list[tuple[np.ndarray, ...]] = []
+    for frame, (objects, camera) in enumerate(zip(batch.objects, batch.cameras)):
+        middle = objects.boxes.center - np.array([0.0, 0.5, 0.0]) * objects.boxes.dims[:, 1:2]
+        keypoint, depth = camera.project(middle)
+        label, ignore = class_indices(objects.names, classes), ignored_for(objects.names, classes)
+        size = np.array([camera.width - 1.0, camera.height - 1.0])
+        outside = np.abs(keypoint - np.clip(keypoint, 0, size)).max(1, initial=0) > selection.max_outside * camera.width
+        hard = (
+            (objects.occlusion > selection.max_occlusion)
+            | (objects.truncation > selection.max_truncation)
+            | (objects.bbox[:, 3] - objects.bbox[:, 1] < selection.min_height)
+            | (depth < 0.5)
+            | outside
+        ) & (label >= 0)
+        ignore[hard, label[hard]] = True
+        keypoint = np.where((label >= 0)[:, None] & ~hard[:, None], keypoint, 0.0)
+        # The focal length enters here: what looks alike gets the same target under every calibration.
+        apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.projection[1, 1]
+        label = np.where(hard, -1, label)
+        index = np.full(len(objects), frame)
+        alpha = objects.boxes.alpha
+        full = projected_bbox(camera, objects.boxes) if len(objects) else np.zeros((0, 4))
+        # A label's own rectangle where it has one (it follows the visible outline), else the projected box's.
+        bbox = np.where((objects.bbox[:, 2:3] > objects.bbox[:, :1]), objects.bbox, np.nan_to_num(full))
+        parts.append((index, label, ignore, bbox, keypoint, apparent, objects.boxes.dims, alpha))
+    return _Table(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def encode(batch: Batch, classes: Sequence[str], stride: int, selection: Selection, spread: float = 0.54) -> Targets:
+    """Targets of a batch, on its images' device.
+
+    Args:
+        batch: frames with labels.
+        classes: class names in the heatmap's order.
+        stride: input pixels a cell.
+        selection: which labels become positives.
+        spread: share of the image box that a heatmap peak covers (TTFNet, Liu et al. 2020).
+
+    Returns:
+        The targets. A positive whose projected centre lies outside the image sits in the border cell nearest to it, and
+        its offset says how far it is (MonoFlex, Zhang et al. 2021).
+    """
+    device = batch.images.device
+    height, width = batch.images.shape[2] // stride, batch.images.shape[3] // stride
+    table = _table(batch, classes, selection)
+    positive = table.label >= 0
+    cells = (table.keypoint - (stride - 1) / 2) / stride
+    limit = np.array([width - 1, height - 1])
+    at = np.clip(np.rint(cells), 0, limit).astype(np.int64)
+    corners = (table.bbox - (stride - 1) / 2) / stride
+    sides = np.concatenate([at - corners[:, :2], corners[:, 2:] - at], 1)
+
+    size = corners[positive, 2:] - corners[positive, :2]
+    sigma = (spread * np.maximum(size, 0) + 1) / 6
+    heatmap = _peaks(
+        torch.from_numpy(at[positive]).to(device),
+        torch.from_numpy(sigma.astype(np.float32)).to(device),
+        torch.from_numpy(table.frame[positive] * len(classes) + table.label[positive]).to(device),
+        (len(batch) * len(classes), height, width),
+    ).view(len(batch), len(classes), height, width)
+    weight = _unignored(table, corners, heatmap.shape).to(device)
+
+    def floats(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values[positive].astype(np.float32)).to(device)
+
+    index = np.stack([table.frame, at[:, 1], at[:, 0]], 1)[positive]
+    return Targets(
+        heatmap,
+        torch.where(heatmap == 1, torch.ones_like(weight), weight),
+        torch.from_numpy(index).to(device),
+        torch.from_numpy(table.label[positive]).to(device),
+        floats(cells - at),
+        floats(sides),
+        floats(np.log(table.depth)),
+        floats(table.dims),
+        floats(table.alpha),
+    )
+
+
+def _peaks(at: Tensor, sigma: Tensor, plane: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Maximum of axis-aligned Gaussians: centres (N, 2) x, y, widths (N, 2), each drawn on one plane of (P, h, w)."""
+    planes, height, width = shape
+    columns = torch.arange(width, device=at.device)
+    rows = torch.arange(height, device=at.device)
+    gx = torch.exp(-0.5 * ((columns - at[:, :1]) / sigma[:, :1]) ** 2)
+    gy = torch.exp(-0.5 * ((rows - at[:, 1:]) / sigma[:, 1:]) ** 2)
+    gaussians = (gy[:, :, None] * gx[:, None, :]).view(len(at), height * width)
+    heatmap = torch.zeros(planes, height * width, device=at.device)
+    heatmap.scatter_reduce_(0, plane[:, None].expand_as(gaussians), gaussians, "amax")
+    return heatmap.view(shape)
+
+
+def _unignored(table: _Table, corners: np.ndarray, shape: torch.Size) -> Tensor:
+    """(B, C, h, w) 0 inside the rectangles of ignored labels, 1 elsewhere."""
+    weight = np.ones(tuple(shape), np.float32)
+    for row, label in np.argwhere(table.ignore):
+        left, top = np.floor(corners[row, :2]).astype(int).clip(0)
+        right, bottom = np.ceil(corners[row, 2:]).astype(int).clip(-1)
+        weight[table.frame[row], label, top : bottom + 1, left : right + 1] = 0
+    return torch.from_numpy(weight)

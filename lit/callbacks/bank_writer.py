@@ -1,0 +1,87 @@
+"""Writes predicted assets to an asset bank."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from datamodules.asset_bank import AssetBankWriter
+
+
+class BankWriter(BasePredictionWriter):
+    """Writes every asset that ``predict_step`` returns, one shard a rank, and puts the bank in place at the end.
+
+    Args:
+        folder: the bank's folder; replaced when it already holds a bank.
+        licence: licence of the assets.
+        name: class name of the objects.
+        seed: seed recorded in the bank.
+    """
+
+    def __init__(self, folder: str = "data/bank", licence: str = "unknown", name: str = "Car", seed: int = 0) -> None:
+        super().__init__(write_interval="batch")
+        self.folder, self.licence, self.name, self.seed = folder, licence, name, seed
+        self.writer: AssetBankWriter | None = None
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.writer = AssetBankWriter(
+            self.folder,
+            generator=type(pl_module).__name__.lower(),
+            config_hash=hash_of(dict(pl_module.hparams)),
+            checkpoint_hash=weights_hash(pl_module),
+            licence=self.licence,
+            seed=self.seed,
+            name=self.name,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        assert self.writer is not None
+        for asset in prediction:
+            self.writer.write(asset)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self.writer is not None
+        self.writer.close()
+        if trainer.world_size > 1:
+            trainer.strategy.barrier("bank shards closed")
+            if trainer.is_global_zero:
+                self.writer.merge()
+        self.writer = None
+        if trainer.is_global_zero:
+            print(f"bank: {Path(self.folder)}")
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if self.writer is not None:
+            self.writer.abort()
+            self.writer = None
+
+
+def hash_of(config: dict[str, Any]) -> str:
+    """SHA-256 of a configuration, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def weights_hash(module: pl.LightningModule) -> str:
+    """SHA-256 of all parameters and buffers: equal weights give equal hashes, whatever file they came from."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

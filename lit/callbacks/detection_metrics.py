@@ -1,0 +1,95 @@
+"""KITTI AP of what a detector predicts, and its result files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from datamodules.kitti_format import write_label
+from datamodules.scene import Batch, Objects
+from lit.metrics.kitti import VERSION, KittiAP, flatten
+
+
+class KittiMetrics(pl.Callback):
+    """Scores the predictions that ``validation_step`` and ``test_step`` return, over all ranks, by sample id.
+
+    Logs "car/3d/moderate/0.7" and its like. ``test`` and ``predict`` also write one result file a frame.
+
+    Args:
+        extra_ious: further IoU limits by class.
+        reference_width: width in pixels that image boxes are scaled to before the evaluation, so that KITTI's least box
+            heights (25 and 40 pixels at 1242 pixels of width) leave out the same objects of a smaller image; None
+            evaluates the pixels as they are. 3D boxes are not touched.
+        folder: where result files go; None means ``results`` in the run's folder.
+        prefixes: log only figures whose name starts with one of these; None logs all.
+    """
+
+    def __init__(
+        self,
+        extra_ious: dict[str, list[float]] | None = None,
+        reference_width: int | None = None,
+        folder: str | None = None,
+        prefixes: Sequence[str] | None = None,
+    ) -> None:
+        self.extra_ious = {"car": [0.5, 0.3]} if extra_ious is None else extra_ious
+        self.reference_width, self.folder = reference_width, folder
+        self.prefixes = tuple(prefixes) if prefixes is not None else None
+        self.metric = KittiAP(self.extra_ious)
+        name = "kitti" if reference_width is None else f"kitti, boxes scaled to {reference_width} pixels of image width"
+        self.evaluator = {"name": name, "version": VERSION}
+
+    def _scaled(self, objects: Sequence[Objects], batch: Batch) -> list[Objects]:
+        if self.reference_width is None:
+            return list(objects)
+        scales = [self.reference_width / camera.width for camera in batch.cameras]
+        return [replace(o, bbox=o.bbox * scale) for o, scale in zip(objects, scales)]
+
+    def _start(self, pl_module: pl.LightningModule) -> None:
+        self.metric.reset()
+        self.metric.to(pl_module.device)
+
+    def _update(self, predictions: list[Objects], batch: Batch) -> None:
+        self.metric.update(batch.sample_ids, self._scaled(batch.objects, batch), self._scaled(predictions, batch))
+
+    def _finish(self, pl_module: pl.LightningModule) -> None:
+        figures = flatten(self.metric.compute())
+        if self.prefixes is not None:
+            figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
+        pl_module.log_dict(figures, rank_zero_only=True)
+
+    def _write(self, trainer: pl.Trainer, predictions: list[Objects], batch: Batch) -> None:
+        folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "results"
+        for sample_id, objects in zip(batch.sample_ids, predictions):
+            write_label(folder / f"{sample_id}.txt", objects)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(pl_module)
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
+    ) -> None:
+        self._update(outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
+    ) -> None:
+        self._update(outputs, batch)
+        self._write(trainer, outputs, batch)
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
+    ) -> None:
+        self._write(trainer, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(pl_module)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(pl_module)

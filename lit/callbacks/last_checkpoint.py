@@ -1,0 +1,47 @@
+"""Keeps ``last.ckpt``, from which ``--ckpt_path last`` resumes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Saves at ends of epochs, at most every ``seconds``, and at the end of the training.
+
+    Between epochs a run resumes exactly: the order of the next epoch, its injections and augmentations follow from the
+    seed and the epoch alone. Best-by-metric checkpoints are Lightning's ModelCheckpoint, added to ``trainer.callbacks``.
+
+    Args:
+        dirpath: folder; the run's folder by default.
+        seconds: least time between two saves; short epochs would otherwise spend their time writing.
+    """
+
+    def __init__(self, dirpath: str | None = None, seconds: float = 60.0) -> None:
+        super().__init__(dirpath, save_last=True, save_top_k=0, enable_version_counter=False)
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Nothing: within an epoch there is no exact state to save."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing: training decides when to save, not validation."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if time.monotonic() - self._saved >= self.seconds:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write ``last.ckpt`` (Lightning renames it into place)."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
+            return
+        trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+        self._saved = time.monotonic()

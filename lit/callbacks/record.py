@@ -1,0 +1,188 @@
+"""Leaves one ``result.json`` a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from datamodules.scene import REAL, Batch, Frame
+from lit.results import FILE, SCHEMA, config_hash, write_json
+
+LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "numba", "timm", "trimesh", "opencv-python-headless")
+
+
+class Record(pl.Callback):
+    """Counts what a run did and writes ``result.json`` once, after its last evaluation.
+
+    Args:
+        arm: name of the augmentation that is compared ("none", "lift3d").
+        frames: number of labelled frames, as the leaderboard groups by it.
+        inputs: hash of what was prepared for the run (world, bank); enters the configuration's hash.
+        samples: number of training frames with injected objects kept as a picture, 0 for none.
+    """
+
+    def __init__(
+        self, arm: str | None = None, frames: int | None = None, inputs: str | None = None, samples: int = 4
+    ) -> None:
+        self.arm = arm
+        self.frames = frames
+        self.inputs = inputs
+        self.samples = samples
+        self.config: dict[str, Any] = {}
+        self.metrics: dict[str, float] = {}
+        self.metrics_step = -1
+        self._counts = {"images": 0.0, "seconds": 0.0, "injected": 0.0}
+        self._kept: list[Frame] = []
+        self._started = time.perf_counter()
+        self._mark = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._mark = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if not isinstance(batch, Batch):
+            return
+        self._counts["images"] += len(batch)
+        for index, objects in enumerate(batch.objects):
+            injected = int(np.count_nonzero(objects.provenance != REAL))
+            self._counts["injected"] += injected
+            if injected and len(self._kept) < self.samples:
+                image = batch.images[index].detach().cpu().numpy().copy()
+                self._kept.append(Frame(image, batch.cameras[index], objects, batch.sample_ids[index]))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        now = time.perf_counter()
+        self._counts["seconds"] += now - self._mark
+        self._mark = now
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._evaluation = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._mark += time.perf_counter() - self._evaluation
+        self._take(trainer)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._take(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._counts)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._counts.update(state_dict)
+
+    def write(self, trainer: pl.Trainer, split: str) -> Path:
+        """Write the record (rank zero only; the counts of all ranks are summed).
+
+        Args:
+            trainer: the trainer whose run has ended.
+            split: the split the metrics were measured on.
+        """
+        counts = {key: self._summed(trainer, value) for key, value in self._counts.items() if key != "seconds"}
+        seconds = self._counts["seconds"]
+        path = Path(trainer.default_root_dir) / FILE
+        if not trainer.is_global_zero:
+            return path
+        record = {
+            "schema": SCHEMA,
+            "arm": self.arm,
+            "frames": self.frames,
+            "seed": int(self.config.get("seed_everything") or 0),
+            "dataset": dataset_name(trainer),
+            "split": split,
+            "metrics": self.metrics,
+            "evaluator": evaluator(trainer),
+            "steps": trainer.global_step,
+            "injected_objects": int(counts["injected"]),
+            "images_per_second": round(counts["images"] / seconds, 3) if seconds and counts["images"] else None,
+            "duration_seconds": round(time.perf_counter() - self._started, 3),
+            "device": device_name(trainer),
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "config_hash": config_hash(self.config),
+            "config": self.config,
+            "samples": self._write_samples(path.parent),
+        }
+        write_json(path, record)
+        return path
+
+    def _take(self, trainer: pl.Trainer) -> None:
+        if trainer.sanity_checking:
+            return
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.metrics = {name: value for name, value in logged.items() if not name.startswith("train")}
+        self.metrics_step = trainer.global_step
+
+    def _summed(self, trainer: pl.Trainer, value: float) -> float:
+        total = trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op="sum")
+        return float(total)
+
+    def _write_samples(self, folder: Path) -> list[str]:
+        if not self._kept:
+            return []
+        from lit.pictures import injected_sheet  # drawing is needed once, at the end
+
+        (folder / "injected.png").write_bytes(injected_sheet(self._kept))
+        return ["injected.png"]
+
+
+def dataset_name(trainer: pl.Trainer) -> str:
+    """The datamodule's ``dataset`` attribute, or its class and the name of its folder."""
+    datamodule = getattr(trainer, "datamodule", None)
+    folder = getattr(datamodule, "root", None) or getattr(datamodule, "folder", None)
+    named = type(datamodule).__name__ + (f"({Path(folder).name})" if folder else "")
+    return str(getattr(datamodule, "dataset", None) or named)
+
+
+def evaluator(trainer: pl.Trainer) -> dict[str, str] | None:
+    """Name and version from the first callback that states an ``evaluator``."""
+    stated = (getattr(callback, "evaluator", None) for callback in getattr(trainer, "callbacks", []))
+    return next((dict(entry) for entry in stated if entry), None)
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """Device, its count and its model."""
+    device = trainer.strategy.root_device
+    model = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    return f"{trainer.world_size} x {device.type} ({model})"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries a figure may depend on."""
+    found = {"python": platform.python_version()}
+    for name in (*LIBRARIES, "liftbench"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with ``-dirty`` when tracked files differ from it; None outside a clone."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

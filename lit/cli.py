@@ -1,0 +1,105 @@
+"""The command line: dispatches lazily, so that ``--help`` and a misspelt command answer without importing torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from datamodules.errors import InputError
+from lit.arguments import closest
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAINER_COMMANDS = {
+    "fit": "train a generator or a detector from a configuration file, then evaluate it",
+    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a checkpoint on the test split and write result files",
+    "predict": "run a checkpoint: a generator bakes an asset bank, a detector writes result files",
+}
+COMMANDS = {
+    "prepare": "check or write data: kitti (checks your tree), world, posed",
+    "show": "contact sheet of a bank, or injected frames with their labels",
+    "evaluate": "score result files against labels",
+    "sweep": "run a grid of experiments, one process and one folder a run",
+    "leaderboard": "rank recorded runs: table, CSV, Markdown, JSON and one HTML page",
+    "bench": "measure: render, inject, loader, evaluate",
+    "demo": "the whole chain on a small world, in minutes",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments after ``python -m lit``; ``sys.argv`` when None.
+
+    Returns:
+        The exit status: 0, 1 for a failed run, 2 for bad input (after one line on stderr), 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        check_packages()
+        return dispatch(arguments)
+    except InputError as error:
+        if os.environ.get("LIFTBENCH_DEBUG"):
+            traceback.print_exc()
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except SystemExit as exit_:  # argparse after --help, Lightning after an interrupt
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Import the module of ``arguments[0]`` and run it.
+
+    Raises:
+        InputError: for an unknown command.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command in TRAINER_COMMANDS:
+        return int(importlib.import_module("lit.trainer_cli").run(arguments))
+    if command in COMMANDS:
+        return int(importlib.import_module(f"lit.{command}").main(rest))
+    known = [*TRAINER_COMMANDS, *COMMANDS]
+    raise InputError(f"no command '{command}': expected one of {', '.join(known)}{closest(command, known)}")
+
+
+def usage() -> str:
+    """The text of ``python -m lit --help``."""
+    rows = {**TRAINER_COMMANDS, **COMMANDS}
+    lines = [f"  {name:<12} {text}" for name, text in rows.items()]
+    head = "usage: python -m lit COMMAND ...\n\nDoes this synthetic-object augmentation make a 3D detector better?\n"
+    return "\n".join([head, "commands:", *lines, "", "python -m lit COMMAND --help lists a command's options."])
+
+
+def check_packages() -> None:
+    """Check that the three package names mean this repository (PyPI has other packages named lit and detectors).
+
+    Raises:
+        InputError: when one resolves elsewhere.
+    """
+    for name in ("lit", "detectors", "datamodules"):
+        spec = importlib.util.find_spec(name)
+        places = [Path(p).resolve() for p in (spec.submodule_search_locations or [])] if spec else []
+        if ROOT / name not in places:
+            found = f"resolves to {places[0]}" if places else "is not found"
+            raise InputError(f"package '{name}' {found}, expected {ROOT / name}; run python -m lit from {ROOT}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error as one line; unwraps errors that a DataLoader worker passed on with its traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
+        return lines[-1].split(": ", 1)[-1]
+    return " ".join(lines)

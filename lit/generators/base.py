@@ -1,0 +1,59 @@
+"""What all generators share: a count of training images that drives the learning rate and ends the training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch.optim import Optimizer
+
+
+class Generator(LightningModule):
+    """Counts the images it has trained on, because Lightning's ``global_step`` counts every optimiser's steps.
+
+    Args:
+        total_images: training stops after so many images; learning rates fall along a half cosine until then.
+        final_lr: share of the learning rate that is left at the end.
+        warmup: share of the training in which learning rates rise linearly.
+    """
+
+    def __init__(self, total_images: int, final_lr: float = 0.05, warmup: float = 0.02) -> None:
+        super().__init__()
+        self.images_seen = 0
+        self.total_images, self.final_lr, self.warmup = total_images, final_lr, warmup
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        return min(self.images_seen / self.total_images, 1.0)
+
+    def lr_scale(self) -> float:
+        """Factor on every learning rate at this point of the training."""
+        fall = self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * self.progress))
+        return fall * min(1.0, (self.progress + 1e-3) / self.warmup) if self.warmup else fall
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Step at the learning rate of this image count (a group's own is kept as ``base_lr``)."""
+        scale = self.lr_scale()
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("base_lr", group["lr"]) * scale
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+    def count_images(self, images: int) -> None:
+        """Count one step's images (of all ranks) and stop when the training is complete."""
+        self.images_seen += images * self.trainer.world_size
+        self.log("images", float(self.images_seen), prog_bar=True)
+        if self.images_seen >= self.total_images:
+            self.trainer.should_stop = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["images_seen"] = self.images_seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.images_seen = int(checkpoint.get("images_seen", 0))
+
+
+def groups_of(optimizer: Optimizer) -> list[float]:
+    """Current learning rates of an optimiser's groups."""
+    return [float(group["lr"]) for group in optimizer.param_groups]

@@ -1,0 +1,195 @@
+"""A sweep's grid file: which runs it stands for, and the steps that prepare them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datamodules.errors import InputError
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that runs once before the grid.
+
+    Attributes:
+        name: shown, and the name of its marker file.
+        command: arguments after ``python -m lit``.
+        creates: files or folders that must be there afterwards.
+    """
+
+    name: str
+    command: list[str]
+    creates: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the command and of every YAML file it names: a changed step runs again."""
+        text = [part + (Path(part).read_text() if part.endswith((".yaml", ".yml")) else "") for part in self.command]
+        return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid.
+
+    Attributes:
+        arm: name of the arm.
+        frames: labelled frames, None for all.
+        seed: the run's seed.
+        folder: the run's own folder.
+        command: arguments after ``python -m lit``.
+    """
+
+    arm: str
+    frames: int | None
+    seed: int
+    folder: Path
+    command: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A checked grid file.
+
+    Attributes:
+        name: of the sweep.
+        folder: where runs are written.
+        experiment: configuration file all arms start from.
+        arms: arm name to {"frames": [...], "options": {option: value}}.
+        seeds: all arms of the first seed run before the second seed's, so that partial results stay paired.
+        options: options common to all arms.
+        prepare: steps before the first run.
+        frames_option: option that takes the number of labelled frames.
+    """
+
+    name: str
+    folder: Path
+    experiment: Path
+    arms: dict[str, dict[str, Any]]
+    seeds: list[int]
+    options: dict[str, Any]
+    prepare: list[Step]
+    frames_option: str = "data.train_frames"
+
+    def cells(self, inputs: str | None = None) -> Iterator[Cell]:
+        """All runs, seed by seed.
+
+        Args:
+            inputs: hash of the prepared inputs, recorded with each run.
+        """
+        for seed in self.seeds:
+            for arm, entry in self.arms.items():
+                for frames in entry["frames"]:
+                    folder = self.folder / f"{arm}-{frames or 'all'}-s{seed}"
+                    yield Cell(arm, frames, seed, folder, self.command(arm, frames, seed, folder, inputs))
+
+    def command(self, arm: str, frames: int | None, seed: int, folder: Path, inputs: str | None) -> list[str]:
+        """The arguments of one run; what is given later wins, so an arm's options override the common ones."""
+        options: dict[str, Any] = {**self.options, **self.arms[arm]["options"]}
+        options |= {self.frames_option: frames} if frames else {}
+        options |= {"record.arm": arm, "record.frames": frames, "record.inputs": inputs}
+        options |= {"trainer.default_root_dir": str(folder), "trainer.enable_progress_bar": False}
+        words = ["fit", "-c", str(self.experiment), "--seed_everything", str(seed)]
+        return words + [f"--{key}={value_text(value)}" for key, value in options.items()]
+
+    @property
+    def inputs(self) -> str | None:
+        """Hash of all preparing steps; None without any."""
+        return (
+            hashlib.sha256("".join(step.digest for step in self.prepare).encode()).hexdigest()[:16]
+            if self.prepare
+            else None
+        )
+
+
+def value_text(value: object) -> str:
+    """A value as an option takes it: YAML's spelling of null, true and lists."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_grid(path: Path, root: Path | None = None) -> Grid:
+    """Read and check a grid file.
+
+    Args:
+        path: the YAML file; paths inside it are relative to the working directory.
+        root: write runs here instead of ``folder`` or ``runs/<name>``.
+
+    Raises:
+        InputError: for a missing file, unknown keys or values of the wrong type.
+    """
+    if not path.is_file():
+        beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(str(path), beside, n=1)
+        raise InputError(f"no grid file '{path}'" + (f"; did you mean '{near[0]}'?" if near else "; see conf/sweep"))
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    check_keys(
+        path, content, {"experiment", "arms", "seeds"}, {"name", "folder", "options", "prepare", "frames_option"}
+    )
+    name = str(content.get("name", path.stem))
+    folder = root or Path(content.get("folder", f"runs/{name}"))
+    seeds = content["seeds"]
+    if not isinstance(seeds, list) or not seeds or any(not isinstance(s, int) or s < 0 for s in seeds):
+        raise InputError(f"{path}: seeds is {seeds!r}, expected a list of integers >= 0 such as [0, 1, 2]")
+    experiment = Path(content["experiment"])
+    if not experiment.is_file():
+        raise InputError(f"{path}: no experiment file '{experiment}'; paths are relative to the working directory")
+    arms = {arm: _arm(path, arm, entry or {}) for arm, entry in _mapping(path, "arms", content["arms"]).items()}
+    options = _mapping(path, "options", content.get("options") or {})
+    steps = [_step(path, entry) for entry in content.get("prepare") or []]
+    frames_option = str(content.get("frames_option", "data.train_frames"))
+    return Grid(name, folder, experiment, arms, seeds, options, steps, frames_option)
+
+
+def check_keys(path: Path, content: object, required: set[str], optional: set[str]) -> None:
+    """Check a mapping's keys.
+
+    Raises:
+        InputError: naming the first missing or unknown key and its closest match.
+    """
+    content = _mapping(path, "the file", content)
+    for key in content:
+        if key not in required | optional:
+            near = difflib.get_close_matches(str(key), required | optional, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise InputError(f"{path}: unknown key '{key}', expected {', '.join(sorted(required | optional))}{hint}")
+    if missing := sorted(required - content.keys()):
+        raise InputError(f"{path}: key '{missing[0]}' is missing")
+
+
+def _mapping(path: Path, name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {name} is {type(value).__name__}, expected a mapping")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def _arm(path: Path, arm: str, entry: object) -> dict[str, Any]:
+    check_keys(path, entry, set(), {"frames", "options"})
+    content = _mapping(path, arm, entry)
+    frames = content.get("frames") or [None]
+    if not isinstance(frames, list) or any(f is not None and (not isinstance(f, int) or f < 1) for f in frames):
+        raise InputError(f"{path}: arms.{arm}.frames is {frames!r}, expected a list of integers >= 1 such as [50, 200]")
+    return {"frames": frames, "options": _mapping(path, f"arms.{arm}.options", content.get("options") or {})}
+
+
+def _step(path: Path, entry: object) -> Step:
+    check_keys(path, entry, {"name", "command"}, {"creates"})
+    content = _mapping(path, "prepare", entry)
+    command = content["command"]
+    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+    return Step(str(content["name"]), words, [str(p) for p in content.get("creates") or []])

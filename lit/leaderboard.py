@@ -1,0 +1,241 @@
+"""Ranks recorded runs: means over paired seeds, differences with intervals and tests, an arm's worth in labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from datamodules.errors import InputError
+from lit.arguments import Arguments, closest
+from lit.results import Result, find_results, write_json
+from lit.statistics import equivalent_frames, paired_difference
+
+BASELINE = "none"
+PREFERRED = ("car/3d/moderate/0.5", "car/3d/moderate/0.7")  # the first one recorded is the headline
+Group = tuple[str, str, str, int | None]  # dataset, split, arm, frames
+
+
+def main(argv: list[str]) -> int:
+    """``python -m lit leaderboard FOLDER ...``."""
+    parser = Arguments("leaderboard", __doc__ or "")
+    parser.add_argument("folders", type=Path, nargs="+", help="folders with result.json files, searched recursively")
+    parser.add_argument("--out", type=Path, default=None, help="HTML page; CSV, Markdown and JSON go beside it")
+    parser.add_argument("--metric", default=None, help="metric to rank by, such as car/3d/moderate/0.5")
+    options = parser.parse_args(argv)
+    write_all(options.folders, options.out or options.folders[0] / "leaderboard.html", options.metric)
+    return 0
+
+
+def write_all(folders: Sequence[Path], page: Path, metric: str | None = None) -> list[dict[str, Any]]:
+    """Read the records, print the table, write the page and its CSV, Markdown and JSON companions.
+
+    Args:
+        folders: where to look for records.
+        page: the HTML file.
+        metric: the metric to rank by; the usual headline when None.
+
+    Raises:
+        InputError: when no record is found or no run has the metric.
+    """
+    from lit.leaderboard_page import render_page
+
+    results = list(find_results(list(folders)))
+    rows = build_rows(results)
+    headline = headline_metric(rows, metric)
+    rows.sort(key=lambda row: rank_key(row, headline))
+    failures = [result for result in results if result.error is not None]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_json(page.with_suffix(".json"), rows)
+    write_text(page.with_suffix(".csv"), csv_table(rows))
+    write_text(page.with_suffix(".md"), markdown_table(rows, headline, failures))
+    write_text(page, render_page(rows, headline, results))
+    print_table(rows, headline)
+    for failed in failures:
+        print(f"failed: {failed.path.parent}: {failed.error}")
+    print(f"wrote {page} and .json, .csv, .md beside it")
+    return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def build_rows(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """One row per arm and number of frames (per data set and split).
+
+    Returns:
+        Rows ``{"arm", "frames", "seeds", "metrics": {name: {"mean", "std", "values", "vs"}}, ...}``; ``values``
+        follow ``seeds``, ``std`` is the sample deviation (None for one seed).
+    """
+    groups: dict[Group, dict[int, Result]] = defaultdict(dict)
+    for result in results:
+        if result.error is None and result.metrics:
+            groups[(result.dataset, result.split, result.arm, result.frames)][result.seed] = result
+    return [_row(key, groups) for key in groups]
+
+
+def _row(key: Group, groups: dict[Group, dict[int, Result]]) -> dict[str, Any]:
+    dataset, split, arm, frames = key
+    runs = groups[key]
+    seeds = sorted(runs)
+    names = list(dict.fromkeys(name for seed in seeds for name in runs[seed].metrics))
+    rivals = {other[2]: other for other in groups if other[:2] == key[:2] and other[3] == frames and other != key}
+    curve = {other[3]: other for other in groups if other[:2] == key[:2] and other[2] == BASELINE and other[3]}
+    metrics, worth = {}, {}
+    for name in names:
+        own = values(runs, name)
+        listed = [own.get(seed) for seed in seeds]
+        versus = {rival: paired_difference(own, values(groups[other], name)) for rival, other in rivals.items()}
+        metrics[name] = {
+            "mean": float(np.mean(list(own.values()))),
+            "std": float(np.std(list(own.values()), ddof=1)) if len(own) > 1 else None,
+            "values": listed,
+            "vs": {rival: asdict(found) for rival, found in versus.items() if found},
+        }
+        if arm != BASELINE and (
+            found := equivalent_frames({f: values(groups[g], name) for f, g in curve.items() if f}, own)
+        ):
+            worth[name] = found
+    return {
+        "arm": arm, "frames": frames, "seeds": seeds, "metrics": metrics, "frames_equivalent": worth,
+        "dataset": dataset, "split": split,
+        "injected_objects": _mean(runs.values(), "injected_objects"),
+        "images_per_second": _mean(runs.values(), "images_per_second"),
+        "duration_seconds": _mean(runs.values(), "duration_seconds"),
+    }  # fmt: skip
+
+
+def values(runs: dict[int, Result], name: str) -> dict[int, float]:
+    """Seed to value of one metric, over the runs that have it."""
+    return {seed: run.metrics[name] for seed, run in runs.items() if name in run.metrics}
+
+
+def _mean(runs: Iterable[Result], key: str) -> float | None:
+    found = [float(run.content[key]) for run in runs if run.content.get(key) is not None]
+    return float(np.mean(found)) if found else None
+
+
+def headline_metric(rows: list[dict[str, Any]], wanted: str | None) -> str:
+    """The metric to rank by.
+
+    Raises:
+        InputError: when no run has it, or no run has any metric.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    if wanted is not None and wanted not in names:
+        raise InputError(
+            f"no run has the metric '{wanted}': expected one of {', '.join(names) or 'none'}{closest(wanted, names)}"
+        )
+    if not names:
+        raise InputError("no finished run among the records; the log.txt beside a failed record says why")
+    return wanted or next((name for name in PREFERRED if name in names), names[0])
+
+
+def rank_key(row: dict[str, Any], metric: str) -> tuple[Any, ...]:
+    """Few labels first (that is where augmentation matters), then the best by difference to "none".
+
+    The paired difference ranks fairly when some seeds are still missing; without the baseline the mean ranks.
+    """
+    entry = row["metrics"].get(metric)
+    if entry is None:
+        score = float("-inf")
+    elif row["arm"] == BASELINE:
+        score = 0.0
+    else:
+        score = entry["vs"].get(BASELINE, {"delta": entry["mean"]})["delta"]
+    return row["dataset"], row["split"], row["frames"] or 10**9, -score, row["arm"] == BASELINE, row["arm"]
+
+
+def rivals(rows: list[dict[str, Any]]) -> list[str]:
+    """Arms that the tables compare with: the usual baselines that are there."""
+    arms = {row["arm"] for row in rows}
+    return [arm for arm in (BASELINE, "copy_paste") if arm in arms]
+
+
+def mean_text(entry: dict[str, Any]) -> str:
+    """``12.3 ± 0.4``, without the deviation for one seed."""
+    return f"{entry['mean']:.2f}" + (f" ± {entry['std']:.2f}" if entry["std"] is not None else "")
+
+
+def difference_text(found: dict[str, Any] | None) -> str:
+    """``+1.2 [+0.3, +2.1] p=0.01``; a dash without a comparison."""
+    if found is None:
+        return "–"
+    text = f"{found['delta']:+.2f}"
+    return text if found["low"] is None else f"{text} [{found['low']:+.2f}, {found['high']:+.2f}] p={found['p']:.2g}"
+
+
+def worth_text(found: dict[str, Any] | None) -> str:
+    """``83 [61, 120]`` labelled frames."""
+    if found is None:
+        return "–"
+    shown = [f"{v:.0f}" if isinstance(v, float) else str(v) for v in (found["value"], found["low"], found["high"])]
+    return shown[0] if found["low"] is None else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def table_cells(rows: list[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
+    """Header and text cells of the ranking by one metric; rows without it are left out."""
+    against = rivals(rows)
+    header = ["arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
+    cells = []
+    for row in rows:
+        if entry := row["metrics"].get(metric):
+            differences = [difference_text(entry["vs"].get(arm)) for arm in against]
+            worth = worth_text(row["frames_equivalent"].get(metric))
+            cells.append(
+                [row["arm"], str(row["frames"] or "all"), str(len(row["seeds"])), mean_text(entry), *differences, worth]
+            )
+    return header, cells
+
+
+def print_table(rows: list[dict[str, Any]], metric: str) -> None:
+    """Print the ranking."""
+    header, cells = table_cells(rows, metric)
+    table = Table(title=None, header_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for line in cells:
+        table.add_row(*(cell.replace("[", r"\[") for cell in line), style="dim" if line[2] == "1" else None)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def markdown_table(rows: list[dict[str, Any]], metric: str, failures: Sequence[Result]) -> str:
+    """The ranking as Markdown, failures below it."""
+    header, cells = table_cells(rows, metric)
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    text += "\n\nMean ± sample deviation over seeds; differences paired by seed, 95 % interval, paired t-test.\n"
+    return text + "".join(f"\nFailed: {failed.path.parent.name}: {failed.error}\n" for failed in failures)
+
+
+def csv_table(rows: list[dict[str, Any]]) -> str:
+    """Every metric of every row, one line each."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    others = sorted({arm for row in rows for entry in row["metrics"].values() for arm in entry["vs"]})
+    head = ["dataset", "split", "arm", "frames", "metric", "seeds", "mean", "std", "values"]
+    writer.writerow(head + [f"{key}_vs_{arm}" for arm in others for key in ("delta", "low", "high", "p")])
+    for row in rows:
+        for name, entry in row["metrics"].items():
+            line = [row["dataset"], row["split"], row["arm"], row["frames"], name, len(row["seeds"])]
+            line += [entry["mean"], entry["std"], json.dumps(entry["values"])]
+            for arm in others:
+                found = entry["vs"].get(arm, {})
+                line += [found.get(key) for key in ("delta", "low", "high", "p")]
+            writer.writerow(line)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""Metrics, each pinned to its reference implementation."""

@@ -1,0 +1,97 @@
+"""``prepare kitti`` checks a data set's tree; ``prepare world`` and ``prepare posed`` write synthetic data."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+
+from datamodules.errors import InputError
+from lit.arguments import Arguments, closest
+
+
+def main(argv: list[str]) -> int:
+    """``python -m lit prepare kitti|world|posed``."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m lit prepare kitti|world|posed ...\n\n" + (__doc__ or ""))
+        return 0
+    if argv[0] not in TARGETS:
+        raise InputError(f"prepare {argv[0]}: expected one of {', '.join(TARGETS)}{closest(argv[0], TARGETS)}")
+    return TARGETS[argv[0]](argv[1:])
+
+
+def kitti(argv: list[str]) -> int:
+    """Check a KITTI object tree and say what is there and what is missing; status 1 for a broken one."""
+    parser = Arguments("prepare kitti", "Checks a KITTI object detection tree; names what is missing.")
+    parser.add_argument("--root", type=Path, required=True, help="the folder that holds training/ and ImageSets/")
+    options = parser.parse_args(argv)
+    from datamodules.kitti import check_tree
+
+    report = check_tree(options.root)
+    print(report)
+    return 1 if report.problems else 0
+
+
+def world(argv: list[str]) -> int:
+    """Write a procedural road world as a KITTI folder."""
+    parser = Arguments("prepare world", "Writes a procedural road world as a true KITTI folder.")
+    parser.add_argument("--root", type=Path, required=True, help="folder to write")
+    parser.add_argument("--train", type=positive, default=400, help="training frames (default 400)")
+    parser.add_argument("--val", type=positive, default=300, help="validation frames (default 300)")
+    parser.add_argument("--width", type=positive, default=320, help="image width in pixels (default 320)")
+    parser.add_argument("--height", type=positive, default=96, help="image height in pixels (default 96)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    options = parser.parse_args(argv)
+    from datamodules.road_world import write_world
+
+    write_world(
+        options.root,
+        seed=options.seed,
+        train=options.train,
+        val=options.val,
+        width=options.width,
+        height=options.height,
+        workers=options.workers,
+    )
+    print(f"wrote {options.root}: {options.train} training and {options.val} validation frames")
+    return 0
+
+
+def posed(argv: list[str]) -> int:
+    """Write posed views of the studio's cars, the training data of generators."""
+    parser = Arguments("prepare posed", "Writes posed object images: RGBA, depth, normals, parts and cameras.")
+    parser.add_argument("--root", type=Path, required=True, help="folder to write")
+    parser.add_argument("--objects", type=positive, default=40, help="cars (default 40)")
+    parser.add_argument("--views", type=positive, default=50, help="views a car (default 50)")
+    parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    options = parser.parse_args(argv)
+    from datamodules.studio import write_posed_images
+
+    write_posed_images(
+        options.root,
+        objects=options.objects,
+        views=options.views,
+        size=options.size,
+        seed=options.seed,
+        workers=options.workers,
+    )
+    print(f"wrote {options.root}: {options.views} views of {options.objects} cars")
+    return 0
+
+
+def positive(text: str) -> int:
+    """An integer >= 1, as an argparse type.
+
+    Raises:
+        ArgumentTypeError: for anything else.
+    """
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"got '{text}', expected an integer >= 1")
+    return int(text)
+
+
+TARGETS: dict[str, Callable[[list[str]], int]] = {"kitti": kitti, "world": world, "posed": posed}

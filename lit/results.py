@@ -1,0 +1,114 @@
+"""The result contract: ``result.json``, written once by every run and read by the sweep and the leaderboard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import InputError
+
+SCHEMA = 1
+FILE = "result.json"
+# Options that say where a run is written and how it reports, not what it computes: they do not enter the hash.
+PLACES = (
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.logger",
+    "checkpoint",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished or failed run.
+
+    Attributes:
+        path: the ``result.json`` it was read from.
+        arm: the augmentation's name.
+        frames: labelled frames the run trained on, None for all.
+        seed: the run's seed.
+        dataset: data set name.
+        split: split the metrics were measured on.
+        metrics: flat names ("car/3d/moderate/0.5") to values; empty for a failed run.
+        error: last log line of a failed run, else None.
+        content: everything the file holds.
+    """
+
+    path: Path
+    arm: str
+    frames: int | None
+    seed: int
+    dataset: str
+    split: str
+    metrics: dict[str, float]
+    error: str | None
+    content: dict[str, Any]
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON under a temporary name and rename it, so that a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=False) + "\n")
+    os.replace(temporary, path)
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """First 16 hex digits of the SHA-256 of a resolved configuration, without :data:`PLACES`."""
+    kept = json.loads(json.dumps(config, default=str))
+    for place in PLACES:
+        *groups, name = place.split(".")
+        owner = kept
+        for group in groups:
+            owner = owner.get(group) or {}
+        owner.pop(name, None)
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_result(path: Path) -> Result:
+    """Read one record.
+
+    Raises:
+        InputError: when the file is no record of this schema.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable result record ({error}); delete it and run again") from error
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != SCHEMA:
+        raise InputError(f"{path}: result schema {found!r}, expected {SCHEMA}; run it again with this version")
+    metrics = {k: float(v) for k, v in content["metrics"].items() if v is not None and math.isfinite(v)}
+    return Result(
+        path,
+        content["arm"] or path.parent.name,
+        content["frames"],
+        int(content["seed"]),
+        content["dataset"],
+        content["split"],
+        metrics,
+        content.get("error"),
+        content,
+    )
+
+
+def find_results(places: list[Path]) -> Iterator[Result]:
+    """All records under the given folders (or the given files), in sorted order.
+
+    Raises:
+        InputError: when a place is missing or holds no record.
+    """
+    for place in places:
+        if not place.exists():
+            raise InputError(f"{place}: no such folder; expected a folder with {FILE} files, as a sweep leaves them")
+        files = [place] if place.is_file() else sorted(place.rglob(FILE))
+        if not files:
+            raise InputError(f"{place}: holds no {FILE}; run `python -m lit sweep` or `python -m lit fit` first")
+        yield from map(read_result, files)

@@ -1,0 +1,129 @@
+"""Paired statistics of the leaderboard: differences with intervals and tests, and what an arm is worth in labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean paired difference of two arms.
+
+    Attributes:
+        delta: mean over common seeds of (arm - other).
+        low: lower end of the 95 % confidence interval (Student's t), None below two common seeds.
+        high: upper end.
+        p: two-sided paired t-test, None below two common seeds.
+        seeds: the number of common seeds.
+    """
+
+    delta: float
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: int
+
+
+def paired_difference(arm: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
+    """Compare two arms over the seeds both have.
+
+    Args:
+        arm: seed to metric.
+        other: seed to metric.
+
+    Returns:
+        The difference, or None without a common seed.
+    """
+    common = sorted(arm.keys() & other.keys())
+    if not common:
+        return None
+    differences = np.array([arm[seed] - other[seed] for seed in common])
+    delta = float(differences.mean())
+    if len(common) < 2:
+        return Difference(delta, None, None, None, 1)
+    error = float(differences.std(ddof=1)) / np.sqrt(len(common))
+    if error == 0.0:  # the t statistic is undefined: identical runs, or a constant shift
+        return Difference(delta, delta, delta, 1.0 if delta == 0.0 else 0.0, len(common))
+    half = float(stats.t.ppf(0.975, len(common) - 1)) * error
+    p = float(2 * stats.t.sf(abs(delta) / error, len(common) - 1))
+    return Difference(delta, delta - half, delta + half, p, len(common))
+
+
+def increasing(values: np.ndarray) -> np.ndarray:
+    """Closest non-decreasing sequence in least squares (pool adjacent violators), same length."""
+    blocks: list[list[float]] = []  # mean, count
+    for value in values:
+        blocks.append([float(value), 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            total = blocks[-1][1] + count
+            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + mean * count) / total, total]
+    return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
+
+
+def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> float:
+    """Labelled frames at which a learning curve reaches ``value``.
+
+    The curve is made non-decreasing and read as linear in log(frames) between its points.
+
+    Args:
+        curve_frames: (K,) increasing numbers of frames.
+        curve: (K,) metric at each.
+        value: metric of the arm.
+
+    Returns:
+        Frames; ``inf`` above the curve's last point, 0 below its first.
+    """
+    heights = increasing(curve)
+    if value > heights[-1]:
+        return float("inf")
+    if value < heights[0]:
+        return 0.0
+    upper = int(np.searchsorted(heights, value, side="left"))
+    if upper == 0:
+        return float(curve_frames[0])
+    share = (value - heights[upper - 1]) / (heights[upper] - heights[upper - 1])
+    logs = np.log(curve_frames.astype(np.float64))
+    return float(np.exp(logs[upper - 1] + share * (logs[upper] - logs[upper - 1])))
+
+
+def equivalent_frames(
+    curve: Mapping[int, Mapping[int, float]], arm: Mapping[int, float], draws: int = 2000, seed: int = 0
+) -> dict[str, float | str | None] | None:
+    """How many labelled frames without augmentation an arm is worth.
+
+    Args:
+        curve: frames to (seed to metric) of the arm without augmentation.
+        arm: seed to metric of the arm in question.
+        draws: bootstrap samples over the common seeds (curve and arm are resampled together: they are paired).
+        seed: of the bootstrap.
+
+    Returns:
+        ``value``, ``low``, ``high`` (95 % percentile interval; None below two common seeds) and the range ``first`` to
+        ``last`` of the curve; a number beyond the range is the text "<first" or ">last". None when the curve has fewer
+        than two points or no seed is common to all.
+    """
+    frames = np.array(sorted(curve))
+    common = sorted(set(arm).intersection(*(curve[int(f)] for f in frames))) if len(frames) else []
+    if len(frames) < 2 or not common:
+        return None
+    table = np.array([[curve[int(f)][s] for s in common] for f in frames])
+    values = np.array([arm[s] for s in common])
+
+    def shown(number: float) -> float | str:
+        if number == 0.0:
+            return f"<{frames[0]}"
+        return f">{frames[-1]}" if np.isinf(number) else round(number, 1)
+
+    result: dict[str, float | str | None] = {"value": shown(frames_at(frames, table.mean(1), float(values.mean())))}
+    result |= {"low": None, "high": None, "first": int(frames[0]), "last": int(frames[-1])}
+    if len(common) > 1:
+        picks = np.random.default_rng(seed).integers(0, len(common), (draws, len(common)))
+        found = [frames_at(frames, table[:, pick].mean(1), float(values[pick].mean())) for pick in picks]
+        low, high = np.quantile(found, [0.025, 0.975], method="nearest")
+        result |= {"low": shown(float(low)), "high": shown(float(high))}
+    return result

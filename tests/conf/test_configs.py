@@ -1,0 +1,134 @@
+"""Every file in conf/ parses; every detector experiment and injection trains a step on the tiny world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from datamodules.asset_bank import AssetBankWriter
+from lit.cli import ROOT, main
+from lit.grid import read_grid
+from lit.results import read_result
+
+CONF = ROOT / "conf"
+EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
+DETECTORS = [path for path in EXPERIMENTS if "centernet" in path.stem]
+FAST = (
+    "--trainer.max_steps 1 --trainer.max_epochs 1 --trainer.enable_progress_bar false --trainer.num_sanity_val_steps 0"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank of two opaque blocks."""
+    import numpy as np
+
+    from datamodules.voxel_assets import VoxelAsset
+
+    folder = tmp_path_factory.mktemp("bank") / "bank"
+    with AssetBankWriter(
+        folder, generator="test", config_hash="0", checkpoint_hash="0", licence="CC0-1.0", seed=0, name="Car"
+    ) as writer:
+        for index in range(2):
+            grid = np.full((16, 8, 8, 4), 60 + 90 * index, np.uint8)
+            grid[..., 3] = 255
+            writer.write(VoxelAsset(f"block{index}", "Car", np.array([4.0, 1.5, 1.7]), grid))
+    return folder
+
+
+def test_conf_is_not_empty() -> None:
+    for folder in ("data", "model", "injection", "experiment", "sweep"):
+        assert list(CONF.glob(f"{folder}/*.yaml")), folder
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_is_yaml_and_its_references_exist(path: Path) -> None:
+    for value in strings(yaml.safe_load(path.read_text())):
+        if value.startswith(("../", "./")) and value.endswith(".yaml"):
+            assert (path.parent / value).is_file(), value
+
+
+def strings(value: Any) -> list[str]:
+    """All strings in a nested value."""
+    if isinstance(value, dict):
+        return [text for entry in value.values() for text in strings(entry)]
+    if isinstance(value, list):
+        return [text for entry in value for text in strings(entry)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_resolves(path: Path) -> None:
+    from lit.trainer_cli import resolve
+
+    config = resolve(["fit", "-c", str(path)])
+    assert config["model"]["class_path"]
+    assert config["data"]["class_path"]
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("sweep/*.yaml")), ids=lambda path: path.stem)
+def test_every_sweep_resolves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit.trainer_cli import resolve
+
+    monkeypatch.chdir(ROOT)  # a grid's paths are the clone's
+    grid = read_grid(path)
+    for cell in grid.cells():
+        if cell.seed == grid.seeds[0]:
+            resolve(cell.command)
+    for step in grid.prepare:
+        if step.command[0] in ("fit", "predict"):
+            resolve(step.command)
+
+
+def fit(root: Path, experiment: Path, world: Path, *extra: str) -> dict[str, Any]:
+    """Train one step on the tiny world and return the record."""
+    words = [
+        *FAST.split(),
+        "--trainer.default_root_dir",
+        str(root),
+        "--data.root",
+        str(world),
+        "--data.size",
+        "[96, 320]",
+    ]
+    words += ["--data.batch_size", "2", "--data.workers", "0"]
+    assert main(["fit", "-c", str(experiment), *words, *extra]) == 0
+    return read_result(root / "result.json").content
+
+
+@pytest.mark.parametrize("path", DETECTORS, ids=lambda path: path.stem)
+def test_every_detector_experiment_trains_a_step(path: Path, tiny_world: Path, tmp_path: Path) -> None:
+    record = fit(tmp_path, path, tiny_world, "--data.injection", "null")
+    assert record["injected_objects"] == 0
+    assert "car/3d/moderate/0.7" in record["metrics"]
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("injection/*.yaml")), ids=lambda path: path.stem)
+def test_every_injection_trains_a_step(path: Path, tiny_world: Path, tiny_bank: Path, tmp_path: Path) -> None:
+    extra = ["--data.injection", str(path)]
+    if path.stem != "none":
+        extra += ["--data.injection.probability", "1.0", "--trainer.max_steps", "3"]
+    if "AssetBank" in path.read_text():
+        extra += ["--data.injection.source.folder", str(tiny_bank)]
+    record = fit(tmp_path, CONF / "experiment" / "world_centernet.yaml", tiny_world, *extra)
+    assert (record["injected_objects"] > 0) == (path.stem != "none")
+
+
+def test_the_lift3d_experiment_trains_a_step_and_bakes_a_bank(tmp_path: Path) -> None:
+    experiment = ["-c", str(CONF / "experiment" / "lift3d.yaml")]
+    options = ["--data.folder", str(tmp_path / "posed"), "--data.create_objects", "2", "--data.create_views", "10"]
+    options += ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.enable_progress_bar", "false"]
+    steps = ["--data.create_size", "24", "--trainer.max_steps", "1"]
+    assert main(["fit", *experiment, *options, *steps]) == 0
+    assert read_result(tmp_path / "run" / "result.json").metrics
+    bank = [
+        "--trainer.callbacks.init_args.folder",
+        str(tmp_path / "bank"),
+        "--ckpt_path",
+        str(tmp_path / "run/last.ckpt"),
+    ]
+    assert main(["predict", *experiment, *options, *bank]) == 0
+    assert (tmp_path / "bank" / "bank.json").is_file()

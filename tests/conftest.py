@@ -1,0 +1,20 @@
+"""What all tests share: a tiny road world, written once a session, and one thread a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # test machines have two cores, and several workers use them
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A true KITTI folder of 12 training and 6 validation frames at 320 x 96."""
+    from datamodules.road_world import write_world
+
+    root = tmp_path_factory.mktemp("world")
+    write_world(root, seed=0, train=12, val=6, width=320, height=96, workers=1, progress=False)
+    return root

@@ -1,0 +1,133 @@
+"""VoxelAsset: the coloured cube at eight yaws, levels of detail, clipping, sizes."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from datamodules.assets import Asset
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
+from datamodules.voxel_assets import VoxelAsset, halve_grid
+
+CAMERA = Camera(np.array([[720.0, 0, 620, 45], [0, 720, 187, 0.2], [0, 0, 1, 0.003]]), 1242, 375)
+FACES = {  # canonical axis and sign -> colour
+    (0, 1): (255, 0, 0),
+    (0, -1): (0, 255, 255),
+    (1, 1): (0, 255, 0),
+    (1, -1): (255, 0, 255),
+    (2, 1): (0, 0, 255),
+    (2, -1): (255, 255, 0),
+}
+
+
+def cube(shape: tuple[int, int, int] = (64, 26, 28)) -> VoxelAsset:
+    """A solid box whose six faces differ in colour."""
+    axes = [-1 + (2 * np.arange(n) + 1) / n for n in shape]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"))
+    nearest = np.abs(points).argmax(0)
+    grid = np.full((*shape, 4), 255, dtype=np.uint8)
+    for (axis, sign), colour in FACES.items():
+        grid[(nearest == axis) & (np.sign(points[axis]) == sign), :3] = colour
+    return VoxelAsset("cube", "Car", np.array([3.9, 1.5, 1.6]), grid)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    size = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]) + 1, 0).prod()
+    return size / ((a[2:] - a[:2] + 1).prod() + (b[2:] - b[:2] + 1).prod() - size)
+
+
+@pytest.mark.parametrize("yaw", np.arange(8) * np.pi / 4)
+@pytest.mark.parametrize("position", [(-5.0, 1.65, 14.0), (4.0, 3.0, 18.0)])
+def test_faces_land_where_the_box_says(yaw: float, position: tuple[float, float, float]) -> None:
+    asset, box = cube(), Boxes3D.single(position, [3.9, 1.5, 1.6], yaw)
+    layer = asset.render(CAMERA, box)
+    assert layer is not None
+    assert isinstance(asset, Asset)
+    assert iou(layer.full_bbox, projected_bbox(CAMERA, box)[0]) > 0.93
+    projection = canonical_projection(CAMERA, box)[0]
+    eye = -np.linalg.solve(projection[:, :3], projection[:, 3])
+    seen = 0
+    for (axis, sign), colour in FACES.items():
+        if sign * eye[axis] < 1.5:  # turned away, or too oblique to meet its middle
+            continue
+        point = np.zeros(3)
+        point[axis] = sign
+        u, v, w = projection[:, :3] @ point + projection[:, 3]
+        row, column = round(v / w) - layer.top, round(u / w) - layer.left
+        np.testing.assert_allclose(layer.rgba[row, column, :3], colour, atol=40)
+        # a row of the roof spans 0.3 m of depth
+        assert abs(layer.depth[row, column] - w) < (0.35 if axis == 1 else 0.15)
+        seen += 1
+    assert seen >= 1
+
+
+def test_nearer_object_has_smaller_depth() -> None:
+    near = cube().render(CAMERA, Boxes3D.single([0, 1.65, 12], [3.9, 1.5, 1.6], 0.5))
+    far = cube().render(CAMERA, Boxes3D.single([0, 1.65, 17], [3.9, 1.5, 1.6], 0.5))
+    assert near is not None
+    assert far is not None
+    assert near.depth[near.mask].max() < far.depth[far.mask].min()
+
+
+def test_truncated_object_knows_its_whole_rectangle() -> None:
+    box = Boxes3D.single([-8.0, 1.65, 9.5], [3.9, 1.5, 1.6], 0.6)
+    full = projected_bbox(CAMERA, box, clip=False)[0]
+    assert full[0] < -20  # the case under test: it leaves the image on the left
+    layer = cube().render(CAMERA, box)
+    assert layer is not None
+    assert layer.left == 0
+    assert iou(layer.full_bbox, full) > 0.9
+
+
+def test_outside_and_behind_draw_nothing() -> None:
+    for position in ([60.0, 1.65, 12.0], [0.0, 1.65, -12.0]):
+        assert cube().render(CAMERA, Boxes3D.single(position, [3.9, 1.5, 1.6], 0.5)) is None
+
+
+def test_camera_inside_the_box_stays_finite() -> None:
+    layer = cube().render(CAMERA, Boxes3D.single([0.0, 0.7, 1.0], [3.9, 1.5, 1.6], 0.5))
+    assert layer is not None
+    assert layer.rgba.shape[0] <= CAMERA.height
+    assert np.isfinite(layer.full_bbox).all()
+
+
+@pytest.mark.parametrize("distance", [30.0, 60.0, 110.0])
+def test_small_objects_keep_size_and_average_colour(distance: float) -> None:
+    box = Boxes3D.single([0.0, 1.65, distance], [3.9, 1.5, 1.6], 0.0)
+    layer = cube((128, 52, 56)).render(CAMERA, box)
+    assert layer is not None
+    expected = projected_bbox(CAMERA, box)[0]
+    assert np.abs(layer.full_bbox - expected).max() < 1.01
+    area = layer.rgba[..., 3].sum() / 255.0
+    assert abs(area / (expected[2:] - expected[:2]).prod() - 1) < 0.2
+    centre = layer.rgba[layer.rgba.shape[0] * 2 // 3, layer.rgba.shape[1] // 2]
+    np.testing.assert_allclose(centre[:3], (255, 255, 0), atol=45)
+
+
+@pytest.mark.parametrize("shape", [(16, 12, 8), (15, 12, 9)])
+def test_halving_keeps_colour_and_opacity(shape: tuple[int, int, int]) -> None:
+    grid = np.zeros((*shape, 4), dtype=np.uint8)
+    grid[: shape[0] // 2] = (200, 100, 50, 240)
+    half = halve_grid(grid)
+    assert half.shape[:3] == tuple(n // 2 for n in shape)
+    assert abs(half[..., 3].mean() - grid[..., 3].mean()) < 2
+    np.testing.assert_allclose(half[half[..., 3] > 0][:, :3], [[200, 100, 50]] * int((half[..., 3] > 0).sum()), atol=1)
+
+
+def test_pickles_without_prepared_levels() -> None:
+    asset = cube()
+    box = Boxes3D.single([0.0, 1.65, 20.0], [3.9, 1.5, 1.6], 1.0)
+    first = asset.render(CAMERA, box)
+    copy = pickle.loads(pickle.dumps(asset))
+    second = copy.render(CAMERA, box)
+    assert first is not None
+    assert second is not None
+    assert first.rgba.tobytes() == second.rgba.tobytes()
+
+
+def test_wrong_grid_is_refused() -> None:
+    with pytest.raises(InputError, match="uint8"):
+        VoxelAsset("x", "Car", np.ones(3), np.zeros((4, 4, 4, 4), dtype=np.float32))

@@ -1,0 +1,70 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datamodules.errors import InputError
+from lit.cli import main
+from lit.results import config_hash, read_result, write_json
+from tests.lit.toy_training import EXPERIMENT
+
+
+def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(EXPERIMENT)
+    argv = ["fit", "-c", str(tmp_path / "toy.yaml"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    argv += ["--data.injection", "tests.lit.toy_training.ToyInjection", "--record.arm", "toy", "--record.frames", "8"]
+    assert main([*argv, "--seed_everything", "5", "--model.bonus", "40"]) == 0
+    result = read_result(tmp_path / "run" / "result.json")
+    content = result.content
+    assert (result.arm, result.frames, result.seed, result.dataset, result.split) == ("toy", 8, 5, "toy", "val")
+    assert list(result.metrics) == ["car/3d/moderate/0.5"]
+    assert 40 <= result.metrics["car/3d/moderate/0.5"] <= 41
+    assert content["injected_objects"] == 4 * 4  # four steps of four frames, one object each
+    assert content["images_per_second"] > 0
+    assert content["duration_seconds"] > 0
+    assert content["versions"]["torch"]
+    assert content["config"]["model"]["init_args"]["bonus"] == 40.0
+    assert content["config_hash"] == config_hash(content["config"])
+    assert (tmp_path / "run" / content["samples"][0]).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+def test_a_failed_fit_leaves_no_record(tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(EXPERIMENT)
+    argv = ["fit", "-c", str(tmp_path / "toy.yaml"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    with pytest.raises(RuntimeError, match="not finite"):
+        main([*argv, "--model.fail", "true"])
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_hash_ignores_places_only() -> None:
+    config = {"trainer": {"max_steps": 3, "default_root_dir": "a", "enable_progress_bar": True}, "model": {"rate": 0.1}}
+    elsewhere = {
+        "trainer": {"max_steps": 3, "default_root_dir": "b", "enable_progress_bar": False},
+        "model": {"rate": 0.1},
+    }
+    other = {"trainer": {"max_steps": 3}, "model": {"rate": 0.2}}
+    assert config_hash(config) == config_hash(elsewhere) != config_hash(other)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"schema": 1})
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_json(path, {"schema": 2})
+    assert json.loads(path.read_text()) == {"schema": 1}
+
+
+def test_broken_records_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text('{"schema": 1, "metr')
+    with pytest.raises(InputError, match="not a readable"):
+        read_result(path)
+    path.write_text('{"schema": 99}')
+    with pytest.raises(InputError, match="schema 99, expected 1"):
+        read_result(path)
