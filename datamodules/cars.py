@@ -106,6 +106,10 @@ def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
     return colorsys.hsv_to_rgb(hue, saturation, float(rng.uniform(0.10, 0.72)))
 
 
+def _grey(value: float) -> tuple[float, float, float]:
+    return value, value, value
+
+
 def draw_shape(rng: np.random.Generator, body: str | None = None) -> CarShape:
     """Draw one car's shape and paint.
 
@@ -133,7 +137,6 @@ def draw_shape(rng: np.random.Generator, body: str | None = None) -> CarShape:
     tail_low = int(rng.integers(2, 5))
     b_pillar = float(u(0.42, 0.54))
     c_pillar = float(u(0.78, 0.9))
-    alloy = float(u(0.10, 0.65))
     return CarShape(
         body=body,
         dims=(dims[0], dims[1], dims[2]),
@@ -152,7 +155,7 @@ def draw_shape(rng: np.random.Generator, body: str | None = None) -> CarShape:
         wheel_radius=float(u(0.28, 0.33) + (0.045 if tall else 0.0)),
         wheel_width=float(u(0.17, 0.23)),
         spokes=int(rng.choice([0, 5, 6, 8, 10])),
-        rim=(alloy, alloy, alloy),
+        rim=_grey(float(u(0.10, 0.65))),
         paint=paint,
         roof=(float(roof[0]), float(roof[1]), float(roof[2])),
         lower=(grey, grey, grey) if cladding else paint,

@@ -90,7 +90,7 @@ class CropAsset:
 def _move(
     picture: np.ndarray, corner: np.ndarray, source: np.ndarray, target: np.ndarray, scale: float
 ) -> tuple[np.ndarray, int, int]:
-    """Scale a premultiplied picture about ``source`` and move that point to ``target``; the new picture and its corner."""
+    """Scale a premultiplied picture about ``source``, move that point to ``target``; the picture and its new corner."""
     size = np.array([picture.shape[1], picture.shape[0]])
     low = np.floor(target + (corner - 0.5 - source) * scale).astype(int)
     high = np.ceil(target + (corner + size - 0.5 - source) * scale).astype(int)
@@ -209,7 +209,7 @@ class CopyPasteSource:
 
 
 def _spread(count: int) -> np.ndarray:
-    """The indices 0 ... count - 1 in an order whose every beginning is spread over the range (golden-ratio sequence)."""
+    """The indices below ``count`` in an order whose every beginning spreads over the range (golden-ratio sequence)."""
     return np.argsort(np.modf(np.arange(count) * 0.6180339887498949)[0], kind="stable")
 
 

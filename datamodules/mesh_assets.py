@@ -1,5 +1,8 @@
-"""Meshes as assets, drawn live: the studio's cars in the frame's own light (what a perfect generator would give), CAD cars
-in one fixed style, or a user's CAD files."""
+"""Meshes as assets, drawn live.
+
+The studio's cars in the frame's own light are what a perfect generator would give; CAD cars in one fixed style are
+Lift3D's ShapeNet baseline; and a folder of a user's CAD files serves as either.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Cars by population and a user's CAD files, as meshes in the suite's object frame.
 
 Three populations (labelled training scenes, validation scenes, studio) are drawn from one family of shapes with
-disjoint random streams, so that a detector which learns the few cars of its training frames has to generalise to the others.
+disjoint random streams, so that a detector which learns the few cars of its training frames has to generalise to the
+others.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Objects:
     occlusion: np.ndarray
     alpha: np.ndarray
     score: np.ndarray | None = None
-    provenance: np.ndarray = field(default=None)  # type: ignore[assignment]  # filled below: all real
+    provenance: np.ndarray = field(default=None)  # type: ignore[arg-type]  # filled below: all real
 
     def __post_init__(self) -> None:
         if self.provenance is None:

@@ -110,7 +110,7 @@ class VoxelAsset:
     def render_window(
         self, projection: np.ndarray, left: int, top: int, width: int, height: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Render a window with the grid whose voxels come closest to a pixel (:class:`datamodules.window.RenderWindow`)."""
+        """Render a window with the grid whose voxels come closest to pixels (a ``RenderWindow``)."""
         level = self._level_for(projection)
         return render_voxels(self.level(level), projection, left, top, width, height)
 

@@ -74,7 +74,7 @@ def _mark_blocks(grid: np.ndarray, occupied: np.ndarray, bounds: np.ndarray) -> 
 
 
 def prepare_grid(grid: np.ndarray) -> PreparedGrid:
-    """Pad a voxel grid (X, Y, Z, 4) uint8 and map its empty space. Costs about a millisecond for 128 x 52 x 56 voxels."""
+    """Pad a voxel grid (X, Y, Z, 4) uint8 and map its empty space. Takes about 1.5 ms for 128 x 52 x 56 voxels."""
     nx, ny, nz = (int(n) for n in grid.shape[:3])
     data = np.zeros((nx + 3, ny + 3, nz + 3, 4), dtype=np.uint8)
     data[1:-2, 1:-2, 1:-2] = grid

@@ -1,4 +1,4 @@
-"""Drawing an object into the part of the image it covers: clipping, tiny and huge objects, and the unclipped mask rectangle.
+"""Drawing an object into the part of the image it covers: clipping, tiny and huge objects, the unclipped rectangle.
 
 Every asset that is rendered through its canonical cube (voxels, meshes) hands :func:`draw` a function that renders one
 window; what a window is, at which resolution it is rendered and what is cut off is decided here once.
@@ -116,7 +116,7 @@ def _average_pairs(rgba: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.
 def _full_bbox(
     camera: Camera, render: RenderWindow, projection: np.ndarray, full: np.ndarray, visible: np.ndarray
 ) -> np.ndarray:
-    """Rectangle of the mask before clipping: a side that touches the border is measured on a coarse view of the whole."""
+    """Rectangle of the mask before clipping: a side that touches the border is measured on a coarse view."""
     limit = np.array([0, 0, camera.width - 1, camera.height - 1], dtype=np.float64)
     cut = np.array([visible[0] <= 0, visible[1] <= 0, visible[2] >= limit[2], visible[3] >= limit[3]])
     cut &= np.array([full[0] < 0, full[1] < 0, full[2] > limit[2], full[3] > limit[3]])

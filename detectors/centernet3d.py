@@ -1,7 +1,7 @@
 """CenterNet3D: a one-stage monocular 3D detector that finds projected 3D centres and reads a box off each.
 
-After CenterNet (Zhou et al. 2019), SMOKE (Liu et al. 2020) for the projected 3D centre as keypoint, MonoPair (Chen et al.
-2020) for depth uncertainty and MonoFlex (Zhang et al. 2021) for centres outside the image.
+After CenterNet (Zhou et al. 2019), SMOKE (Liu et al. 2020) for the projected 3D centre as keypoint, MonoPair (Chen et
+al. 2020) for depth uncertainty and MonoFlex (Zhang et al. 2021) for centres outside the image.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
 from datamodules.scene import Batch, Objects
 from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
 from detectors.necks import FPN, DLAUp
-from detectors.targets import REFERENCE_FOCAL, Selection, Targets, encode
+from detectors.targets import REFERENCE_FOCAL, Selection, encode
 
 MEAN_DIMS = {"Car": (3.88, 1.53, 1.63), "Pedestrian": (0.84, 1.76, 0.66), "Cyclist": (1.76, 1.74, 0.60)}  # KITTI train
 TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
+SELECTION = Selection()
 WEIGHTS = {"heatmap": 1.0, "offset": 1.0, "sides": 0.1, "depth": 1.0, "dims": 1.0, "yaw": 1.0}
 
 
@@ -44,12 +46,15 @@ class CenterNet3D(nn.Module):
         mean_dims: length, height, width in metres of classes beyond KITTI's three.
         stride: input pixels a cell; a stride of the backbone.
         bins: yaw bins.
+        reach: cells around a centre that learn its object too; 0 trains the centre cell alone.
         ray_channels: show each cell its ray's slope, so that depth can follow from where an object stands.
         uncertainty: distribution of the log depth's error.
         selection: which labels become positives.
         loss_weights: factors that differ from the defaults in ``WEIGHTS``.
         top_k: detections a frame.
         min_score: detections below are dropped.
+        max_overlap: of two detections of a class whose image boxes overlap more (IoU), only the better one stays; an
+            object larger than a peak's 3 x 3 neighbourhood has several peaks until the network is well trained.
         depth_tolerance: metres; the score is the heatmap's value times the chance that the depth is this close.
     """
 
@@ -66,18 +71,23 @@ class CenterNet3D(nn.Module):
         mean_dims: dict[str, tuple[float, float, float]] | None = None,
         stride: int = 4,
         bins: int = 12,
+        reach: int = 1,
         ray_channels: bool = True,
         uncertainty: Literal["laplacian", "gaussian"] = "laplacian",
-        selection: Selection = Selection(),
+        selection: Selection = SELECTION,
         loss_weights: dict[str, float] | None = None,
         top_k: int = 50,
         min_score: float = 0.02,
-        depth_tolerance: float = 1.0,
+        max_overlap: float = 0.4,
+        depth_tolerance: float = 1.5,
     ) -> None:
         super().__init__()
+        self.mean_dims: Tensor
         self.classes, self.stride, self.bins = tuple(classes), stride, bins
         self.ray_channels, self.selection, self.uncertainty = ray_channels, selection, uncertainty
-        self.top_k, self.min_score, self.depth_tolerance = top_k, min_score, depth_tolerance
+        self.reach = reach
+        self.top_k, self.min_score = top_k, min_score
+        self.max_overlap, self.depth_tolerance = max_overlap, depth_tolerance
         self.loss_weights = {**WEIGHTS, **_known(loss_weights or {}, WEIGHTS, "loss_weights")}
         dims = {**MEAN_DIMS, **(mean_dims or {})}
         missing = [name for name in classes if name not in dims]
@@ -95,7 +105,8 @@ class CenterNet3D(nn.Module):
         )
         self.heads = nn.ModuleDict({name: nn.Conv2d(head_channels, size, 1) for name, size in sizes.items()})
         for name, head in self.heads.items():
-            assert isinstance(head, nn.Conv2d) and head.bias is not None
+            assert isinstance(head, nn.Conv2d)
+            assert head.bias is not None
             nn.init.normal_(head.weight, std=0.01)
             # A prior of 1 % foreground keeps the first focal losses small (Lin et al. 2017).
             nn.init.constant_(head.bias, -math.log(99) if name == "heatmap" else 0.0)
@@ -125,21 +136,21 @@ class CenterNet3D(nn.Module):
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by name."""
-        targets = encode(batch, self.classes, self.stride, self.selection)
+        targets = encode(batch, self.classes, self.stride, self.selection, reach=self.reach)
         found = self.at(outputs, targets.index)
-        count = max(len(targets), 1)
         nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
-        depth, log_scale = self.depth(found["depth"])
         ratio = torch.log(targets.dims / self.mean_dims[targets.label])
         terms = {
-            "heatmap": centre_focal(outputs["heatmap"], targets.heatmap, targets.weight),
-            "offset": F.l1_loss(found["offset"], targets.offset, reduction="sum") / count,
-            "sides": F.l1_loss(found["sides"], targets.sides, reduction="sum") / count,
-            "depth": nll(depth, log_scale, targets.depth).sum() / count,
-            "dims": F.l1_loss(found["dims"], ratio, reduction="sum") / count,
-            "yaw": multibin(*self.yaw(found["yaw"]), targets.alpha).sum() / count,
+            "offset": (found["offset"] - targets.offset).abs().sum(1),
+            "sides": (found["sides"] - targets.sides).abs().sum(1),
+            "depth": nll(*self.depth(found["depth"]), targets.depth),
+            "dims": (found["dims"] - ratio).abs().sum(1),
+            "yaw": multibin(*self.yaw(found["yaw"]), targets.alpha),
         }
-        return {name: self.loss_weights[name] * value for name, value in terms.items()}
+        objects = targets.share.sum().clamp_min(1)
+        means = {name: (value * targets.share).sum() / objects for name, value in terms.items()}
+        means = {"heatmap": centre_focal(outputs["heatmap"], targets.heatmap, targets.weight), **means}
+        return {name: self.loss_weights[name] * value for name, value in means.items()}
 
     @staticmethod
     def at(outputs: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
@@ -179,11 +190,13 @@ class CenterNet3D(nn.Module):
             "dims": found["dims"].clamp(-2, 2).exp() * self.mean_dims[label],
             "alpha": decode_multibin(*self.yaw(found["yaw"])),
         }
-        host = {name: value.cpu().numpy() for name, value in values.items()}
-        kept = host["score"] >= self.min_score
-        order = np.argsort(-host["score"], kind="stable")
-        order = order[kept[order]]
-        host = {name: value[order] for name, value in host.items()}
+        # best first; stable, so that equal scores keep the order of their cells
+        order = torch.argsort(values["score"], descending=True, stable=True)
+        order = order[values["score"][order] >= self.min_score]
+        values = {name: value[order] for name, value in values.items()}
+        group = values["frame"] * len(self.classes) + values["label"]
+        kept = batched_nms(values["bbox"], values["score"], group, self.max_overlap)
+        host = {name: value[kept].cpu().numpy() for name, value in values.items()}
         return [self._objects(host, host["frame"] == i, camera) for i, camera in enumerate(batch.cameras)]
 
     def _objects(self, values: Mapping[str, np.ndarray], rows: np.ndarray, camera: Camera) -> Objects:
@@ -229,7 +242,7 @@ def _known(given: dict[str, float], allowed: Mapping[str, float], name: str) -> 
 def _backbone(name: str, options: dict[str, Any], weights: str | None, stride: int) -> tuple[nn.Module, list[int]]:
     """A timm model that yields its feature maps from ``stride`` on, and their channels."""
     try:
-        features = timm.create_model(name, pretrained=False, features_only=True, **options)
+        features: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         text = str(error).splitlines()[0]
         raise InputError(f"backbone {name!r} with options {options}: {text}; see timm.list_models()") from error
@@ -239,7 +252,7 @@ def _backbone(name: str, options: dict[str, Any], weights: str | None, stride: i
     # timm counts the maps of some models from a finer one than it returns: ask it for the numbers
     levels = tuple(features.feature_info.out_indices[strides.index(stride) :])
     options = {**options, "out_indices": levels}
-    model = timm.create_model(name, pretrained=False, features_only=True, **options)
+    model: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
     if weights is not None:
         _load(model, Path(weights), name)
     return model, model.feature_info.channels()
@@ -256,8 +269,8 @@ def _load(model: nn.Module, path: Path, name: str) -> None:
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
-    # timm names nested modules of a feature model with underscores where the classifier has dots
-    renamed = {key: value for key, value in state.items()} | {_flat(key, model): value for key, value in state.items()}
+    # timm joins the first two parts of some keys with an underscore in a feature model
+    renamed = dict(state) | {_flat(key, model): value for key, value in state.items()}
     own = model.state_dict()
     absent = [key for key in own if key not in renamed or renamed[key].shape != own[key].shape]
     if absent:

@@ -26,12 +26,12 @@ def centre_focal(logits: Tensor, heatmap: Tensor, weight: Tensor) -> Tensor:
 
 
 def laplacian_nll(prediction: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
-    """Negative log likelihood (N,) under a Laplace distribution, up to a constant (MonoPair, Chen et al. 2020, eq. 7)."""
+    """Negative log likelihood (N,) of a Laplace distribution, less a constant (MonoPair, Chen et al. 2020, eq. 7)."""
     return math.sqrt(2) * (prediction - target).abs() * torch.exp(-log_scale) + log_scale
 
 
 def gaussian_nll(prediction: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
-    """Negative log likelihood (N,) under a normal distribution of standard deviation exp(log_scale), up to a constant."""
+    """Negative log likelihood (N,) of a normal distribution of standard deviation exp(log_scale), less a constant."""
     return 0.5 * ((prediction - target) * torch.exp(-log_scale)).square() + log_scale
 
 

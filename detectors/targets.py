@@ -5,7 +5,7 @@ Cell (i, j) of a map at stride s has its centre at pixel (s j + (s - 1) / 2, s i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +40,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of one batch with N positives.
+    """Targets of one batch with N positives: the centre cells of its objects, then cells beside them.
 
     Attributes:
-        heatmap: (B, C, h, w) in [0, 1], 1 exactly at the positives' cells.
+        heatmap: (B, C, h, w) in [0, 1], 1 exactly at the objects' centre cells.
         weight: (B, C, h, w) 0 where ignored, else 1.
         index: (N, 3) int64 frame, row, column of each positive's cell.
+        share: (N,) weight of each positive's regressions; the shares of an object's cells sum to 1.
         label: (N,) int64 class.
         offset: (N, 2) projected 3D centre less the cell's centre (x, y), in cells.
         sides: (N, 4) distances from the cell's centre to the image box's left, top, right, bottom, in cells.
@@ -57,6 +58,7 @@ class Targets:
     heatmap: Tensor
     weight: Tensor
     index: Tensor
+    share: Tensor
     label: Tensor
     offset: Tensor
     sides: Tensor
@@ -123,7 +125,9 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
     return _Table(*(np.concatenate(column) for column in zip(*parts)))
 
 
-def encode(batch: Batch, classes: Sequence[str], stride: int, selection: Selection, spread: float = 0.54) -> Targets:
+def encode(
+    batch: Batch, classes: Sequence[str], stride: int, selection: Selection, spread: float = 0.54, reach: int = 1
+) -> Targets:
     """Targets of a batch, on its images' device.
 
     Args:
@@ -132,6 +136,8 @@ def encode(batch: Batch, classes: Sequence[str], stride: int, selection: Selecti
         stride: input pixels a cell.
         selection: which labels become positives.
         spread: share of the image box that a heatmap peak covers (TTFNet, Liu et al. 2020).
+        reach: cells around a centre that regress its object too, weighted by the heatmap: a peak that comes out a cell
+            off still reads a whole box, and each object gives more gradients.
 
     Returns:
         The targets. A positive whose projected centre lies outside the image sits in the border cell nearest to it, and
@@ -140,37 +146,42 @@ def encode(batch: Batch, classes: Sequence[str], stride: int, selection: Selecti
     device = batch.images.device
     height, width = batch.images.shape[2] // stride, batch.images.shape[3] // stride
     table = _table(batch, classes, selection)
-    positive = table.label >= 0
-    cells = (table.keypoint - (stride - 1) / 2) / stride
-    limit = np.array([width - 1, height - 1])
-    at = np.clip(np.rint(cells), 0, limit).astype(np.int64)
     corners = (table.bbox - (stride - 1) / 2) / stride
-    sides = np.concatenate([at - corners[:, :2], corners[:, 2:] - at], 1)
-
-    size = corners[positive, 2:] - corners[positive, :2]
-    sigma = (spread * np.maximum(size, 0) + 1) / 6
+    rows = np.flatnonzero(table.label >= 0)
+    cells = (table.keypoint[rows] - (stride - 1) / 2) / stride
+    at = np.clip(np.rint(cells), 0, [width - 1, height - 1]).astype(np.int64)
+    sigma = (spread * np.maximum(corners[rows, 2:] - corners[rows, :2], 0) + 1) / 6
     heatmap = _peaks(
-        torch.from_numpy(at[positive]).to(device),
+        torch.from_numpy(at).to(device),
         torch.from_numpy(sigma.astype(np.float32)).to(device),
-        torch.from_numpy(table.frame[positive] * len(classes) + table.label[positive]).to(device),
+        torch.from_numpy(table.frame[rows] * len(classes) + table.label[rows]).to(device),
         (len(batch) * len(classes), height, width),
     ).view(len(batch), len(classes), height, width)
     weight = _unignored(table, corners, heatmap.shape).to(device)
 
-    def floats(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values[positive].astype(np.float32)).to(device)
+    steps = np.array([(x, y) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)], dtype=np.int64)
+    steps = steps[np.argsort(np.abs(steps).sum(1), kind="stable")]  # the centre first
+    around = at[None] + steps[:, None]  # steps, objects, xy
+    share = np.exp(-0.5 * ((steps[:, None] / sigma[None]) ** 2).sum(-1))
+    share *= ((around >= 0) & (around < [width, height])).all(-1)
+    share /= np.maximum(share.sum(0), 1e-9)
+    step, column = np.nonzero(share > 0.01)
+    rows, around, cells = rows[column], around[step, column], cells[column]
 
-    index = np.stack([table.frame, at[:, 1], at[:, 0]], 1)[positive]
+    def floats(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(device)
+
     return Targets(
         heatmap,
         torch.where(heatmap == 1, torch.ones_like(weight), weight),
-        torch.from_numpy(index).to(device),
-        torch.from_numpy(table.label[positive]).to(device),
-        floats(cells - at),
-        floats(sides),
-        floats(np.log(table.depth)),
-        floats(table.dims),
-        floats(table.alpha),
+        torch.from_numpy(np.stack([table.frame[rows], around[:, 1], around[:, 0]], 1)).to(device),
+        floats(share[step, column]),
+        torch.from_numpy(table.label[rows]).to(device),
+        floats(cells - around),
+        floats(np.concatenate([around - corners[rows, :2], corners[rows, 2:] - around], 1)),
+        floats(np.log(table.depth[rows])),
+        floats(table.dims[rows]),
+        floats(table.alpha[rows]),
     )
 
 

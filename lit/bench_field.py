@@ -1,4 +1,4 @@
-"""The object of ``bench render``: a car as an EG3D-shaped tri-plane field, and the published renderer as its reference."""
+"""The object of ``bench render``, a car as an EG3D-shaped tri-plane field, and the published renderer as reference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rectangle(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
 
 
 def car_field(seed: int = 0) -> TriplaneField:
-    """A car: the intersection of a side, a top and a front silhouette, with windows, wheels, lamps and a random texture.
+    """A car: where a side, a top and a front silhouette intersect, with windows, wheels, lamps and a random texture.
 
     Channel 0 of each plane is 1 inside its silhouette and falls to 0 outside; the first hidden unit clamps their sum
     less 2, so raw density is DENSITY inside all three and OUTSIDE elsewhere. The field is exactly of EG3D's form and
@@ -110,7 +110,7 @@ class TorchField:
 
 
 def pixel_rays(projection: np.ndarray, window: tuple[int, int, int, int], half: np.ndarray) -> tuple[Tensor, ...]:
-    """Origins and unit directions (R, 3) of a window's rays in the cube, entry and exit (R,) of the box of size ``half``."""
+    """Origins and unit directions (R, 3) of a window's rays in the cube; entry and exit (R,) of the box ``half``."""
     left, top, width, height = window
     v, u = np.meshgrid(np.arange(top, top + height), np.arange(left, left + width), indexing="ij")
     inverse = np.linalg.inv(projection[:, :3])
@@ -125,7 +125,7 @@ def pixel_rays(projection: np.ndarray, window: tuple[int, int, int, int], half: 
 
 
 def _composite(raw: Tensor, colour: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """EG3D's marcher: intervals between samples, raw density and colour averaged over their ends. (R, 4) and (R, S - 1)."""
+    """EG3D's marcher: raw density and colour averaged over the ends of intervals; image (R, 4), weights (R, S - 1)."""
     delta = depth[:, 1:] - depth[:, :-1]
     density = functional.softplus((raw[:, 1:] + raw[:, :-1]) / 2 - 1)
     alpha = 1 - torch.exp(-density * delta)
@@ -139,8 +139,10 @@ def _composite(raw: Tensor, colour: Tensor, depth: Tensor) -> tuple[Tensor, Tens
 def two_pass(
     field: TorchField, projection: np.ndarray, window: tuple[int, int, int, int], coarse: int = 48, fine: int = 48
 ) -> Tensor:
-    """The published renderer (EG3D; pix2pix3D uses it unchanged): stratified samples through the whole cube for every ray of
-    the window, then as many again where the weights are. Rays that miss the cube take the common range, as published.
+    """The published renderer (EG3D; pix2pix3D uses it unchanged).
+
+    Stratified samples through the whole cube for every ray of the window, then as many again where the weights are.
+    Rays that miss the cube take the common range, as published.
 
     Returns:
         (height, width, 4) premultiplied colour and opacity in [0, 1].

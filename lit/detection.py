@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
@@ -18,15 +19,15 @@ from detectors.base import Detector
 class LitDetector(pl.LightningModule):
     """AdamW with a schedule by step around a :class:`detectors.base.Detector`.
 
-    ``validation_step``, ``test_step`` and ``predict_step`` return the predictions (a list of ``Objects``, one per frame);
+    ``validation_step``, ``test_step`` and ``predict_step`` return the predictions (a list of ``Objects``, one a frame);
     metrics, drawings and result files are callbacks.
 
     Args:
         detector: the network.
         lr: (peak) learning rate.
         weight_decay: of weight matrices; biases and normalisation are left alone.
-        schedule: "one_cycle" rises for ``warmup`` and falls to zero along a cosine; "multi_step" rises for ``warmup`` and
-            then falls by ``gamma`` at each milestone; "constant" only rises.
+        schedule: "one_cycle" rises for ``warmup`` and falls to zero along a cosine; "multi_step" rises for ``warmup``
+            and then falls by ``gamma`` at each milestone; "constant" only rises.
         warmup: share of all steps.
         milestones: shares of all steps ("multi_step").
         gamma: factor at each milestone.
@@ -47,7 +48,7 @@ class LitDetector(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.detector = detector.to(memory_format=torch.channels_last) if channels_last else detector  # type: ignore[call-overload]
+        self.detector = detector.to(memory_format=torch.channels_last) if channels_last else detector
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.warmup, self.milestones, self.gamma = warmup, tuple(milestones), gamma
 
@@ -72,11 +73,11 @@ class LitDetector(pl.LightningModule):
     def _predict(self, batch: Batch) -> list[Objects]:
         return self._network.decode(self(batch), batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:  # type: ignore[override]  # callbacks take it
         """Predictions of one batch."""
         return self._predict(batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+    def test_step(self, batch: Batch, batch_idx: int) -> list[Objects]:  # type: ignore[override]  # callbacks take it
         """Predictions of one batch."""
         return self._predict(batch)
 
@@ -84,7 +85,7 @@ class LitDetector(pl.LightningModule):
         """Predictions of one batch."""
         return self._predict(batch)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and a schedule over all steps of the run."""
         weights = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
@@ -97,7 +98,7 @@ class LitDetector(pl.LightningModule):
             scheduler = OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=share, cycle_momentum=False)
         else:
             scheduler = LambdaLR(optimizer, lambda step: self.factor(step / max(steps, 1)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step")}
 
     def factor(self, progress: float) -> float:
         """Learning rate over its peak at a share of the run, for "multi_step" and "constant"."""

@@ -171,7 +171,7 @@ def _march(
     origin: np.ndarray, direction: np.ndarray, enter: float, leave: float, step: float,
     features: np.ndarray, hidden: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """One ray (unit direction, lengths in the cube's units): colour sums, opacity and weighted distance into ``out``."""
+    """One ray (unit direction, lengths in the cube's units): colour, opacity and weighted distance into ``out``."""
     dx, dy, dz = direction[0], direction[1], direction[2]
     transmittance = np.float32(1.0)
     out[:] = 0.0
@@ -281,7 +281,7 @@ def _bake(
     xy: np.ndarray, xz: np.ndarray, yz: np.ndarray, weight: np.ndarray, bias: np.ndarray, rows: np.ndarray,
     biases: np.ndarray, skip: np.ndarray, cells: np.ndarray, path: float, grid: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill ``grid`` from planes resampled to its axes; ``cells`` holds the occupancy cell of each index along each axis."""
+    """Fill ``grid`` from planes resampled to its axes; ``cells`` has the occupancy cell of each index and axis."""
     features, hidden = np.empty(xy.shape[2], np.float32), np.empty(HIDDEN, np.float32)
     for i in range(grid.shape[0]):
         for j in range(grid.shape[1]):

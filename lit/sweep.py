@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -86,6 +87,8 @@ def run_grid(grid: Grid, jobs: int) -> int:
     Raises:
         InputError: for a run that would be refused, before any run starts, or for a failed preparing step.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends the children, too
     for step in grid.prepare:
         prepare(step, grid.folder)
     cells = list(grid.cells(grid.inputs))

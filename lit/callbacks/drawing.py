@@ -42,9 +42,7 @@ def draw_frame(frame: Frame, predictions: Objects, width: int = 960, min_score: 
     return np.concatenate([image, view], 1)
 
 
-def _groups(
-    labels: Objects, predictions: Objects, min_score: float
-) -> list[tuple[Boxes3D, tuple[int, int, int]]]:
+def _groups(labels: Objects, predictions: Objects, min_score: float) -> list[tuple[Boxes3D, tuple[int, int, int]]]:
     known, injected = labels.names != "DontCare", labels.provenance != REAL
     score = predictions.score if predictions.score is not None else np.ones(len(predictions))
     return [
@@ -109,7 +107,7 @@ class Drawing(pl.Callback):
         self.frames, self.every_steps, self.width, self.min_score = frames, every_steps, width, min_score
 
     def _add(self, trainer: pl.Trainer, name: str, batch: Batch, predictions: list[Objects]) -> None:
-        experiment = getattr(trainer.logger, "experiment", None)
+        experiment: Any = getattr(trainer.logger, "experiment", None)
         if not trainer.is_global_zero or trainer.sanity_checking or not hasattr(experiment, "add_image"):
             return
         pairs = zip(frames_of(batch, self.frames), predictions)

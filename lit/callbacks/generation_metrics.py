@@ -16,16 +16,16 @@ from lit.metrics.views import ViewScores, write_png
 
 
 class GenerationMetrics(pl.Callback):
-    """Logs ``val/psnr``, ``val/psnr_object``, ``val/mask_iou`` and ``val/perceptual``, and contact sheets to TensorBoard.
+    """Logs ``val/psnr``, ``val/psnr_object``, ``val/mask_iou``, ``val/lpips``, and contact sheets to TensorBoard.
 
-    ``validation_step`` and ``test_step`` have to return premultiplied RGBA views (V, S, S, 4) of one object. In prediction
-    the assets themselves are drawn by the voxel renderer and scored on the held-out views; the result is printed and
-    written beside the sheet.
+    ``validation_step`` and ``test_step`` have to return premultiplied RGBA views (V, S, S, 4) of one object. In
+    prediction the assets themselves are drawn by the voxel renderer and scored on the held-out views, and the result is
+    printed. Sheet and scores are also written as ``views_<stage>.png`` and ``views_<stage>.json``.
 
     Args:
-        vgg16: file of torchvision's VGG16 weights for the perceptual distance; None for fixed random features.
+        vgg16: see :class:`lit.metrics.views.ViewScores`.
         sheet_objects: objects on the contact sheet.
-        folder: where ``views_<stage>.png`` and ``.json`` are written; None writes none.
+        folder: where sheet and scores are written; None for the run's folder.
     """
 
     def __init__(self, vgg16: str | None = None, sheet_objects: int = 8, folder: str | None = None) -> None:
@@ -39,8 +39,8 @@ class GenerationMetrics(pl.Callback):
             experiment: Any = getattr(trainer.logger, "experiment", None)
             if hasattr(experiment, "add_image"):
                 experiment.add_image(f"{stage}/views", sheet, trainer.global_step, dataformats="HWC")
-            if self.folder is not None:
-                target = Path(self.folder)
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
+                target = Path(self.folder or trainer.default_root_dir)
                 write_png(target / f"views_{stage}.png", sheet)
                 (target / f"views_{stage}.json").write_text(json.dumps(means, indent=1) + "\n")
         return means

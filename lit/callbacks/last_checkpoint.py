@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class LastCheckpoint(ModelCheckpoint):
     """Saves at ends of epochs, at most every ``seconds``, and at the end of the training.
 
-    Between epochs a run resumes exactly: the order of the next epoch, its injections and augmentations follow from the
-    seed and the epoch alone. Best-by-metric checkpoints are Lightning's ModelCheckpoint, added to ``trainer.callbacks``.
+    Between epochs a run resumes exactly: the next epoch's order, injections and augmentations follow from the seed and
+    the epoch alone. Best-by-metric checkpoints are Lightning's ModelCheckpoint, added to ``trainer.callbacks``.
 
     Args:
         dirpath: folder; the run's folder by default.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lit.losses import PerceptualLoss
+from lit.metrics.lpips_distance import LpipsDistance
 
 
 def composite(rgba: Tensor, background: float) -> Tensor:
@@ -54,12 +55,14 @@ class ViewScores:
     """Collects the metrics of many objects and the pictures of the first ones.
 
     Args:
-        vgg16: file of torchvision's VGG16 weights for the perceptual distance; None for fixed random features.
+        vgg16: file of torchvision's VGG16 weights for ``lpips``; None gives ``perceptual`` instead, the distance of
+            fixed random features, which ranks runs of this suite but compares with no published number.
         sheet_objects: objects on the contact sheet.
     """
 
     def __init__(self, vgg16: str | None = None, sheet_objects: int = 8) -> None:
-        self.perceptual = PerceptualLoss(vgg16)
+        self.distance: torch.nn.Module = PerceptualLoss() if vgg16 is None else LpipsDistance(vgg16)
+        self.distance_name = "perceptual" if vgg16 is None else "lpips"
         self.sheet_objects = sheet_objects
         self.reset()
 
@@ -75,8 +78,8 @@ class ViewScores:
         for name, value in view_metrics(rendered, target).items():
             self.values[name].append(value)
         shown, wanted = composite(rendered, 0.5), composite(target, 0.5)
-        distance = self.perceptual.to(shown.device)(shown.permute(0, 3, 1, 2), wanted.permute(0, 3, 1, 2))
-        self.values["perceptual"].append(distance[None])
+        distance = self.distance.to(shown.device)(shown.permute(0, 3, 1, 2), wanted.permute(0, 3, 1, 2))
+        self.values[self.distance_name].append(distance.reshape(-1))
         if len(self.rows) < 2 * self.sheet_objects:
             self.rows += [torch.cat(list(images[:8].cpu()), 1) for images in (wanted, shown)]
 

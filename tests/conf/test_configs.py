@@ -94,7 +94,7 @@ def fit(root: Path, experiment: Path, world: Path, *extra: str) -> dict[str, Any
         "--data.size",
         "[96, 320]",
     ]
-    words += ["--data.batch_size", "2", "--data.workers", "0"]
+    words += ["--data.batch_size", "2", "--data.workers", "0", "--data.train_frames", "12"]
     assert main(["fit", "-c", str(experiment), *words, *extra]) == 0
     return read_result(root / "result.json").content
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datamodules.augment import Augment, flip, pad, recolour, resize, window, zoom_window
 from datamodules.errors import InputError
-from datamodules.geometry import Camera, alpha_from_yaw
+from datamodules.geometry import alpha_from_yaw
 from datamodules.scene import Frame, Objects
 from tests.datamodules.kitti_scenes import HEIGHT, WIDTH, random_frame
 
@@ -53,9 +53,9 @@ def test_projected_corners_equal_warped_corners(seed: int, size: tuple[int, int]
     before = frame.camera.project(frame.objects.boxes.corners)[0][survivors][solid]
     after = result.camera.project(result.objects.boxes.corners)[0][solid]
     warped = before @ matrix[:2, :2].T + matrix[:2, 2]
-    # Mirroring exchanges left and right corners of a box; as sets they agree.
-    order = (lambda p: np.sort(np.round(p, 6).view([("u", float), ("v", float)]), axis=1).view(float))
-    np.testing.assert_allclose(order(after), order(warped), atol=1e-5)
+    if matrix[0, 0] < 0:
+        warped = warped[:, [1, 0, 3, 2, 5, 4, 7, 6]]  # mirroring exchanges the left and the right side of a box
+    np.testing.assert_allclose(after, warped, atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,8 +88,7 @@ def test_image_is_warped_as_the_camera_says() -> None:
         result = Augment(0.5, (0.9, 1.2), 0.05)(
             frame.with_(image=dot.transpose(2, 0, 1)), np.random.default_rng(seed), (96, 320)
         )
-        mirrored = result.camera.projection[0, 0] < 0 or point[0, 0] * 0 != 0
-        assert not mirrored  # a mirrored image has an ordinary camera of the mirrored scene
+        assert result.camera.projection[0, 0] > 0  # a mirrored image is the mirrored scene in an ordinary camera
         flipped = np.random.default_rng(seed).random() < 0.5
         target = point * [-1, 1, 1] if flipped else point
         seen = np.argwhere((result.image[0] > 200) & (result.image[1] > 200)).mean(0)[::-1]
@@ -191,16 +190,20 @@ def test_augment_writes_nothing_into_the_frame() -> None:
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"flip": 1.5}, "flip 1.5"), ({"scale": (1.2, 0.8)}, "scale"), ({"hue": -0.1}, "hue -0.1"), ({"shift": 1.0}, "shift")],
+    [
+        ({"flip": 1.5}, "flip 1.5"),
+        ({"scale": (1.2, 0.8)}, "scale"),
+        ({"hue": -0.1}, "hue -0.1"),
+        ({"shift": 1.0}, "shift"),
+    ],
 )
 def test_refuses_impossible_ranges(options: dict[str, float], named: str) -> None:
     with pytest.raises(InputError, match=named):
         Augment(**options)  # type: ignore[arg-type]
 
 
-def test_camera_of_any_memory_layout() -> None:
+def test_any_memory_layout() -> None:
     """A contiguous (3, H, W) image is as good as a view on (H, W, 3)."""
     frame = random_frame(11)
     planar = frame.with_(image=np.ascontiguousarray(frame.image))
     same(ALL(frame, np.random.default_rng(5)), ALL(planar, np.random.default_rng(5)))
-    assert isinstance(frame.camera, Camera)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -42,9 +43,10 @@ def test_light_follows_the_frame_only_when_asked() -> None:
     box = Boxes3D.single([0.5, 1.65, 12], [4, 1.5, 1.7], 0.7)
     behind, ahead = np.array([0.0, -0.5, -0.87]), np.array([0.0, -0.5, 0.87])
 
-    def brightness(light: str, sun: np.ndarray) -> float:
-        layer = MeshSource(light=light, models=1)[0].render(CAMERA, box, frame(sun=sun, ambient=0.4, exposure=1.0))  #
-        type: ignore[arg-type] assert layer is not None
+    def brightness(light: Literal["frame", "fixed"], sun: np.ndarray) -> float:
+        known = frame(sun=sun, ambient=0.4, exposure=1.0)
+        layer = MeshSource(light=light, models=1)[0].render(CAMERA, box, known)
+        assert layer is not None
         return float(layer.rgba[layer.mask][:, :3].mean())
 
     assert brightness("frame", behind) > 1.1 * brightness("frame", ahead)

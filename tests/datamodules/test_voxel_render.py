@@ -90,7 +90,7 @@ def test_opacity_follows_the_path_length() -> None:
 
 
 def test_no_dark_fringe() -> None:
-    """Colour next to empty voxels (black there) is not darkened: straight colour at every covered pixel is the grid's."""
+    """Empty voxels (black here) darken no colour beside them: straight colour is the grid's at every covered pixel."""
     grid = blob()
     grid[..., :3] = np.where(grid[..., 3:] > 0, 200, 0)
     projection, *rest = window(Boxes3D.single([0, 1.6, 15], [3.9, 1.5, 1.6], 0.3))

@@ -30,7 +30,7 @@ def detector(**options: object) -> CenterNet3D:
 
 def perfect(net: CenterNet3D, batch: Batch) -> dict[str, torch.Tensor]:
     """The outputs a perfect network would give."""
-    targets = encode(batch, net.classes, net.stride, net.selection)
+    targets = encode(batch, net.classes, net.stride, net.selection, reach=0)
     frame, row, column = targets.index.unbind(1)
     height, width = batch.images.shape[2] // net.stride, batch.images.shape[3] // net.stride
     out = {name: torch.zeros(len(batch), head.out_channels, height, width) for name, head in net.heads.items()}
@@ -55,7 +55,7 @@ def test_perfect_outputs_decode_to_the_labels(seed: int, focal: float, stride: i
     net = detector(stride=stride)
     batch = collate([scenes.frame(seed, view=scenes.camera(focal=focal))])
     labels = batch.objects[0]
-    cells = encode(batch, net.classes, net.stride, net.selection).index
+    cells = encode(batch, net.classes, net.stride, net.selection, reach=0).index
     kept = len(cells)
     found = net.decode(perfect(net, batch), batch)[0]
     if len({tuple(c.tolist()) for c in cells}) < kept or _touching(cells):

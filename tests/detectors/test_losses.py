@@ -49,7 +49,7 @@ def test_likelihood_is_best_where_the_scale_is_the_error(nll) -> None:
 def test_multibin_round_trip(angle: float, bins: int) -> None:
     """The logits and residuals that the loss likes best decode to the angle."""
     angles = torch.tensor([angle], dtype=torch.float64)
-    label = int(torch.round(angles * bins / (2 * math.pi)).long() % bins)
+    label = int(torch.round(angles * (bins / (2 * math.pi))).long() % bins)
     logits = torch.full((1, bins), -30.0, dtype=torch.float64)
     logits[0, label] = 30
     rest = angles - bin_centres(bins).double()[label]

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from datamodules.augment import flip
 from datamodules.geometry import Boxes3D, wrap_angle
 from datamodules.scene import Frame, collate
-from detectors.targets import Selection, encode
+from detectors.targets import Selection, Targets, encode
 from tests.detectors import scenes
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
-def encoded(*frames: Frame, selection: Selection | None = None, stride: int = 4):
-    return encode(collate(list(frames)), CLASSES, stride, selection or Selection())
+def encoded(*frames: Frame, selection: Selection | None = None, reach: int = 0) -> Targets:
+    return encode(collate(list(frames)), CLASSES, 4, selection or Selection(), reach=reach)
 
 
 def renamed(frame: Frame, name: str) -> Frame:
@@ -61,7 +61,9 @@ def test_depth_target_does_not_depend_on_the_focal_length_of_what_looks_alike() 
     assert torch.allclose(targets[0].depth, targets[1].depth, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "ignored"), [("Van", [0]), ("Person_sitting", [1]), ("DontCare", [0, 1, 2]), ("Tram", [])])
+@pytest.mark.parametrize(
+    ("name", "ignored"), [("Van", [0]), ("Person_sitting", [1]), ("DontCare", [0, 1, 2]), ("Tram", [])]
+)
 def test_look_alikes_are_neither_positive_nor_negative(name: str, ignored: list[int]) -> None:
     targets = encoded(renamed(scenes.frame(3), name))
     assert len(targets) == 0
@@ -102,3 +104,14 @@ def test_frames_without_objects() -> None:
     targets = encoded(frame.with_(objects=frame.objects[:0]))
     assert len(targets) == 0
     assert (targets.weight == 1).all()
+
+
+def test_cells_beside_a_centre_point_back_to_it() -> None:
+    centre, around = encoded(scenes.frame(0)), encoded(scenes.frame(0), reach=1)
+    assert len(around) > len(centre)
+    assert around.share.sum() == pytest.approx(3, abs=0.1)
+    assert torch.equal(around.index[:3], centre.index)
+    keypoints = around.index[:, [2, 1]] + around.offset
+    wanted = centre.index[:, [2, 1]] + centre.offset
+    gaps = (keypoints[:, None] - wanted).abs().amax(2)
+    assert gaps.min(1).values.max() < 1e-4

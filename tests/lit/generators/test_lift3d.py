@@ -141,7 +141,7 @@ def test_interpolation_and_samples():
 def test_learns_held_out_views_and_bakes_them(boxes: Path, tmp_path: Path):
     """Within 40 s held-out PSNR rises by 4 dB over the untrained copy, and the baked bank shows the same cars."""
     module, model = data(boxes, rays=512, steps_per_epoch=60, val_views=None), small(joint_images=16 * 240)
-    metrics, writer = GenerationMetrics(folder=str(tmp_path)), BankWriter(str(tmp_path / "bank"))
+    metrics, writer = GenerationMetrics(), BankWriter(str(tmp_path / "bank"))
     run = trainer(tmp_path, max_epochs=-1, callbacks=[metrics, writer], check_val_every_n_epoch=100)
     untrained = run.validate(model, datamodule=module, verbose=False)[0]
     run.fit(model, datamodule=module)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+
+from datamodules.kitti_format import read_label
+from datamodules.scene import Batch, Objects
+from lit.callbacks.detection_metrics import KittiMetrics
+from lit.metrics.kitti import evaluate_folders
+from tests.lit.detection_training import data, trainer
+
+
+class Oracle(pl.LightningModule):
+    """Predicts the labels."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+        return [scored(objects) for objects in batch.objects]
+
+    test_step = validation_step
+
+
+def scored(objects: Objects) -> Objects:
+    known = objects[objects.names != "DontCare"]
+    return Objects(
+        known.boxes, known.names, known.bbox, known.truncation, known.occlusion, known.alpha, np.ones(len(known)) * 0.9
+    )
+
+
+def validated(root: Path, folder: Path, **options: object) -> dict[str, float]:
+    run = trainer(folder, [KittiMetrics(**options)])  # type: ignore[arg-type]
+    return run.validate(Oracle(), data(root), verbose=False)[0]
+
+
+def test_ground_truth_against_itself(tiny_world: Path, tmp_path: Path) -> None:
+    figures = validated(tiny_world, tmp_path, reference_width=1242)
+    assert figures["car/3d/easy/0.7"] == pytest.approx(figures["car/bbox/easy/0.7"])
+    assert figures["car/3d/moderate/0.5"] > 20  # AP40 of so few objects: they cannot reach all 40 recall points
+    assert {"car/3d/moderate/0.3", "pedestrian/bev/hard/0.5", "car/aos/easy/0.7"} <= set(figures)
+
+
+def test_reference_width_lets_small_images_keep_kittis_height_limits(tiny_world: Path, tmp_path: Path) -> None:
+    native = validated(tiny_world, tmp_path)
+    scaled = validated(tiny_world, tmp_path, reference_width=1242)
+    assert scaled["car/3d/moderate/0.5"] > native["car/3d/moderate/0.5"]
+
+
+def test_prefixes_choose_what_is_logged(tiny_world: Path, tmp_path: Path) -> None:
+    figures = validated(tiny_world, tmp_path, prefixes=["car/3d/"])
+    assert figures
+    assert all(name.startswith("car/3d/") for name in figures)
+
+
+def test_test_writes_result_files_that_score_the_same(tiny_world: Path, tmp_path: Path) -> None:
+    callback = KittiMetrics(folder=str(tmp_path / "out"))
+    figures = trainer(tmp_path, [callback]).test(Oracle(), data(tiny_world), verbose=False)[0]
+    files = sorted((tmp_path / "out").glob("*.txt"))
+    assert len(files) == 6
+    assert all(read_label(f).score is not None for f in files if f.read_text())
+    split = tiny_world / "ImageSets" / "val.txt"
+    again = evaluate_folders(tiny_world / "training" / "label_2", tmp_path / "out", split=split)
+    assert again["ap40"]["car"]["3d"][1] == pytest.approx(figures["car/3d/moderate/0.7"])
+
+
+def test_states_its_evaluator() -> None:
+    assert KittiMetrics().evaluator["name"] == "kitti"
+    assert "1242" in KittiMetrics(reference_width=1242).evaluator["name"]

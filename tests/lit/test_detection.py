@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules.scene import Objects, collate
+from detectors.centernet3d import CenterNet3D
+from lit.detection import LitDetector
+from lit.metrics.kitti import evaluate_objects
+from tests.detectors import scenes
+from tests.lit.detection_training import data, module, trainer
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_trains_and_logs_every_loss(tiny_world: Path, tmp_path: Path, precision: str) -> None:
+    lit, run = module(), trainer(tmp_path, precision=precision, limit_val_batches=1, gradient_clip_val=35.0)
+    before = [p.detach().clone() for p in lit.parameters()]
+    run.fit(lit, data(tiny_world))
+    logged = {name for name in run.callback_metrics if name.startswith("train/")}
+    assert logged == {f"train/{n}" for n in ("heatmap", "offset", "sides", "depth", "dims", "yaw", "loss")}
+    assert all(torch.isfinite(value) for value in run.callback_metrics.values())
+    assert any(not torch.equal(a, b) for a, b in zip(before, lit.parameters()))
+
+
+def test_predictions_are_objects_with_scores(tiny_world: Path, tmp_path: Path) -> None:
+    source = data(tiny_world)
+    source.setup("predict")
+    lit = module().eval()
+    with torch.no_grad():
+        frames = [objects for batch in source.predict_dataloader() for objects in lit.predict_step(batch, 0)]
+    assert len(frames) == 6
+    assert all(isinstance(objects, Objects) and objects.score is not None for objects in frames)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("one_cycle", {25: 1.0, 100: 0.0}),
+        ("multi_step", {12: 0.5, 50: 1.0, 85: 0.1, 95: 0.01}),
+        ("constant", {12: 0.5, 50: 1.0, 99: 1.0}),
+    ],
+)
+def test_learning_rate_by_step(
+    schedule: str, expected: dict[int, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lit = module(schedule=schedule, warmup=0.25, lr=1.0)
+    run = trainer(tmp_path, max_steps=100)
+    monkeypatch.setattr(type(run), "estimated_stepping_batches", property(lambda _: 100))
+    lit.trainer = run
+    configured = lit.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(99):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    for step, rate in expected.items():
+        assert rates[min(step, 99)] == pytest.approx(rate, abs=0.06)
+
+
+def test_decay_spares_biases_and_norms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lit, run = module(weight_decay=0.1), trainer(tmp_path)
+    monkeypatch.setattr(type(run), "estimated_stepping_batches", property(lambda _: 100))
+    lit.trainer = run
+    decayed, spared = lit.configure_optimizers()["optimizer"].param_groups
+    assert decayed["weight_decay"] == 0.1
+    assert spared["weight_decay"] == 0.0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in spared["params"])
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(lit.parameters()))
+
+
+@pytest.mark.slow
+def test_overfits_four_frames(tmp_path: Path) -> None:
+    """Four frames are learnt by heart: AP at IoU 0.7 against their own labels is near 100."""
+    torch.manual_seed(0)
+    shape = {"layers": [1, 1, 1, 1], "channels": [16, 32, 32, 32]}
+    lit = LitDetector(CenterNet3D("resnet18", shape, neck_channels=32, head_channels=16), lr=5e-3, weight_decay=0.0)
+    batch = collate([scenes.frame(seed) for seed in range(4)])
+    loader = torch.utils.data.DataLoader([batch] * 300, batch_size=None)
+    trainer(tmp_path, max_steps=300).fit(lit, loader)
+    lit.eval()
+    with torch.no_grad():
+        found = lit.predict_step(batch, 0)
+    # AP40 samples no more recall points than there are objects: copies of the frames fill its forty.
+    labels, found = [[_scaled(objects) for objects in group] * 4 for group in (batch.objects, found)]
+    result = evaluate_objects(labels, found, {"car": [0.5]})
+    assert result["extra"]["car/3d/moderate/0.5"] > 90
+    assert result["ap40"]["car"]["3d"][1] > 60
+
+
+def _scaled(objects: Objects) -> Objects:
+    """KITTI's height limits are meant for 1242 pixels of width."""
+    return replace(objects, bbox=objects.bbox * 4)
