@@ -1,4 +1,4 @@
-"""The asset contract: one object that can be drawn at any box through any camera, and the sources they are drawn from."""
+"""The asset contract: one object that can be drawn at any box through any camera, and where such objects come from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Layer:
         depth: (h, w) float32 metres, 0 where alpha is 0.
         left: column of the crop's first pixel in the image.
         top: row of the crop's first pixel in the image.
-        full_bbox: (4,) float64 rectangle of the object's mask (alpha > 0.5) before clipping to the image, for truncation.
+        full_bbox: (4,) float64 rectangle of the object's mask (alpha > 0.5) before clipping, for truncation.
     """
 
     rgba: np.ndarray

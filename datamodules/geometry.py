@@ -5,10 +5,10 @@ Frames and conventions of the whole suite:
 * Camera frame: x right, y down, z forward, metres. A 3x4 projection ``P`` maps it to pixels and is used in full; its
   fourth column is the offset of KITTI's colour camera from the rectified frame the labels live in.
 * Pixels: the centre of the top-left pixel is (0, 0), as in OpenCV and in KITTI's calibration.
-* Boxes: bottom-centre (x, y, z), dims (length, height, width), yaw about +y in [-pi, pi). At yaw 0 the length runs along +x
-  and the object looks towards +x; at -pi/2 it looks along +z, away from the camera.
-* Canonical object frame: the box scaled to [-1, 1]^3; x along the length (front at +1), y down (roof at -1), z along the
-  width (at yaw 0 away from the camera, the object's left side at +1).
+* Boxes: bottom-centre (x, y, z), dims (length, height, width), yaw about +y in [-pi, pi). At yaw 0 the length runs
+  along +x and the object looks towards +x; at -pi/2 it looks along +z, away from the camera.
+* Canonical object frame: the box scaled to [-1, 1]^3; x along the length (front at +1), y down (roof at -1), z along
+  the width (at yaw 0 away from the camera, the object's left side at +1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ NEAR = 0.1  # metres; geometry nearer than this to the image plane is clipped aw
 
 # Corner signs in the canonical frame: 0-3 the bottom face (y = +1), 4-7 the top face above them; 0 and 1 are the front.
 CORNER_SIGNS = np.array(
-    [[1, 1, 1], [1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, -1, 1], [1, -1, -1], [-1, -1, -1], [-1, -1, 1]], dtype=np.float64
+    [[1, 1, 1], [1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, -1, 1], [1, -1, -1], [-1, -1, -1], [-1, -1, 1]],
+    dtype=np.float64,
 )
 EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
 
@@ -73,7 +74,7 @@ class Camera:
         return -np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Project points (..., 3) to pixels (..., 2) and depth (...). Pixels of depth <= 0 are meaningless: check it."""
+        """Project points (..., 3) to pixels (..., 2) and depth (...). Pixels of depth <= 0 mean nothing: check it."""
         homogeneous = points @ self.projection[:, :3].T + self.projection[:, 3]
         depth = homogeneous[..., 2]
         safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
@@ -86,7 +87,7 @@ class Camera:
         return (homogeneous - self.projection[:, 3]) @ np.linalg.inv(self.projection[:, :3]).T
 
     def rays(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Origin (3,) and directions (..., 3) of the rays through pixels (..., 2); a step of 1 is one metre of depth."""
+        """Origin (3,) and directions (..., 3) of the rays through pixels (..., 2); one unit is one metre of depth."""
         ones = np.ones((*np.shape(pixels)[:-1], 1))
         return self.center, np.concatenate([pixels, ones], -1) @ np.linalg.inv(self.projection[:, :3]).T
 
@@ -155,7 +156,7 @@ class Boxes3D:
 
     @property
     def bev(self) -> np.ndarray:
-        """(N, 5) ground rectangles x, z, length, width, yaw, as :func:`datamodules.rotated_iou.rotated_iou` takes them."""
+        """(N, 5) ground rectangles x, z, length, width, yaw, as :mod:`datamodules.rotated_iou` takes them."""
         return np.column_stack([self.center[:, 0], self.center[:, 2], self.dims[:, 0], self.dims[:, 2], self.yaw])
 
     @property
@@ -188,7 +189,7 @@ def canonical_projection(camera: Camera, boxes: Boxes3D) -> np.ndarray:
 def projected_bbox(camera: Camera, boxes: Boxes3D, clip: bool = True) -> np.ndarray:
     """(N, 4) left, top, right, bottom of the projected boxes, pixels.
 
-    Edges are cut at the near plane first, so a box that reaches behind the camera gets the rectangle of its visible part.
+    Edges are cut at the near plane first, so a box reaching behind the camera gets the rectangle of its part in front.
     A box wholly behind the near plane gets NaN.
 
     Args:

@@ -91,7 +91,7 @@ class Frame:
         objects: annotated objects, injected ones included.
         sample_id: the data set's own id ("000042").
         road: (H, W) bool drivable area, or None when unknown.
-        plane: (4,) float64 ground plane a, b, c, d with a x + b y + c z + d = 0 and b < 0 (the normal points up), or None.
+        plane: (4,) float64 ground plane a, b, c, d with a x + b y + c z + d = 0 and b < 0 (normal up), or None.
         depth: (H, W) float32 metres, 0 where unknown, or None; only synthetic worlds have it.
         instances: (H, W) uint8 1 + row of ``objects`` that covers the pixel, 0 elsewhere, or None.
         extra: anything else a data set knows (scene token, sun direction); never needed by detectors.

@@ -10,7 +10,7 @@ from lit.arguments import Arguments
 from lit.cli import ROOT
 from lit.grid import read_grid
 from lit.leaderboard import write_all
-from lit.sweep import run_grid
+from lit.sweep import end_children_when_terminated, run_grid
 
 GRID = Path("conf/sweep/demo.yaml")
 
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     os.chdir(ROOT)  # the grid's paths are the clone's
     started = time.perf_counter()
     grid = read_grid(GRID, options.root)
+    end_children_when_terminated()
     failed = run_grid(grid, options.jobs)
     write_all([grid.folder], grid.folder / "leaderboard.html")
     print(f"demo: {time.perf_counter() - started:.0f} s. Its few steps and seeds show the chain, not a result;")

@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from datamodules.errors import InputError
+from datamodules.errors import DatasetNotFound, InputError
 from lit.arguments import Arguments, closest
 
 
@@ -22,15 +22,19 @@ def main(argv: list[str]) -> int:
 
 
 def kitti(argv: list[str]) -> int:
-    """Check a KITTI object tree and say what is there and what is missing; status 1 for a broken one."""
+    """Check a KITTI object tree and say what is there and what is missing; status 2 for a broken one."""
     parser = Arguments("prepare kitti", "Checks a KITTI object detection tree; names what is missing.")
     parser.add_argument("--root", type=Path, required=True, help="the folder that holds training/ and ImageSets/")
     options = parser.parse_args(argv)
     from datamodules.kitti import check_tree
 
-    report = check_tree(options.root)
+    try:
+        report = check_tree(options.root)
+    except DatasetNotFound as error:
+        print(error.tree)
+        raise
     print(report)
-    return 1 if report.problems else 0
+    return 2 if report.problems else 0
 
 
 def world(argv: list[str]) -> int:

@@ -45,11 +45,22 @@ def main(argv: list[str]) -> int:
     if options.launcher == "print":
         print_commands(grid)
         return 0
+    end_children_when_terminated()
     failed = run_grid(grid, options.jobs or os.cpu_count() or 1)
     from lit.leaderboard import write_all  # the sweep ends with its table
 
     write_all([grid.folder], grid.folder / "leaderboard.html")
     return 1 if failed else 0
+
+
+def end_children_when_terminated() -> None:
+    """Treat a polite kill like Ctrl-C: the runs under way end, too, instead of going on without their sweep."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def select(grid: Grid, arms: Sequence[str] | None, seeds: Sequence[int] | None) -> Grid:
@@ -87,8 +98,6 @@ def run_grid(grid: Grid, jobs: int) -> int:
     Raises:
         InputError: for a run that would be refused, before any run starts, or for a failed preparing step.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends the children, too
     for step in grid.prepare:
         prepare(step, grid.folder)
     cells = list(grid.cells(grid.inputs))

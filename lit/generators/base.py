@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from torch.optim import Optimizer
 
 
 class Generator(LightningModule):
@@ -52,8 +51,3 @@ class Generator(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.images_seen = int(checkpoint.get("images_seen", 0))
-
-
-def groups_of(optimizer: Optimizer) -> list[float]:
-    """Current learning rates of an optimiser's groups."""
-    return [float(group["lr"]) for group in optimizer.param_groups]

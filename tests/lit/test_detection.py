@@ -77,16 +77,16 @@ def test_decay_spares_biases_and_norms(tmp_path: Path, monkeypatch: pytest.Monke
 def test_overfits_four_frames(tmp_path: Path) -> None:
     """Four frames are learnt by heart: AP at IoU 0.7 against their own labels is near 100."""
     torch.manual_seed(0)
-    shape = {"layers": [1, 1, 1, 1], "channels": [16, 32, 32, 32]}
+    shape = {"layers": [1, 1, 1, 1], "channels": [16, 32, 32, 32], "stem_type": "deep", "stem_width": 8}
     lit = LitDetector(CenterNet3D("resnet18", shape, neck_channels=32, head_channels=16), lr=5e-3, weight_decay=0.0)
-    batch = collate([scenes.frame(seed) for seed in range(4)])
-    loader = torch.utils.data.DataLoader([batch] * 300, batch_size=None)
-    trainer(tmp_path, max_steps=300).fit(lit, loader)
+    batch = collate([scenes.frame(seed, count=2, view=scenes.camera(192, 64, 110.0)) for seed in range(4)])
+    loader = torch.utils.data.DataLoader([batch] * 250, batch_size=None)
+    trainer(tmp_path, max_steps=250).fit(lit, loader)
     lit.eval()
     with torch.no_grad():
         found = lit.predict_step(batch, 0)
     # AP40 samples no more recall points than there are objects: copies of the frames fill its forty.
-    labels, found = [[_scaled(objects) for objects in group] * 4 for group in (batch.objects, found)]
+    labels, found = [[_scaled(objects) for objects in group] * 6 for group in (batch.objects, found)]
     result = evaluate_objects(labels, found, {"car": [0.5]})
     assert result["extra"]["car/3d/moderate/0.5"] > 90
     assert result["ap40"]["car"]["3d"][1] > 60
@@ -94,4 +94,4 @@ def test_overfits_four_frames(tmp_path: Path) -> None:
 
 def _scaled(objects: Objects) -> Objects:
     """KITTI's height limits are meant for 1242 pixels of width."""
-    return replace(objects, bbox=objects.bbox * 4)
+    return replace(objects, bbox=objects.bbox * 6.5)
