@@ -77,10 +77,10 @@ def test_every_sweep_resolves(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     grid = read_grid(path)
     for cell in grid.cells():
         if cell.seed == grid.seeds[0]:
-            resolve(cell.command)
+            assert resolve(cell.command)["record"]["arm"] == cell.arm
     for step in grid.prepare:
         if step.command[0] in ("fit", "predict"):
-            resolve(step.command)
+            assert resolve(step.command)["model"]["class_path"]
 
 
 def fit(root: Path, experiment: Path, world: Path, *extra: str) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def test_a_full_road_is_no_error() -> None:
     frame: Frame = road_frame(real)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        injection()(frame, derive(0))
+        injected = injection()(frame, derive(0))
+    assert len(injected.objects) >= len(frame.objects)
+    np.testing.assert_array_equal(injected.objects[: len(frame.objects)].boxes.center, real.center)
 
 
 def test_impossible_arguments() -> None:
