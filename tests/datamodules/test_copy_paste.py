@@ -91,7 +91,8 @@ def test_other_camera_keeps_ray_depth_and_alpha(
     if layer is not None and layer.full_bbox[0] > 0 and layer.full_bbox[2] < 599:
         size = layer.full_bbox[2:] - layer.full_bbox[:2] + 1
         original = np.array(asset.rgba.shape[1::-1])
-        assert np.abs(size - original * focal / 700).max() < 3
+        # The crop's two edges are rounded to whole source pixels, the mask's to whole target pixels.
+        assert np.abs(size - original * focal / 700).max() < 2 * focal / 700 + 1
         middle = (layer.full_bbox[:2] + layer.full_bbox[2:]) / 2
         old = np.array([asset.left, asset.top]) + (original - 1) / 2
         assert np.abs((middle - after[0]) - (old - before[0]) * focal / 700).max() < 1.6
