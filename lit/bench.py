@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments, closest
@@ -14,6 +15,21 @@ MODULES = {
     "loader": "lit.bench_loader",
     "evaluate": "lit.bench_evaluate",  # KITTI evaluator on a validation split's worth of files
 }
+
+
+def report(title: str, figures: dict[str, Any], out: str | Path | None) -> None:
+    """Print figures as a table and, given ``out``, write them as JSON."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lit.results import write_json
+
+    table = Table("figure", "value", title=title)
+    for key, value in figures.items():
+        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+    if out is not None:
+        write_json(Path(out), figures)
 
 
 def main(argv: list[str]) -> int:

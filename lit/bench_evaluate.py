@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from datamodules.randomness import derive
+from lit.bench import report
 from lit.metrics.kitti import evaluate_folders
-from lit.results import write_json
 
 FRAMES, OBJECTS, DETECTIONS = 3769, 5, 15  # the validation half of Chen's split, with its mean numbers of rows
 _NAMES = np.array(["Car", "Pedestrian", "Cyclist", "Van", "DontCare"])
@@ -94,12 +92,5 @@ def run(out: str | Path | None = None) -> dict[str, Any]:
         "detections_per_frame": DETECTIONS,
         "car_3d_moderate": result["ap40"]["car"]["3d"][1],
     }
-    table = Table(title="bench evaluate")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for key, value in measured.items():
-        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
-    Console().print(table)
-    if out is not None:
-        write_json(Path(out), measured)
+    report("bench evaluate", measured, out)
     return measured
