@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from datamodules.posed_rays import PosedObject
 from datamodules.voxel_render import render_voxels
 from lit.metrics.views import ViewScores, write_png
+from lit.results import write_json
 
 
 class GenerationMetrics(pl.Callback):
@@ -42,7 +42,7 @@ class GenerationMetrics(pl.Callback):
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
                 target = Path(self.folder or trainer.default_root_dir)
                 write_png(target / f"views_{stage}.png", sheet)
-                (target / f"views_{stage}.json").write_text(json.dumps(means, indent=1) + "\n")
+                write_json(target / f"views_{stage}.json", means)
         return means
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,26 +63,14 @@ class GenerationMetrics(pl.Callback):
         means = self._finish(trainer, "val")
         pl_module.log_dict({f"val/{k}": v for k, v in means.items()}, sync_dist=True, prog_bar=True)
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.scores.reset()
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: PosedObject,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self.scores.add(outputs, batch.rgba)
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         means = self._finish(trainer, "test")
         pl_module.log_dict({f"test/{k}": v for k, v in means.items()}, sync_dist=True)
 
-    def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.scores.reset()
+    on_predict_epoch_start = on_validation_epoch_start
 
     def on_predict_batch_end(
         self,
