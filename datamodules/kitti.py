@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datamodules.atomic_files import write_atomically
 from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.geometry import Camera
@@ -19,7 +20,6 @@ from datamodules.kitti_format import (
     read_image,
     read_label,
     read_plane,
-    write_atomically,
     write_calibration,
     write_image,
     write_label,

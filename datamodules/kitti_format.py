@@ -6,12 +6,12 @@ Every reader refuses with one line that names the file, the row and the cure; ev
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Boxes3D
 from datamodules.scene import Objects
@@ -21,18 +21,6 @@ RESULT_COLUMNS = 16
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 PNG_TRAILER = b"IEND\xaeB`\x82"
 PNG_TAIL = 1024  # bytes: some tools append a few of their own to the trailer
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write beside the target and rename, so that a killed process leaves the old file or the new one, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # only there when writing failed, on a full disk for example
 
 
 def _bytes(path: Path, kind: str) -> bytes:
@@ -135,7 +123,7 @@ def format_label(objects: Objects, digits: int = 4) -> str:
 
 def write_label(path: Path | str, objects: Objects, digits: int = 4) -> None:
     """Write a label file (15 columns), or a result file (16) when ``objects.score`` is given."""
-    write_atomically(Path(path), format_label(objects, digits))
+    write_atomically(path, format_label(objects, digits))
 
 
 def write_results(folder: Path | str, sample_id: str, objects: Objects) -> Path:
@@ -179,7 +167,7 @@ def write_calibration(path: Path | str, projection: np.ndarray) -> None:
     still = " ".join(f"{value:.12e}" for value in np.eye(3, 4).ravel())
     rows = [f"P{i}: {matrix}" for i in range(4)]
     rows += [f"R0_rect: {identity}", f"Tr_velo_to_cam: {velodyne}", f"Tr_imu_to_velo: {still}"]
-    write_atomically(Path(path), "\n".join(rows) + "\n\n")
+    write_atomically(path, "\n".join(rows) + "\n\n")
 
 
 def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
@@ -208,7 +196,7 @@ def write_image(path: Path | str, image: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise InputError(f"{path}: an array {image.shape} {image.dtype} is no image; expected (3, H, W) or (H, W)")
-    write_atomically(Path(path), data.tobytes())
+    write_atomically(path, data.tobytes())
 
 
 def read_plane(path: Path | str) -> np.ndarray:
@@ -232,4 +220,4 @@ def read_plane(path: Path | str) -> np.ndarray:
 def write_plane(path: Path | str, plane: np.ndarray) -> None:
     """Write a ground plane (4,) in the layout that :func:`read_plane` reads."""
     row = " ".join(f"{value:.9e}" for value in plane)
-    write_atomically(Path(path), f"# Plane\nWidth 4\nHeight 1\n{row}\n")
+    write_atomically(path, f"# Plane\nWidth 4\nHeight 1\n{row}\n")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from datamodules.kitti_format import write_atomically
 
 SCHEMA = 1
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}

@@ -16,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, projected_bbox, truncation
-from datamodules.kitti_format import write_atomically, write_calibration, write_image, write_label, write_plane
+from datamodules.kitti_format import write_calibration, write_image, write_label, write_plane
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.road_layout import Scene, draw_scene

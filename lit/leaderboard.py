@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit.arguments import Arguments, closest
 from lit.results import Result, find_results, write_json
@@ -57,21 +57,14 @@ def write_all(folders: Sequence[Path], page: Path, metric: str | None = None) ->
     failures = [result for result in results if result.error is not None]
     page.parent.mkdir(parents=True, exist_ok=True)
     write_json(page.with_suffix(".json"), rows)
-    write_text(page.with_suffix(".csv"), csv_table(rows))
-    write_text(page.with_suffix(".md"), markdown_table(rows, headline, failures))
-    write_text(page, render_page(rows, headline, results))
+    write_atomically(page.with_suffix(".csv"), csv_table(rows))
+    write_atomically(page.with_suffix(".md"), markdown_table(rows, headline, failures))
+    write_atomically(page, render_page(rows, headline, results))
     print_table(rows, headline)
     for failed in failures:
         print(f"failed: {failed.path.parent}: {failed.error}")
     print(f"wrote {page} and .json, .csv, .md beside it")
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def build_rows(results: Iterable[Result]) -> list[dict[str, Any]]:

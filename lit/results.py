@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 
 SCHEMA = 1
@@ -53,11 +53,8 @@ class Result:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON under a temporary name and rename it, so that a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=False) + "\n")
-    os.replace(temporary, path)
+    """Write JSON; a kill leaves the old file or the new one."""
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
 
 
 def config_hash(config: dict[str, Any]) -> str:

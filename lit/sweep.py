@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.cli import ROOT
@@ -214,9 +215,7 @@ def prepare(step: Step, folder: Path) -> None:
     for path in step.creates:
         if not Path(path).exists():
             raise InputError(f"preparing step '{step.name}' left no {path}; check its command in the grid file")
-    temporary = marker.with_suffix(".part")
-    temporary.write_text(step.digest)
-    os.replace(temporary, marker)
+    write_atomically(marker, step.digest)
     print(f"{step.name}: done in {time.perf_counter() - started:.0f} s")
 
 

@@ -16,7 +16,6 @@ from datamodules.kitti_format import (
     read_image,
     read_label,
     read_plane,
-    write_atomically,
     write_calibration,
     write_image,
     write_label,
@@ -177,17 +176,3 @@ def test_plane(tmp_path: Path) -> None:
         path.write_text(bad)
         with pytest.raises(InputError, match=":4: not four finite plane coefficients"):
             read_plane(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.txt"
-    write_atomically(path, "old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(kitti_format.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
