@@ -59,7 +59,7 @@ class KittiMetrics(pl.Callback):
         figures = flatten(self.metric.compute())
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
-        pl_module.log_dict(figures, rank_zero_only=True)
+        pl_module.log_dict(figures, sync_dist=True)  # all ranks hold the same figures
 
     def _write(self, trainer: pl.Trainer, predictions: list[Objects], batch: Batch) -> None:
         folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "results"

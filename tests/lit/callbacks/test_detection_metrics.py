@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from datamodules.kitti_format import read_label
+from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
 from lit.callbacks.detection_metrics import KittiMetrics
 from lit.metrics.kitti import evaluate_folders
@@ -27,6 +29,18 @@ def scored(objects: Objects) -> Objects:
     return Objects(
         known.boxes, known.names, known.bbox, known.truncation, known.occlusion, known.alpha, np.ones(len(known)) * 0.9
     )
+
+
+class Noisy(Oracle):
+    """Predicts labels moved and scored by chance, the same for a frame in whatever process and batch it comes."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+        return [moved(scored(o), derive(0, name, "noise")) for o, name in zip(batch.objects, batch.sample_ids)]
+
+
+def moved(objects: Objects, rng: np.random.Generator) -> Objects:
+    center = objects.boxes.center + rng.normal(0, 0.15, (len(objects), 3))
+    return replace(objects, boxes=replace(objects.boxes, center=center), score=rng.random(len(objects)))
 
 
 def validated(root: Path, folder: Path, **options: object) -> dict[str, float]:
@@ -62,6 +76,21 @@ def test_test_writes_result_files_that_score_the_same(tiny_world: Path, tmp_path
     split = tiny_world / "ImageSets" / "val.txt"
     again = evaluate_folders(tiny_world / "training" / "label_2", tmp_path / "out", split=split)
     assert again["ap40"]["car"]["3d"][1] == pytest.approx(figures["car/3d/moderate/0.7"])
+
+
+def test_two_processes_equal_one(tiny_world: Path, tmp_path: Path) -> None:
+    """Five frames on two processes: one of them sees a frame again."""
+    (tmp_path / "training").symlink_to(tiny_world / "training")
+    (tmp_path / "ImageSets").mkdir()
+    for split, count in (("train", 12), ("val", 5)):
+        names = (tiny_world / "ImageSets" / f"{split}.txt").read_text().split()[:count]
+        (tmp_path / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    figures = []
+    for options in ({}, {"devices": 2, "strategy": "ddp_spawn"}):
+        run = trainer(tmp_path, [KittiMetrics(reference_width=1242)], **options)
+        figures.append(run.validate(Noisy(), data(tmp_path, batch_size=1), verbose=False)[0])
+    assert figures[0] == figures[1]
+    assert figures[0]["car/3d/moderate/0.5"] > 5
 
 
 def test_states_its_evaluator() -> None:
