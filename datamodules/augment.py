@@ -136,6 +136,7 @@ def flip(frame: Frame) -> Frame:
     bbox = objects.bbox[:, [2, 1, 0, 3]] * np.array([-1.0, 1, -1, 1]) + np.array([last, 0.0, last, 0])
     # alpha = yaw - atan2(x, z) becomes pi - yaw + atan2(x, z): the annotated value is mirrored, not computed anew.
     alpha = np.where(np.equal(objects.alpha, NOT_GIVEN), NOT_GIVEN, wrap_angle(np.pi - objects.alpha))
+    velocity = None if objects.velocity is None else objects.velocity * np.array([-1.0, 1.0])
     extra = frame.extra
     if "sun" in extra:
         x, y, z = extra["sun"]
@@ -143,7 +144,7 @@ def flip(frame: Frame) -> Frame:
     return frame.with_(
         image=cv2.flip(_pixels(frame.image), 1).transpose(2, 0, 1),
         camera=frame.camera.flipped(),
-        objects=replace(objects, boxes=boxes, bbox=bbox, alpha=alpha),
+        objects=replace(objects, boxes=boxes, bbox=bbox, alpha=alpha, velocity=velocity),
         plane=None if frame.plane is None else frame.plane * np.array([-1.0, 1, 1, 1]),
         extra=extra,
         **_map_planes(frame, lambda plane: cv2.flip(plane, 1)),

@@ -18,6 +18,8 @@ from datamodules.placement import Placement
 from datamodules.scene import Frame, Objects
 from datamodules.site import Site
 
+PARKED = ("car", "truck", "bus", "trailer", "construction_vehicle")  # nuScenes classes that may be parked
+
 
 class Injection:
     """Adds up to a few objects to a frame; the frame itself comes back where the coin says no."""
@@ -128,7 +130,14 @@ def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
         hidden = occlusion_level(total_hidden(real, newly))
         updated = np.where((newly > 0) & (real.occlusion >= 0), np.maximum(real.occlusion, hidden), real.occlusion)
         real = replace(real, occlusion=updated)
-    return Objects.concatenate([real, label(frame.camera, arrangement.objects)])
+    return Objects.concatenate([real, standing_still(label(frame.camera, arrangement.objects), real)])
+
+
+def standing_still(injected: Objects, real: Objects) -> Objects:
+    """Injected objects with the columns that the frame's own labels have: no velocity, the attribute of a parked car."""
+    velocity = None if real.velocity is None else np.zeros((len(injected), 2))
+    parked = np.where(np.isin(injected.names, PARKED), "vehicle.parked", "")
+    return replace(injected, velocity=velocity, attribute=None if real.attribute is None else parked)
 
 
 def label(camera: Camera, placed: Sequence[Placed]) -> Objects:

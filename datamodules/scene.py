@@ -30,6 +30,9 @@ class Objects:
         alpha: (N,) float64 observation angle as annotated; -10 where not given.
         score: (N,) float64 for predictions, None for labels.
         provenance: (N,) str array, "real" or the id of the injected asset.
+        velocity: (N, 2) float64 m/s over ground along the camera's x and z, NaN where unknown, or None where the data set
+            has none.
+        attribute: (N,) str array ("vehicle.parked"), "" where there is none, or None where the data set has none.
     """
 
     boxes: Boxes3D
@@ -40,6 +43,8 @@ class Objects:
     alpha: np.ndarray
     score: np.ndarray | None = None
     provenance: np.ndarray = field(default=None)  # type: ignore[arg-type]  # filled below: all real
+    velocity: np.ndarray | None = None
+    attribute: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.provenance is None:
@@ -58,6 +63,8 @@ class Objects:
             self.alpha[index],
             None if self.score is None else self.score[index],
             self.provenance[index],
+            None if self.velocity is None else self.velocity[index],
+            None if self.attribute is None else self.attribute[index],
         )
 
     @staticmethod
@@ -67,8 +74,12 @@ class Objects:
 
     @staticmethod
     def concatenate(parts: Sequence[Objects]) -> Objects:
-        """Join label sets (scores are kept only when every part has them)."""
-        scores = [p.score for p in parts if p.score is not None]
+        """Join label sets; scores, velocities and attributes are kept only when every part has them."""
+
+        def joined(columns: list[np.ndarray | None]) -> np.ndarray | None:
+            known = [column for column in columns if column is not None]
+            return np.concatenate(known) if known and len(known) == len(columns) else None
+
         return Objects(
             Boxes3D.concatenate([p.boxes for p in parts]),
             np.concatenate([p.names for p in parts]),
@@ -76,8 +87,10 @@ class Objects:
             np.concatenate([p.truncation for p in parts]),
             np.concatenate([p.occlusion for p in parts]),
             np.concatenate([p.alpha for p in parts]),
-            np.concatenate(scores) if len(scores) == len(parts) else None,
+            joined([p.score for p in parts]),
             np.concatenate([p.provenance for p in parts]),
+            joined([p.velocity for p in parts]),
+            joined([p.attribute for p in parts]),
         )
 
 
@@ -122,6 +135,7 @@ class Batch:
         objects: per frame its objects (host memory).
         cameras: per frame its camera (host memory).
         sample_ids: per frame its id.
+        extras: per frame what else its data set knows (ego pose, camera name); host memory.
     """
 
     images: torch.Tensor
@@ -129,6 +143,7 @@ class Batch:
     objects: tuple[Objects, ...]
     cameras: tuple[Camera, ...]
     sample_ids: tuple[str, ...]
+    extras: tuple[dict[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -156,4 +171,5 @@ def collate(frames: Sequence[Frame]) -> Batch:
         tuple(f.objects for f in frames),
         tuple(f.camera for f in frames),
         tuple(f.sample_id for f in frames),
+        tuple(f.extra for f in frames),
     )

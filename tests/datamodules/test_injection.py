@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,17 @@ def test_real_labels_stay_and_new_rows_are_complete() -> None:
     assert out.objects.occlusion.tolist() == [0, 0]
     np.testing.assert_allclose(out.objects.alpha[1], out.objects.boxes.alpha[1])
     assert out.objects.truncation[1] == 0
+
+
+def test_injected_objects_stand_still_where_velocities_are_known() -> None:
+    frame = road_frame(box_at(1, 15))
+    known = replace(frame.objects, velocity=np.array([[0.0, 8.0]]), attribute=np.array(["vehicle.moving"]))
+    out = at(box_at(-2.5, 14.0))(frame.with_(objects=known), derive(0)).objects
+    assert len(out) == 2
+    assert out.velocity is not None
+    assert out.attribute is not None
+    np.testing.assert_array_equal(out.velocity, [[0.0, 8.0], [0.0, 0.0]])
+    assert out.attribute[0] == "vehicle.moving"
 
 
 def test_truncation_of_an_object_that_leaves_the_image() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,3 +70,13 @@ def test_scores_survive_only_when_every_part_has_them() -> None:
     assert both.score is not None
     assert len(both.score) == 3
     assert Objects.concatenate([objects(1, score=True), objects(2)]).score is None
+
+
+def test_velocities_and_attributes_stay_with_their_objects() -> None:
+    known = replace(objects(2), velocity=np.array([[1.0, 2.0], [3.0, 4.0]]), attribute=np.array(["a", ""]))
+    joined = Objects.concatenate([known, known])
+    assert joined.velocity is not None
+    assert joined.attribute is not None
+    np.testing.assert_array_equal(joined[[3]].velocity, [[3.0, 4.0]])
+    assert joined[[2]].attribute.tolist() == ["a"]
+    assert Objects.concatenate([known, objects(1)]).velocity is None
