@@ -134,7 +134,7 @@ def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
 
 
 def standing_still(injected: Objects, real: Objects) -> Objects:
-    """Injected objects with the columns that the frame's own labels have: no velocity, the attribute of a parked car."""
+    """Injected objects with the columns that the frame's own labels have: velocity zero, a parked car's attribute."""
     velocity = None if real.velocity is None else np.zeros((len(injected), 2))
     parked = np.where(np.isin(injected.names, PARKED), "vehicle.parked", "")
     return replace(injected, velocity=velocity, attribute=None if real.attribute is None else parked)

@@ -30,9 +30,8 @@ class Objects:
         alpha: (N,) float64 observation angle as annotated; -10 where not given.
         score: (N,) float64 for predictions, None for labels.
         provenance: (N,) str array, "real" or the id of the injected asset.
-        velocity: (N, 2) float64 m/s over ground along the camera's x and z, NaN where unknown, or None where the data set
-            has none.
-        attribute: (N,) str array ("vehicle.parked"), "" where there is none, or None where the data set has none.
+        velocity: (N, 2) float64 m/s along the camera's x and z, NaN where unknown; None where the data set has none.
+        attribute: (N,) str array ("vehicle.parked"), "" where not given; None where the data set has none.
     """
 
     boxes: Boxes3D
