@@ -18,9 +18,9 @@ from datamodules.scene import Objects
 
 LABEL_COLUMNS = 15
 RESULT_COLUMNS = 16
-PNG_HEADER = b"\x89PNG\r\n\x1a\n"
-PNG_TRAILER = b"IEND\xaeB`\x82"
-PNG_TAIL = 1024  # bytes: some tools append a few of their own to the trailer
+PNG_HEADER, PNG_TRAILER = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+JPEG_HEADER, JPEG_TRAILER = b"\xff\xd8\xff", b"\xff\xd9"
+TAIL = 1024  # bytes: some tools append a few of their own to the trailer
 
 
 def _bytes(path: Path, kind: str) -> bytes:
@@ -179,9 +179,11 @@ def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarra
     """
     path = Path(path)
     data = _bytes(path, "an image")
-    # Decoders fill a cut PNG with black and say nothing, so the trailer is looked for first.
-    if data.startswith(PNG_HEADER) and PNG_TRAILER not in data[-PNG_TAIL:]:
-        raise InputError(f"{path}: {len(data)} bytes without a PNG trailer, the file is cut short; copy it again")
+    # Decoders fill what is missing with black or grey and say nothing, so the trailer is looked for first.
+    for kind, header, trailer in (("PNG", PNG_HEADER, PNG_TRAILER), ("JPEG", JPEG_HEADER, JPEG_TRAILER)):
+        if data.startswith(header) and trailer not in data[-TAIL:]:
+            size = f"{len(data)} bytes without a {kind} trailer"
+            raise InputError(f"{path}: {size}, the file is cut short; copy it again")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise InputError(f"{path}: {len(data)} bytes that decode to no image; copy it again")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.kitti_format import PNG_HEADER, PNG_TAIL, PNG_TRAILER, read_calibration, read_label
+from datamodules.kitti_format import PNG_HEADER, PNG_TRAILER, TAIL, read_calibration, read_label
 
 TREE = """ROOT/
   ImageSets/train.txt, val.txt      one six-digit id a line
@@ -133,7 +133,7 @@ def _check_file(path: Path, folder: str) -> list[str]:
     with path.open("rb") as file:
         head = file.read(len(PNG_HEADER))
         size = path.stat().st_size
-        file.seek(max(size - PNG_TAIL, 0))
+        file.seek(max(size - TAIL, 0))
         if head != PNG_HEADER or PNG_TRAILER not in file.read():
             raise InputError(f"{path}: {size} bytes that are no whole PNG; copy it again")
     return []

@@ -57,6 +57,18 @@ def write_json(path: Path, value: object) -> None:
     write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
 
 
+def write_output(path: str | Path, value: object) -> None:
+    """Write JSON where an option ``--out`` says.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        write_json(Path(path), value)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
+
+
 def config_hash(config: dict[str, Any]) -> str:
     """First 16 hex digits of the SHA-256 of a resolved configuration, without :data:`PLACES`."""
     kept = json.loads(json.dumps(config, default=str))

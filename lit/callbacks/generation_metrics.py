@@ -9,55 +9,89 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from datamodules.posed_rays import PosedObject
 from datamodules.voxel_render import render_voxels
 from lit.metrics.views import ViewScores, write_png
+from lit.rendered_views import RenderedViews
 from lit.results import write_json
 
 
 class GenerationMetrics(pl.Callback):
-    """Logs ``val/psnr``, ``val/psnr_object``, ``val/mask_iou``, ``val/lpips``, and contact sheets to TensorBoard.
+    """Logs ``val/psnr``, ``val/psnr_object``, ``val/mask_iou``, ``val/ssim``, ``val/lpips``, and contact sheets.
 
-    ``validation_step`` and ``test_step`` have to return premultiplied RGBA views (V, S, S, 4) of one object. In
-    prediction the assets themselves are drawn by the voxel renderer and scored on the held-out views, and the result is
-    printed. Sheet and scores are also written as ``views_<stage>.png`` and ``views_<stage>.json``.
+    Works with every generator whose ``validation_step`` and ``test_step`` return views of one posed object, as
+    :class:`lit.rendered_views.RenderedViews` or as premultiplied RGBA alone, (V, S, S, 4) in [0, 1]. Where there is
+    depth, ``val/nfs`` is logged too, and with an extractor ``val/fid`` and ``val/kid``; see
+    :class:`lit.metrics.views.ViewScores`. A step that returns nothing, or a batch without observed views, is left out.
+
+    In prediction the voxel assets themselves are drawn by the voxel renderer and scored on the held-out views, and the
+    result is printed. Sheet and scores are also written as ``views_<stage>.png`` and ``views_<stage>.json``, with the
+    number of views and the evaluator; :class:`lit.callbacks.record.Record` takes both into ``result.json``. All
+    processes hold the same figures, those of all distinct views; the sheet shows the first process's objects.
 
     Args:
-        vgg16: see :class:`lit.metrics.views.ViewScores`.
+        vgg16: see :class:`lit.metrics.views.ViewScores`, as for all but the last.
         sheet_objects: objects on the contact sheet.
         folder: where sheet and scores are written; None for the run's folder.
+        extractor: features of ``fid`` and ``kid``; None leaves both out.
+        weights: file of the extractor's weights.
+        kid_subsets: subsets that ``kid`` averages over.
+        kid_subset_size: views a subset.
     """
 
-    def __init__(self, vgg16: str | None = None, sheet_objects: int = 8, folder: str | None = None) -> None:
-        self.scores = ViewScores(vgg16, sheet_objects)
+    def __init__(
+        self,
+        vgg16: str | None = None,
+        sheet_objects: int = 8,
+        folder: str | None = None,
+        extractor: str | None = None,
+        weights: str | None = None,
+        kid_subsets: int = 1,
+        kid_subset_size: int | None = None,
+    ) -> None:
+        self.scores = ViewScores(vgg16, sheet_objects, extractor, weights, kid_subsets, kid_subset_size)
         self.folder = folder
+
+    @property
+    def evaluator(self) -> dict[str, Any]:
+        """Names and versions of what scores, and how many views it scored; the run's record asks for it."""
+        return self.scores.evaluator
 
     def _finish(self, trainer: pl.Trainer, stage: str) -> dict[str, float]:
         means = self.scores.means()
         if means and trainer.is_global_zero and not trainer.sanity_checking:
             sheet = self.scores.sheet()
             experiment: Any = getattr(trainer.logger, "experiment", None)
-            if hasattr(experiment, "add_image"):
+            if sheet is not None and hasattr(experiment, "add_image"):
                 experiment.add_image(f"{stage}/views", sheet, trainer.global_step, dataformats="HWC")
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
                 target = Path(self.folder or trainer.default_root_dir)
-                write_png(target / f"views_{stage}.png", sheet)
-                write_json(target / f"views_{stage}.json", means)
+                if sheet is not None:
+                    write_png(target / f"views_{stage}.png", sheet)
+                stated = self.scores.evaluator
+                write_json(
+                    target / f"views_{stage}.json", {**means, "counts": stated.pop("counts"), "evaluator": stated}
+                )
         return means
 
+    def _score(self, views: RenderedViews, batch: Any) -> None:
+        ids = [f"{batch.id}/{view}" for view in range(len(views.rgba))]
+        self.scores.add(views.rgba, batch.rgba.to(views.rgba.device), ids, views.depth, batch.projection)
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.scores.reset()
+        self.scores.reset(pl_module.device)
 
     def on_validation_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: PosedObject,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.scores.add(outputs, batch.rgba)
+        views = RenderedViews(outputs) if isinstance(outputs, torch.Tensor) else outputs
+        if isinstance(views, RenderedViews) and hasattr(batch, "rgba"):
+            self._score(views, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         means = self._finish(trainer, "val")
@@ -77,13 +111,17 @@ class GenerationMetrics(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: PosedObject,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        grid = getattr(outputs[0], "grid", None) if outputs else None
+        if grid is None or not hasattr(batch, "rgba"):
+            return
         size = batch.rgba.shape[1]
-        views = [render_voxels(outputs[0].grid, p, 0, 0, size, size)[0] for p in batch.projection.cpu().numpy()]
-        self.scores.add(torch.from_numpy(np.stack(views)).float() / 255, batch.rgba.cpu())
+        drawn = [render_voxels(grid, p, 0, 0, size, size) for p in batch.projection.cpu().numpy()]
+        rgba, depth = (torch.from_numpy(np.stack(images)) for images in zip(*drawn))
+        self._score(RenderedViews(rgba.float() / 255, depth), batch)
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         means = self._finish(trainer, "bank")

@@ -144,8 +144,8 @@ def dataset_name(trainer: pl.Trainer) -> str:
     return str(getattr(datamodule, "dataset", None) or named)
 
 
-def evaluator(trainer: pl.Trainer) -> dict[str, str] | None:
-    """Name and version from the first callback that states an ``evaluator``."""
+def evaluator(trainer: pl.Trainer) -> dict[str, Any] | None:
+    """Name, version and whatever else (counts) the first callback with an ``evaluator`` states there."""
     stated = (getattr(callback, "evaluator", None) for callback in getattr(trainer, "callbacks", []))
     return next((dict(entry) for entry in stated if entry), None)
 

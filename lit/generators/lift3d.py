@@ -21,6 +21,7 @@ from lit.generators.ray_objective import RayObjective
 from lit.networks.latent_gaussian import LatentGaussian
 from lit.networks.plane_residuals import PlaneResiduals
 from lit.networks.triplane_field import TriplaneField
+from lit.rendered_views import RenderedViews
 from lit.rendering import render_image
 
 
@@ -124,13 +125,14 @@ class Lift3D(Generator):
         planes, style = self.network(self.latents[index : index + 1])
         return planes if self.residuals is None else planes + self.residuals.values[index : index + 1], style
 
-    def validation_step(self, batch: PosedObject, batch_idx: int) -> Tensor:
-        """Premultiplied renders (V, S, S, 4) of one object's views, which callbacks score and draw."""
+    def validation_step(self, batch: PosedObject, batch_idx: int) -> RenderedViews:  # type: ignore[override]
+        """Renders of one object's views with depth, which callbacks score and draw."""
         field, (height, width) = self.network.field(*self.object_planes(batch.index)), batch.rgba.shape[1:3]
         samples = self.hparams["eval_samples"]
-        return torch.stack([render_image(field, view, height, width, samples)[0] for view in batch.projection])
+        drawn = [render_image(field, view, height, width, samples) for view in batch.projection]
+        return RenderedViews(*(torch.stack(images) for images in zip(*drawn)))
 
-    test_step = validation_step
+    test_step = validation_step  # type: ignore[assignment]
 
     def asset(self, planes: Tensor, style: Tensor, id: str, name: str, dims: Any) -> VoxelAsset:
         """Bake planes (1, 3, C, R, R) under a style (1, w_dim)."""

@@ -8,7 +8,6 @@ alpha -10.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -39,6 +38,7 @@ from lit.metrics.kitti_rows import (
     pack,
     read_table,
 )
+from lit.metrics.sample_keys import sample_key
 
 VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
 METRICS = ("bbox", "bev", "3d")
@@ -187,7 +187,7 @@ class KittiAP(Metric):
             lengths = f"{len(sample_ids)} sample ids, {len(gt)} labelled and {len(pred)} predicted frames"
             raise ValueError(f"{lengths}: expected as many of each")
         labels, predictions = pack(gt, scored=False), pack(pred, scored=True)
-        keys = np.array([_key(sample_id) for sample_id in sample_ids], dtype=np.int64)
+        keys = np.array([sample_key(sample_id) for sample_id in sample_ids], dtype=np.int64)
         frames = np.column_stack([keys, np.diff(labels.offsets), np.diff(predictions.offsets)])
         self.frames.append(torch.from_numpy(frames).to(self.device))
         self.gt_rows.append(torch.from_numpy(labels.rows).to(self.device))
@@ -215,11 +215,6 @@ def _joined(parts: list[torch.Tensor] | torch.Tensor, columns: int, dtype: type)
     if isinstance(parts, torch.Tensor):
         parts = [parts]
     return np.concatenate([np.zeros((0, columns), dtype), *(part.cpu().numpy() for part in parts)])
-
-
-def _key(sample_id: str) -> int:
-    """63 bits of the id's digest: tensors cannot hold strings, and processes need the same key."""
-    return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _ap40(curve: np.ndarray) -> float:

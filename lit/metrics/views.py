@@ -1,23 +1,22 @@
-"""PSNR, perceptual distance and mask IoU of rendered against observed views, and contact sheets of both."""
+"""Scores of rendered against observed views of many objects, and contact sheets of both."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from lit.losses import PerceptualLoss
-from lit.metrics.lpips_distance import LpipsDistance
+from lit.metrics.alignment import composite, psnr, view_metrics
+from lit.metrics.alignment_metrics import ReconstructionScores
+from lit.metrics.geometry_metrics import NonFlatnessScore
 
-
-def composite(rgba: Tensor, background: float) -> Tensor:
-    """Premultiplied RGBA (..., 4) over grey ``background``: (..., 3)."""
-    return rgba[..., :3] + (1 - rgba[..., 3:]) * background
+__all__ = ["ViewScores", "box_depth", "composite", "premultiplied", "psnr", "view_metrics", "write_png"]
 
 
 def premultiplied(rgba: Tensor) -> Tensor:
@@ -26,69 +25,135 @@ def premultiplied(rgba: Tensor) -> Tensor:
     return torch.cat([straight[..., :3] * straight[..., 3:], straight[..., 3:]], -1)
 
 
-def psnr(rendered: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, (V,), of images (V, H, W, 3) in [0, 1]."""
-    return -10 * torch.log10((rendered - target).square().flatten(1).mean(1).clamp_min(1e-10))
+def box_depth(depth: Tensor, projection: Tensor) -> Tensor:
+    """Depth within an object's box: 0 at the corner nearest to the camera, 1 at the farthest.
 
+    Distance and size of the object no longer matter, so that one [near, far] of [0, 1] serves views of all cameras.
 
-def view_metrics(rendered: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Metrics (V,) of rendered against observed views, both premultiplied RGBA (V, H, W, 4) in [0, 1].
-
-    * ``psnr``: over the whole crop, mean of the values on a black and on a mid-grey background.
-    * ``psnr_object``: over the pixels in either mask only, on mid-grey.
-    * ``mask_iou``: of the masks (opacity > 0.5).
+    Args:
+        depth: (V, H, W) metres.
+        projection: (V, 3, 4) canonical cube to pixels, third row depth in metres.
     """
-    found, wanted = rendered[..., 3] > 0.5, target[..., 3] > 0.5
-    either = found | wanted
-    error = (composite(rendered, 0.5) - composite(target, 0.5)).square().mean(-1)
-    inside = (error * either).flatten(1).sum(1) / either.flatten(1).sum(1).clamp_min(1)
-    values = [psnr(composite(rendered, grey), composite(target, grey)) for grey in (0.0, 0.5)]
-    overlap = (found & wanted).flatten(1).sum(1) / either.flatten(1).sum(1).clamp_min(1)
-    return {
-        "psnr": torch.stack(values).mean(0),
-        "psnr_object": -10 * torch.log10(inside.clamp_min(1e-10)),
-        "mask_iou": overlap,
-    }
+    row = projection[:, 2].to(depth.device, torch.float64)
+    reach = row[:, :3].abs().sum(1)[:, None, None]
+    return (depth.double() - (row[:, 3, None, None] - reach)) / (2 * reach)
 
 
 class ViewScores:
-    """Collects the metrics of many objects and the pictures of the first ones.
+    """Scores the views of many objects, the same on one process or many, and keeps pictures of the first ones.
+
+    ``psnr``, ``psnr_object``, ``mask_iou``, ``ssim``, and ``perceptual`` or ``lpips`` compare views with observed ones.
+    ``nfs`` is the non-flatness score of rendered depth: cameras are those of the observed views, near and far depths
+    those of the nearest and farthest corner of the object's box in each, and pixels of opacity above 0.5 count. With an
+    extractor, ``fid`` and ``kid`` compare the sets of rendered and observed views, on mid-grey.
 
     Args:
-        vgg16: file of torchvision's VGG16 weights for ``lpips``; None gives ``perceptual`` instead, the distance of
-            fixed random features, which ranks runs of this suite but compares with no published number.
+        vgg16: see :class:`lit.metrics.alignment_metrics.ReconstructionScores`.
         sheet_objects: objects on the contact sheet.
+        extractor: features of ``fid`` and ``kid``, such as "random:0" or "inception"
+            (:func:`lit.metrics.extractors.build_extractor`); None leaves both out.
+        weights: file of the extractor's weights.
+        kid_subsets: subsets that ``kid`` averages over.
+        kid_subset_size: views a subset; None, with one subset, takes all views at once.
     """
 
-    def __init__(self, vgg16: str | None = None, sheet_objects: int = 8) -> None:
-        self.distance: torch.nn.Module = PerceptualLoss() if vgg16 is None else LpipsDistance(vgg16)
-        self.distance_name = "perceptual" if vgg16 is None else "lpips"
+    def __init__(
+        self,
+        vgg16: str | None = None,
+        sheet_objects: int = 8,
+        extractor: str | None = None,
+        weights: str | None = None,
+        kid_subsets: int = 1,
+        kid_subset_size: int | None = None,
+    ) -> None:
+        self.reconstruction = ReconstructionScores(vgg16)
+        self.distance_name = self.reconstruction.names[-1]
+        self.flatness = NonFlatnessScore(0.0, 1.0)
+        self.sets: dict[str, Any] = {}
+        if extractor is not None:
+            from lit.metrics.extractors import build_extractor
+            from lit.metrics.image_metrics import FrechetDistance, KernelDistance
+
+            features = build_extractor(extractor, weights)
+            self.sets["fid"] = FrechetDistance(features)
+            self.sets["kid"] = KernelDistance(features, kid_subsets, kid_subset_size)
         self.sheet_objects = sheet_objects
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self.values: dict[str, list[Tensor]] = defaultdict(list)
+    def reset(self, device: torch.device | str = "cpu") -> None:
+        """Forget everything, and keep what comes on a device: where the processes exchange it."""
+        for metric in (self.reconstruction, self.flatness, *self.sets.values()):
+            metric.reset()
+            metric.to(device)
         self.rows: list[Tensor] = []
+        self.objects = 0
+        self.counts: dict[str, int] = {}
 
-    def add(self, rendered: Tensor, observed: Tensor) -> None:
-        """Add one object: premultiplied renders (V, S, S, 4) in [0, 1] and straight uint8 views (V, S, S, 4)."""
+    def add(
+        self,
+        rendered: Tensor,
+        observed: Tensor,
+        sample_ids: Sequence[str] | None = None,
+        depth: Tensor | None = None,
+        projection: Tensor | None = None,
+    ) -> None:
+        """Add one object.
+
+        Args:
+            rendered: (V, S, S, 4) premultiplied renders in [0, 1].
+            observed: (V, S, S, 4) straight uint8 views.
+            sample_ids: V ids, of which repeats count once; None makes some up.
+            depth: (V, S, S) rendered depth in metres, or None.
+            projection: (V, 3, 4) canonical cube to pixels; needed with depth.
+        """
         target = premultiplied(observed)
         rendered = rendered.float().to(target.device)
-        for name, value in view_metrics(rendered, target).items():
-            self.values[name].append(value)
+        ids = list(sample_ids) if sample_ids is not None else [f"{self.objects}/{v}" for v in range(len(rendered))]
+        self.objects += 1
+        self.reconstruction.update(rendered, target, ids)
+        solid = rendered[..., 3] > 0.5
+        seen = solid.flatten(1).any(1)  # a view that shows nothing has no geometry to score
+        if depth is not None and projection is not None and bool(seen.any()):
+            within = box_depth(depth.to(target.device), projection)
+            kept = torch.nonzero(seen)[:, 0]
+            self.flatness.update(within[kept], [ids[i] for i in kept.tolist()], solid[kept])
         shown, wanted = composite(rendered, 0.5), composite(target, 0.5)
-        distance = self.distance.to(shown.device)(shown.permute(0, 3, 1, 2), wanted.permute(0, 3, 1, 2))
-        self.values[self.distance_name].append(distance.reshape(-1))
+        for metric in self.sets.values():
+            for images, real in ((wanted, True), (shown, False)):
+                pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 3, 1, 2)
+                metric.update(pixels.to(metric.device), real, sample_ids=ids)
         if len(self.rows) < 2 * self.sheet_objects:
             self.rows += [torch.cat(list(images[:8].cpu()), 1) for images in (wanted, shown)]
 
     def means(self) -> dict[str, float]:
-        """Mean of every metric over all views."""
-        return {name: float(torch.cat(values).mean()) for name, values in self.values.items()}
+        """Every figure over the distinct views of all processes, each of which has to call this; empty without views.
 
-    def sheet(self) -> np.ndarray:
-        """(H, W, 3) uint8: two rows an object, its observed views above its rendered ones."""
+        Sets ``counts``: the views behind the figures, and those behind ``nfs``.
+        """
+        self.counts = {"views": self.reconstruction.counted(), "nfs_views": self.flatness.counted()}
+        figures: dict[str, float] = {}
+        if self.counts["views"]:
+            figures |= self.reconstruction.compute()
+        if self.counts["nfs_views"]:
+            figures["nfs"] = self.flatness.compute()
+        if self.counts["views"] > 1:  # the spread of a single view is undefined
+            for name, metric in self.sets.items():
+                figure = metric.compute()
+                figures[name] = float(figure[0] if isinstance(figure, tuple) else figure)
+        return figures
+
+    @property
+    def evaluator(self) -> dict[str, Any]:
+        """Names and versions of everything that scores, and the number of views it scored last."""
+        nfs = {"name": "nfs: 64 bins over the box's depth in each view", "version": self.flatness.evaluator["version"]}
+        stated = [self.reconstruction.evaluator, nfs, *(metric.evaluator for metric in self.sets.values())]
+        joined = {key: "; ".join(entry[key] for entry in stated) for key in ("name", "version")}
+        return {**joined, "counts": dict(self.counts)}
+
+    def sheet(self) -> np.ndarray | None:
+        """(H, W, 3) uint8: two rows an object, its observed views above its rendered ones; None without objects."""
+        if not self.rows:
+            return None
         image = torch.cat(self.rows, 0).clamp(0, 1)
         return (image * 255).round().byte().numpy()
 

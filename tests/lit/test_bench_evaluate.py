@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lit import bench_evaluate
-from lit.bench_evaluate import DETECTIONS, OBJECTS, run, write_frames
+from lit import bench_geometry, bench_image_metrics, bench_kitti, bench_nuscenes
+from lit.bench_evaluate import run
+from lit.bench_kitti import DETECTIONS, OBJECTS, write_frames
 
 
 def test_files_are_seeded_and_as_large_as_promised(tmp_path: Path) -> None:
@@ -20,9 +21,19 @@ def test_files_are_seeded_and_as_large_as_promised(tmp_path: Path) -> None:
 
 
 def test_run_writes_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_evaluate, "FRAMES", 100)
-    monkeypatch.setattr(bench_evaluate.write_frames, "__defaults__", (100, 0))
+    """All parts, on sets small enough for a test."""
+    monkeypatch.setattr(bench_kitti, "FRAMES", 100)
+    monkeypatch.setattr(bench_kitti.write_frames, "__defaults__", (100, 0))
+    monkeypatch.setattr(bench_nuscenes, "SAMPLES", 60)
+    monkeypatch.setattr(bench_image_metrics, "DIMS", 64)
+    monkeypatch.setattr(bench_image_metrics._Ready, "dims", 64)
+    monkeypatch.setattr(bench_image_metrics._Ready, "num_features", 64)
+    monkeypatch.setattr(bench_image_metrics, "SIZES", {"2048": 90, "1000": 40})
+    monkeypatch.setattr(bench_geometry.measure, "__defaults__", (20,))
     measured = run(tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == measured
     assert 0 < measured["kitti_cpu_seconds"] < 1
-    assert measured["car_3d_moderate"] > 10
+    assert measured["kitti_car_3d_moderate"] > 10
+    assert {"nuscenes_ratio", "fid_ratio_2048", "fid_ratio_1000", "nfs_ratio"} <= set(measured)
+    assert measured["nfs_difference"] < 1e-9
+    assert measured["fid_relative_difference_1000"] < 1e-4
