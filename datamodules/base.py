@@ -76,9 +76,10 @@ class TrainingFrames(Dataset[Frame]):
         pass_, index = item
         frame = self.reader.read(index)
         if self.injection is not None:
-            frame = self.injection(frame, derive(self.seed, pass_, frame.sample_id, "injection"))
-        # Maps of road, depth and instances served the injection; batches do not carry them.
-        frame = frame.with_(road=None, depth=None, instances=None)
+            frame = self.injection(frame, derive(self.seed, pass_, self.injection.key(frame), "injection"))
+        # Maps and surroundings served the injection; batches do not carry them.
+        extra = {name: value for name, value in frame.extra.items() if name != "surround"}
+        frame = frame.with_(road=None, depth=None, instances=None, extra=extra)
         if self.augment is not None:
             size = self.size if self.fit == "resize" else None
             frame = self.augment(frame, derive(self.seed, pass_, frame.sample_id, "augment"), size)

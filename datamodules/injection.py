@@ -67,6 +67,10 @@ class Injection:
             on_impossible,
         )
 
+    def key(self, frame: Frame) -> str:
+        """What its random choices depend on beside seed and pass: the frame's own id."""
+        return frame.sample_id
+
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """Inject into one frame; every choice is drawn from ``rng``.
 

@@ -135,7 +135,7 @@ class Placement:
         """
         candidates = asset.pose if asset.pose is not None else self._candidates(site, asset, rng)
         room = candidates.bev + np.array([0, 0, 2 * self.margin, 2 * self.margin, 0])
-        free = ~(rotated_intersection(room, occupied.bev) > 0).any(1) & (candidates.center[:, 2] > 0)
+        free = ~(rotated_intersection(room, occupied.bev) > 0).any(1) & site.in_view(candidates)
         free[free] = site.holds(candidates[free]) >= self.footprint_share if self.map else True
         first = np.flatnonzero(free)[:1]
         return candidates[first] if len(first) else None

@@ -159,7 +159,7 @@ def draw_road(rng: np.random.Generator) -> Road:
     )
 
 
-class _Builder:
+class Builder:
     """Places things on one road, keeping labelled objects apart."""
 
     def __init__(self, rng: np.random.Generator, road: Road, plane: np.ndarray) -> None:
@@ -170,9 +170,9 @@ class _Builder:
 
     def put(self, thing: CarMesh, x: float, z: float, yaw: float, gap: float = 0.25) -> bool:
         """Place a labelled object unless it would touch another."""
-        here = _footprint(x, z, yaw, thing.dims, gap)
+        here = footprint(x, z, yaw, thing.dims, gap)
         for other, (ox, oz, oyaw) in zip(self.objects, self.poses):
-            if _overlap(here, _footprint(ox, oz, oyaw, other.dims, gap)):
+            if overlap(here, footprint(ox, oz, oyaw, other.dims, gap)):
                 return False
         self.objects.append(thing)
         self.poses.append((x, z, yaw))
@@ -193,14 +193,14 @@ class _Builder:
         return Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.array([o.dims for o in self.objects]), yaw)
 
 
-def _footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> np.ndarray:
+def footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> np.ndarray:
     """(4, 2) corners of the ground rectangle, grown by ``gap``."""
     half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * (np.array([dims[0], dims[2]]) / 2 + gap)
     c, s = np.cos(yaw), np.sin(yaw)
     return half @ np.array([[c, -s], [s, c]]) + [x, z]
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+def overlap(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two convex quadrilaterals touch (separating axes)."""
     for p in (a, b):
         for axis in (p[1] - p[0], p[2] - p[1]):
@@ -216,7 +216,7 @@ def _vehicle(rng: np.random.Generator, population: str, seed: int) -> CarMesh:
     return car(population, index, seed, "van" if rng.random() < 0.08 else None)
 
 
-def _traffic(b: _Builder, vehicle: Callable[[], CarMesh]) -> None:
+def _traffic(b: Builder, vehicle: Callable[[], CarMesh]) -> None:
     """Driving, oncoming, crossing and parked vehicles."""
     rng, road = b.rng, b.road
 
@@ -246,7 +246,7 @@ def _traffic(b: _Builder, vehicle: Callable[[], CarMesh]) -> None:
             z += float(rng.uniform(2.6, 3.4) if square else rng.uniform(5.2, 6.8))
 
 
-def _people(b: _Builder) -> None:
+def _people(b: Builder) -> None:
     rng, road = b.rng, b.road
     for _ in range(int(rng.poisson(0.7))):
         side = int(rng.integers(2))
@@ -262,16 +262,30 @@ def _people(b: _Builder) -> None:
         b.put(street.cyclist(rng), x, z, yaw + (0 if away else np.pi))
 
 
-def _roadside(b: _Builder) -> None:
-    """Buildings, trees, poles, signs, bins and bushes on both sides."""
+def roadside(
+    b: Builder,
+    start: tuple[float, float] = (2.0, 12.0),
+    far: float = 110.0,
+    strip: tuple[float, float] = (7.0, 60.0),
+    density: float = 1.0,
+) -> None:
+    """Buildings, trees, poles, signs, bins and bushes on both sides.
+
+    Args:
+        b: where they go.
+        start: range of depths (m) at which the row of buildings and trees begins.
+        far: depth (m) at which it ends.
+        strip: range of depths (m) of the things beside the kerb.
+        density: factor on how many of those there are.
+    """
     rng, road = b.rng, b.road
     for side, sign in ((0, -1.0), (1, 1.0)):
         kerb = road.edges[side]
         back = kerb + sign * (road.verge[side] + road.pavement[side])
         urban = rng.random() < 0.6
-        z = float(rng.uniform(2, 12))
+        z = float(rng.uniform(*start))
         front = back + sign * rng.uniform(0.2, 5.0)
-        while z < 110:
+        while z < far:
             length = float(rng.uniform(7, 18))
             if urban and rng.random() < 0.85:
                 x, zz, yaw = road.at(front, z + length / 2)
@@ -282,10 +296,10 @@ def _roadside(b: _Builder) -> None:
                     x, zz, yaw = road.at(front + sign * float(rng.uniform(1, 9)), z + float(rng.uniform(0, length)))
                     b.stand(street.tree(rng) if rng.random() < 0.6 else street.bush(rng), x, zz, yaw)
             z += length + (float(rng.uniform(0, 6)) if rng.random() < 0.4 else 0.1)
-        strip = kerb + sign * (0.45 if road.verge[side] == 0 else road.verge[side] / 2)
+        kerbside = kerb + sign * (0.45 if road.verge[side] == 0 else road.verge[side] / 2)
         for make, rate in ((street.lamp_post, 1.6), (street.sign, 1.0), (street.bin_, 1.4), (street.tree, 0.8)):
-            for _ in range(int(rng.poisson(rate))):
-                x, zz, yaw = road.at(strip + sign * float(rng.uniform(0, 0.4)), float(rng.uniform(7, 60)))
+            for _ in range(int(rng.poisson(rate * density))):
+                x, zz, yaw = road.at(kerbside + sign * float(rng.uniform(0, 0.4)), float(rng.uniform(*strip)))
                 b.stand(make(rng), x, zz, yaw + (np.pi if sign > 0 and make is street.lamp_post else 0.0))
 
 
@@ -299,10 +313,10 @@ def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int,
         width, height: image size in pixels.
     """
     camera, plane, light, road = draw_camera(rng, width, height), draw_plane(rng), draw_light(rng), draw_road(rng)
-    builder = _Builder(rng, road, plane)
+    builder = Builder(rng, road, plane)
     _traffic(builder, lambda: _vehicle(rng, population, seed))
     _people(builder)
-    _roadside(builder)
+    roadside(builder)
     return Scene(
         camera,
         plane,

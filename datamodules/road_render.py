@@ -30,6 +30,7 @@ class Rendering:
         road: (H, W) bool carriageway and parking strips where visible.
         visible: (N,) share of each object's silhouette inside the image that nothing hides, 0 when it is outside.
         pixels: (N,) float visible area, pixels.
+        covered: (N,) float area of the whole silhouette inside the image, hidden parts included, pixels.
         silhouettes: (N, 4) tight rectangle of each object's whole silhouette inside the image, NaN when it is outside.
     """
 
@@ -39,7 +40,27 @@ class Rendering:
     road: np.ndarray
     visible: np.ndarray
     pixels: np.ndarray
+    covered: np.ndarray
     silhouettes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scene whose triangles are ready to be traced from any camera.
+
+    Attributes:
+        scene: what is drawn.
+        soup: all triangles, in the scene's frame.
+        owner: (T,) instance of each triangle: -1 ground, 0 scenery, 1 + i for object i.
+        caster: the ray caster over them.
+        around: whether there is ground in every direction; else only ahead (z > -30 m).
+    """
+
+    scene: Scene
+    soup: Mesh
+    owner: np.ndarray
+    caster: RayScene
+    around: bool
 
 
 def _noise_tile() -> np.ndarray:
@@ -62,10 +83,20 @@ def _texture(u: np.ndarray, v: np.ndarray, cell: float) -> np.ndarray:
     return _NOISE[np.floor(u / cell).astype(np.int64) & 255, np.floor(v / cell).astype(np.int64) & 255]
 
 
-def ground_colour(road: Road, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Linear albedo (N, 3) of the ground at (x, z), and (N,) bool whether it is carriageway or parking strip."""
+def ground_colour(
+    road: Road, x: np.ndarray, z: np.ndarray, distance: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Linear albedo (N, 3) of the ground at (x, z), and (N,) bool whether it is carriageway or parking strip.
+
+    Args:
+        road: course and cross-section.
+        x, z: (N,) metres.
+        distance: (N,) metres from the camera; None takes z.
+    """
     u, v = road.lateral(x, z), z
-    fade = np.clip(1.2 - z / 45, 0.15, 1)  # texels smaller than a pixel would only flicker
+    fade = np.clip(
+        1.2 - (z if distance is None else distance) / 45, 0.15, 1
+    )  # texels smaller than a pixel would only flicker
     fine = _texture(u, v, 0.06) * fade
     coarse = _texture(u + 31.0, v + 17.0, 0.45)
     left, right = road.edges
@@ -98,9 +129,9 @@ def ground_colour(road: Road, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray,
     return np.clip(colour, 0.01, 0.9), on_road
 
 
-def _ground(plane: np.ndarray) -> Mesh:
-    """Two triangles of the plane in front of (and a little behind) the camera."""
-    x, z = np.meshgrid([-REACH, REACH], [-30.0, REACH])
+def _ground(plane: np.ndarray, around: bool) -> Mesh:
+    """Two triangles of the plane in front of (and a little behind) the camera, or on all sides of it."""
+    x, z = np.meshgrid([-REACH, REACH], [-REACH if around else -30.0, REACH])
     corner = np.stack([x, ground_height(plane, x, z), z], -1)
     triangles = np.stack([corner[0, 0], corner[0, 1], corner[1, 1], corner[0, 0], corner[1, 1], corner[1, 0]])
     normals = np.broadcast_to(plane[:3], (2, 3, 3))
@@ -132,25 +163,41 @@ def _contact(scene: Scene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return open_sky
 
 
-def _assemble(scene: Scene) -> tuple[Mesh, np.ndarray]:
-    """All triangles in the camera frame and the instance of each: -1 ground, 0 scenery, 1 + i for object i."""
-    parts, ids = [_ground(scene.plane), scene.static], [np.full(2, -1), np.zeros(len(scene.static), np.int64)]
+def assemble(scene: Scene, around: bool = False) -> Stage:
+    """Gather all triangles of a scene and build its ray caster.
+
+    Args:
+        scene: what to draw.
+        around: lay ground behind the camera too.
+    """
+    parts = [_ground(scene.plane, around), scene.static]
+    ids = [np.full(2, -1), np.zeros(len(scene.static), np.int64)]
     middle = scene.boxes.center - np.array([0, 0.5, 0]) * scene.boxes.dims[:, 1:2]
     rotation = rotation_y(scene.boxes.yaw)
     for i, thing in enumerate(scene.objects):
         parts.append(thing.mesh.transformed(rotation[i], middle[i]))
         ids.append(np.full(len(thing.mesh), 1 + i))
-    return Mesh.concatenate(parts), np.concatenate(ids)
+    soup = Mesh.concatenate(parts)
+    return Stage(scene, soup, np.concatenate(ids), RayScene(soup.triangles), around)
 
 
 def render(scene: Scene, rng: np.random.Generator) -> Rendering:
-    """Draw a scene; ``rng`` drives only the sensor's noise."""
-    camera = scene.camera
-    soup, owner = _assemble(scene)
-    caster = RayScene(soup.triangles)
+    """Draw a scene through its own camera; ``rng`` drives only the sensor's noise."""
+    return draw(assemble(scene), scene.camera, rng)
+
+
+def draw(stage: Stage, camera: Camera, rng: np.random.Generator) -> Rendering:
+    """Draw a stage through a camera.
+
+    Args:
+        stage: the scene with its ray caster.
+        camera: its projection maps the scene's frame to pixels, so that it may stand and look anywhere.
+        rng: drives only the sensor's noise.
+    """
+    scene, soup = stage.scene, stage.soup
     origin, rays = pixel_rays(camera.projection, 0, 0, camera.width, camera.height, SUPERSAMPLE)
     rays = rays.astype(np.float32)
-    hits = caster.nearest(origin, rays)
+    hits = stage.caster.nearest(origin, rays)
     unit = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
     radiance = np.empty_like(rays)
     radiance[hits.triangle < 0] = _sky(scene, unit[hits.triangle < 0])
@@ -158,11 +205,12 @@ def render(scene: Scene, rng: np.random.Generator) -> Rendering:
     index, depth, view = hits.triangle[ray], hits.distance[ray], unit[ray]
     points = origin.astype(np.float32) + rays[ray] * depth[:, None]
     normals = smooth_normals(soup, index, hits.u[ray], hits.v[ray], view)
-    lit = sunlit(caster, points, hits.facing[ray], view, scene.light)
+    lit = sunlit(stage.caster, points, hits.facing[ray], view, scene.light)
     colour = soup.colour[index]
-    instance = owner[index]
+    instance = stage.owner[index]
     ground = np.nonzero(instance < 0)[0]
-    albedo, on_road = ground_colour(scene.road, points[ground, 0], points[ground, 2])
+    distance = depth[ground] if stage.around else None
+    albedo, on_road = ground_colour(scene.road, points[ground, 0], points[ground, 2], distance)
     colour[ground] = albedo * _contact(scene, points[ground, 0], points[ground, 2])[:, None]
     surface = shade(normals, view, colour, soup.gloss[index], soup.part[index], lit, scene.light)
     haze = np.exp(-depth / HAZE)[:, None].astype(np.float32)
@@ -171,12 +219,11 @@ def render(scene: Scene, rng: np.random.Generator) -> Rendering:
     ids[ray], metres[ray] = np.maximum(instance, 0), depth
     drivable[ray[ground]] = on_road
     ids[ray[ground]] = -1
-    image = _develop(radiance, scene, rng)
+    image = _develop(radiance, scene, camera, rng)
     shape = (camera.height, camera.width, SUPERSAMPLE**2)
     instances, depth_image = _resolve(ids.reshape(shape), metres.reshape(shape))
     road = drivable.reshape(shape).mean(-1) >= 0.5
-    visible, pixels, silhouettes = _visibility(scene, ids.reshape(shape), rays, origin)
-    return Rendering(image, depth_image, instances, road, visible, pixels, silhouettes)
+    return Rendering(image, depth_image, instances, road, *_visibility(scene, camera, ids.reshape(shape), rays, origin))
 
 
 def _sky(scene: Scene, unit: np.ndarray) -> np.ndarray:
@@ -187,9 +234,9 @@ def _sky(scene: Scene, unit: np.ndarray) -> np.ndarray:
     return radiance
 
 
-def _develop(radiance: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _develop(radiance: np.ndarray, scene: Scene, camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """Radiance of all rays to the sensor's uint8 image: average, blur, white balance, display curve, noise."""
-    h, w = scene.camera.height, scene.camera.width
+    h, w = camera.height, camera.width
     linear = radiance.reshape(h, w, SUPERSAMPLE**2, 3).mean(2)
     linear = cv2.GaussianBlur(linear, (0, 0), scene.blur) * scene.balance.astype(np.float32)
     shown = display(linear, scene.light.exposure)
@@ -217,15 +264,15 @@ def _window(camera: Camera, bbox: np.ndarray) -> tuple[int, int, int, int] | Non
 
 
 def _visibility(
-    scene: Scene, ids: np.ndarray, rays: np.ndarray, origin: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scene: Scene, camera: Camera, ids: np.ndarray, rays: np.ndarray, origin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Compare what each object covers in the scene with what the same rays hit of it alone.
 
     Returns:
-        visible share (N,), visible pixels (N,), silhouette rectangles (N, 4).
+        visible share (N,), visible pixels (N,), pixels of the whole silhouette (N,), silhouette rectangles (N, 4).
     """
-    camera, count = scene.camera, len(scene.objects)
-    share, pixels, boxes = np.zeros(count), np.zeros(count), np.full((count, 4), np.nan)
+    count = len(scene.objects)
+    share, pixels, covered, boxes = np.zeros(count), np.zeros(count), np.zeros(count), np.full((count, 4), np.nan)
     windows = projected_bbox(camera, scene.boxes, clip=False)
     middle = scene.boxes.center - np.array([0, 0.5, 0]) * scene.boxes.dims[:, 1:2]
     rotation = rotation_y(scene.boxes.yaw)
@@ -241,7 +288,7 @@ def _visibility(
         if not hit.any():
             continue
         seen = (ids[top:bottom, left:right] == i + 1).sum()
-        share[i], pixels[i] = seen / hit.sum(), seen / SUPERSAMPLE**2
+        share[i], pixels[i], covered[i] = seen / hit.sum(), seen / SUPERSAMPLE**2, hit.sum() / SUPERSAMPLE**2
         v, u, k = np.nonzero(hit)
         offset = (np.arange(SUPERSAMPLE) + 0.5) / SUPERSAMPLE - 0.5
         x, y, half = left + u + offset[k % SUPERSAMPLE], top + v + offset[k // SUPERSAMPLE], 0.5 / SUPERSAMPLE
@@ -250,4 +297,4 @@ def _visibility(
             0,
             [camera.width - 1, camera.height - 1, camera.width - 1, camera.height - 1],
         )
-    return np.minimum(share, 1), pixels, boxes
+    return np.minimum(share, 1), pixels, covered, boxes

@@ -137,6 +137,26 @@ def rotated_iou_aligned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _ratio(_aligned_intersection(a, b), _areas(a), _areas(b))
 
 
+def suppress(rectangles: np.ndarray, limit: float) -> np.ndarray:
+    """Greedy non-maximum suppression: indices of the rectangles (N, 5), best first, that overlap no kept one by more.
+
+    Args:
+        rectangles: rows of :func:`rotated_iou`, in the order of falling score.
+        limit: IoU above which the later one is dropped.
+    """
+    return _suppress(rotated_iou(rectangles, rectangles), limit)
+
+
+@njit(nogil=True, cache=True)
+def _suppress(overlap: np.ndarray, limit: float) -> np.ndarray:
+    kept = np.ones(len(overlap), dtype=np.bool_)
+    for i in range(len(overlap)):
+        if kept[i]:
+            for j in range(i + 1, len(overlap)):
+                kept[j] = kept[j] and overlap[i, j] <= limit
+    return np.flatnonzero(kept)
+
+
 def iou_3d(boxes_a: Boxes3D, boxes_b: Boxes3D) -> np.ndarray:
     """IoU (N, M) of upright boxes: shared ground area times shared height (y down, the bottom at the centre's y)."""
     shared = rotated_intersection(boxes_a.bev, boxes_b.bev)

@@ -69,6 +69,10 @@ class Site:
         ] | self._hidden(pixels, depth)
         return (inside & (on_mask | ~seen)).mean(1)
 
+    def in_view(self, boxes: Boxes3D) -> np.ndarray:
+        """(N,) bool, whether the boxes stand before the camera."""
+        return boxes.center[:, 2] > 0
+
     def _hidden(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
         real = standing(self.frame)
         box = projected_bbox(self.frame.camera, real)  # rows of NaN (behind the camera) compare false

@@ -22,13 +22,14 @@ CROWNS = 40  # distinct crowns; drawn once, because leaves are most of a street'
 SKIN = ((0.55, 0.33, 0.22), (0.35, 0.18, 0.10), (0.16, 0.08, 0.05), (0.65, 0.42, 0.32))
 
 
-def _cloth(rng: np.random.Generator) -> tuple[float, float, float]:
+def cloth(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A colour of clothes, linear."""
     return colorsys.hsv_to_rgb(float(rng.random()), float(rng.uniform(0, 0.8)), float(rng.uniform(0.03, 0.6)))
 
 
 def _person(rng: np.random.Generator, height: float, stride: float) -> list[Mesh]:
     """Standing or walking towards +x, feet at y = 0."""
-    skin, shirt, trousers = SKIN[rng.integers(len(SKIN))], _cloth(rng), _cloth(rng)
+    skin, shirt, trousers = SKIN[rng.integers(len(SKIN))], cloth(rng), cloth(rng)
     hip, shoulder = -0.48 * height, -0.81 * height
     parts = [
         ellipsoid((0.15, 0.19 * height, 0.21), (0, -0.65 * height, 0), shirt),
@@ -43,7 +44,8 @@ def _person(rng: np.random.Generator, height: float, stride: float) -> list[Mesh
     return parts
 
 
-def _centred(name: str, identity: str, parts: list[Mesh]) -> CarMesh:
+def centred(name: str, identity: str, parts: list[Mesh]) -> CarMesh:
+    """An object whose box is the bounds of its parts, in the parts' own orientation."""
     mesh = Mesh.concatenate(parts)
     low, high = mesh.bounds
     size = (high - low).astype(float)
@@ -52,35 +54,49 @@ def _centred(name: str, identity: str, parts: list[Mesh]) -> CarMesh:
 
 def pedestrian(rng: np.random.Generator) -> CarMesh:
     """One pedestrian, box as in KITTI (about 0.8 × 1.75 × 0.6 m)."""
-    return _centred(
+    return centred(
         "Pedestrian", "pedestrian", _person(rng, float(rng.uniform(1.55, 1.9)), float(rng.uniform(0.05, 0.4)))
     )
 
 
-def cyclist(rng: np.random.Generator) -> CarMesh:
-    """One cyclist riding towards +x, bicycle included (about 1.75 × 1.75 × 0.6 m)."""
-    skin, shirt, trousers, frame = SKIN[rng.integers(len(SKIN))], _cloth(rng), _cloth(rng), _cloth(rng)
+def _bicycle_parts(frame: tuple[float, float, float], saddle: tuple[float, float, float]) -> list[Mesh]:
+    """Wheels, frame and handlebar, towards +x on y = 0."""
     wheel = revolve(np.array([[0.34, -0.02], [0.34, 0.02], [0.27, 0.02], [0.27, -0.02]]), "z", 14, (0.02, 0.02, 0.02))
-    saddle, grip = (-0.18, -0.92, 0.0), (0.42, -1.02, 0.0)
-    shoulder = (0.12, -1.40, 0.0)
-    parts = [
+    return [
         wheel.moved(0.53, -0.34, 0),
         wheel.moved(-0.53, -0.34, 0),
         limb((-0.53, -0.34, 0), saddle, 0.025, frame),
         limb(saddle, (0.45, -0.85, 0), 0.025, frame),
-        limb((0.53, -0.34, 0), grip, 0.025, frame),
+        limb((0.53, -0.34, 0), (0.42, -1.02, 0.0), 0.025, frame),
         limb((0.0, -0.30, 0), (0.45, -0.8, 0), 0.025, frame),
         limb((0.42, -1.02, -0.25), (0.42, -1.02, 0.25), 0.02, (0.02, 0.02, 0.02)),
+    ]
+
+
+def bicycle(rng: np.random.Generator) -> CarMesh:
+    """One bicycle without a rider (about 1.75 × 1.05 × 0.5 m)."""
+    saddle = (-0.18, -0.92, 0.0)
+    parts = _bicycle_parts(cloth(rng), saddle)
+    parts.append(box((0.26, 0.07, 0.14), (saddle[0], saddle[1] - 0.04, 0), (0.02, 0.02, 0.02)))
+    return centred("Bicycle", "bicycle", parts)
+
+
+def cyclist(rng: np.random.Generator) -> CarMesh:
+    """One cyclist riding towards +x, bicycle included (about 1.75 × 1.75 × 0.6 m)."""
+    skin, shirt, trousers, frame = SKIN[rng.integers(len(SKIN))], cloth(rng), cloth(rng), cloth(rng)
+    saddle, shoulder = (-0.18, -0.92, 0.0), (0.12, -1.40, 0.0)
+    parts = [
+        *_bicycle_parts(frame, saddle),
         limb((-0.16, -0.95, 0), shoulder, 0.16, shirt, 8),
         ellipsoid((0.11, 0.13, 0.09), (0.20, -1.62, 0), skin),
-        ellipsoid((0.13, 0.08, 0.10), (0.18, -1.69, 0), _cloth(rng)),
+        ellipsoid((0.13, 0.08, 0.10), (0.18, -1.69, 0), cloth(rng)),
     ]
     for side in (-1.0, 1.0):
         knee = (0.22, -0.68 + 0.15 * side, 0.11 * side)
         parts.append(limb((-0.16, -0.93, 0.09 * side), knee, 0.075, trousers))
         parts.append(limb(knee, (0.02, -0.25 + 0.15 * side, 0.11 * side), 0.06, trousers))
         parts.append(limb((0.12, -1.38, 0.17 * side), (0.42, -1.03, 0.24 * side), 0.045, shirt))
-    return _centred("Cyclist", "cyclist", parts)
+    return centred("Cyclist", "cyclist", parts)
 
 
 def lamp_post(rng: np.random.Generator) -> Mesh:

@@ -1,4 +1,4 @@
-"""``prepare kitti`` checks a data set's tree; ``prepare world`` and ``prepare posed`` write synthetic data."""
+"""``prepare kitti`` checks a data set's tree; ``prepare world``, ``surround`` and ``posed`` write synthetic data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lit.arguments import Arguments, closest
 
 
 def main(argv: list[str]) -> int:
-    """``python -m lit prepare kitti|world|posed``."""
+    """``python -m lit prepare kitti|world|surround|posed``."""
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python -m lit prepare kitti|world|posed ...\n\n" + (__doc__ or ""))
+        print("usage: python -m lit prepare kitti|world|surround|posed ...\n\n" + (__doc__ or ""))
         return 0
     if argv[0] not in TARGETS:
         raise InputError(f"prepare {argv[0]}: expected one of {', '.join(TARGETS)}{closest(argv[0], TARGETS)}")
@@ -63,6 +63,35 @@ def world(argv: list[str]) -> int:
     return 0
 
 
+def surround(argv: list[str]) -> int:
+    """Write a procedural world seen by six cameras as a nuScenes folder."""
+    parser = Arguments("prepare surround", "Writes a procedural road world as a true nuScenes folder of six cameras.")
+    parser.add_argument("--root", type=Path, required=True, help="folder to write")
+    parser.add_argument("--train-scenes", type=positive, default=6, help="training scenes (default 6)")
+    parser.add_argument("--val-scenes", type=positive, default=2, help="validation scenes (default 2)")
+    parser.add_argument("--samples", type=positive, default=6, help="samples a scene, at 2 Hz (default 6, at most 40)")
+    parser.add_argument("--width", type=positive, default=224, help="image width in pixels (default 224)")
+    parser.add_argument("--height", type=positive, default=128, help="image height in pixels (default 128)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    options = parser.parse_args(argv)
+    from datamodules.surround_world import write_surround_world
+
+    write_surround_world(
+        options.root,
+        seed=options.seed,
+        train_scenes=options.train_scenes,
+        val_scenes=options.val_scenes,
+        samples_per_scene=options.samples,
+        width=options.width,
+        height=options.height,
+        workers=options.workers,
+    )
+    scenes = f"{options.train_scenes} training and {options.val_scenes} validation scenes"
+    print(f"wrote {options.root}: {scenes} of {options.samples} samples")
+    return 0
+
+
 def posed(argv: list[str]) -> int:
     """Write posed views of the studio's cars, the training data of generators."""
     parser = Arguments("prepare posed", "Writes posed object images: RGBA, depth, normals, parts and cameras.")
@@ -98,4 +127,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-TARGETS: dict[str, Callable[[list[str]], int]] = {"kitti": kitti, "world": world, "posed": posed}
+TARGETS: dict[str, Callable[[list[str]], int]] = {
+    "kitti": kitti,
+    "world": world,
+    "surround": surround,
+    "posed": posed,
+}

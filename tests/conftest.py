@@ -21,3 +21,15 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     write_world(root, seed=0, train=12, val=6, width=320, height=96, workers=1, progress=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_surround(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nuScenes folder of two training scenes and one validation scene, two samples each, at 160 x 90."""
+    from datamodules.surround_world import write_surround_world
+
+    root = tmp_path_factory.mktemp("surround")
+    write_surround_world(
+        root, train_scenes=2, val_scenes=1, samples_per_scene=2, width=160, height=90, workers=1, progress=False
+    )
+    return root

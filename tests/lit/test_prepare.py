@@ -34,3 +34,13 @@ def test_a_missing_file_is_named(
     (root / missing).unlink()
     assert main(["prepare", "kitti", "--root", str(root)]) == 2
     assert missing in capsys.readouterr().out
+
+
+def test_surround_writes_a_nuscenes_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "surround"
+    sizes = ["--train-scenes", "1", "--val-scenes", "1", "--samples", "1", "--width", "32", "--height", "24"]
+    assert main(["prepare", "surround", "--root", str(root), *sizes, "--seed", "1", "--workers", "1"]) == 0
+    assert "1 training and 1 validation scenes of 1 samples" in capsys.readouterr().out
+    assert (root / "v1.0-world" / "sample_annotation.json").is_file()
+    assert main(["prepare", "surround", "--root", str(root), *sizes, "--seed", "2", "--workers", "1"]) == 2
+    assert "other settings" in capsys.readouterr().err
