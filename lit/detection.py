@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -17,7 +17,7 @@ from detectors.base import Detector
 
 
 class LitDetector(pl.LightningModule):
-    """AdamW with a schedule by step around a :class:`detectors.base.Detector`.
+    """An optimiser with a schedule by step around a :class:`detectors.base.Detector`.
 
     ``validation_step``, ``test_step`` and ``predict_step`` return the predictions (a list of ``Objects``, one a frame);
     metrics, drawings and result files are callbacks.
@@ -25,12 +25,17 @@ class LitDetector(pl.LightningModule):
     Args:
         detector: the network.
         lr: (peak) learning rate.
-        weight_decay: of weight matrices; biases and normalisation are left alone.
+        weight_decay: with AdamW of weight matrices, biases and normalisation are left alone; with SGD of all but
+            biases.
         schedule: "one_cycle" rises for ``warmup`` and falls to zero along a cosine; "multi_step" rises for ``warmup``
             and then falls by ``gamma`` at each milestone; "constant" only rises.
         warmup: share of all steps.
+        warmup_steps: steps, in the place of the share.
+        warmup_factor: the rise begins at this share of the peak ("multi_step", "constant").
         milestones: shares of all steps ("multi_step").
         gamma: factor at each milestone.
+        optimizer: "sgd" has momentum 0.9 and the groups of :func:`bias_groups`, mmdetection3d's recipe for its camera
+            detectors.
         channels_last: store weights and images channels-last (faster on the CPU in bfloat16 and on tensor cores).
     """
 
@@ -45,12 +50,16 @@ class LitDetector(pl.LightningModule):
         warmup: float = 0.1,
         milestones: Sequence[float] = (0.8, 0.9),
         gamma: float = 0.1,
+        warmup_steps: int | None = None,
+        warmup_factor: float = 0.0,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.detector = detector.to(memory_format=torch.channels_last) if channels_last else detector
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.warmup, self.milestones, self.gamma = warmup, tuple(milestones), gamma
+        self.warmup_steps, self.warmup_factor, self.optimizer = warmup_steps, warmup_factor, optimizer
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The detector's outputs for a batch of uint8 images."""
@@ -86,22 +95,50 @@ class LitDetector(pl.LightningModule):
         return self._predict(batch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW and a schedule over all steps of the run."""
+        """The optimiser and a schedule over all steps of the run."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = self._optimizer()
+        scheduler: LRScheduler
+        if self.schedule == "one_cycle":
+            warm = self._warm(steps)
+            share = min(max(warm, 1.5 / max(steps, 2)), 0.9)  # a rise of one step is a division by zero
+            peaks = [group["lr"] for group in optimizer.param_groups]
+            scheduler = OneCycleLR(optimizer, peaks, total_steps=max(steps, 2), pct_start=share, cycle_momentum=False)
+        else:
+            scheduler = LambdaLR(optimizer, lambda step: self.factor(step / max(steps, 1), self._warm(steps)))
+        return {"optimizer": optimizer, "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step")}
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(bias_groups(self, self.lr, self.weight_decay), lr=self.lr, momentum=0.9)
         weights = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler: LRScheduler
-        if self.schedule == "one_cycle":
-            share = min(max(self.warmup, 1.5 / max(steps, 2)), 0.9)  # a rise of one step is a division by zero
-            scheduler = OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=share, cycle_momentum=False)
-        else:
-            scheduler = LambdaLR(optimizer, lambda step: self.factor(step / max(steps, 1)))
-        return {"optimizer": optimizer, "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step")}
+        return torch.optim.AdamW(groups, lr=self.lr)
 
-    def factor(self, progress: float) -> float:
+    def _warm(self, steps: int) -> float:
+        """Share of all steps that the rise takes."""
+        return self.warmup if self.warmup_steps is None else self.warmup_steps / max(steps, 1)
+
+    def factor(self, progress: float, warm: float) -> float:
         """Learning rate over its peak at a share of the run, for "multi_step" and "constant"."""
-        rise = min(1.0, max(progress, 1e-3) / self.warmup) if self.warmup > 0 else 1.0
+        rise = min(1.0, max(progress, 1e-3 * (self.warmup_factor == 0)) / warm) if warm > 0 else 1.0
         passed = sum(progress >= m for m in self.milestones) if self.schedule == "multi_step" else 0
-        return float(rise * self.gamma**passed)
+        return float((self.warmup_factor + (1 - self.warmup_factor) * rise) * self.gamma**passed)
+
+
+def bias_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups of mmengine's ``paramwise_cfg`` with ``bias_lr_mult`` 2 and ``bias_decay_mult`` 0.
+
+    Biases do not decay, and learn twice as fast unless they belong to a normalisation. Layers that predict deformable
+    offsets count as weights.
+    """
+    norms = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for prefix, layer in model.named_modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            bias = name == "bias" and "conv_offset" not in prefix
+            setting = (2 * lr if bias and not isinstance(layer, norms) else lr, 0.0 if bias else weight_decay)
+            if parameter.requires_grad:
+                groups.setdefault(setting, []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

@@ -150,7 +150,7 @@ def scores_of_confusion(confusion: Tensor, ignore_index: int | None = None) -> d
 
 
 def segmentation_scores(
-    target: Tensor, pred: Tensor, num_classes: int, ignore_index: int | None = None
+    target: Tensor | np.ndarray, pred: Tensor | np.ndarray, num_classes: int, ignore_index: int | None = None
 ) -> dict[str, Any]:
     """Mean IoU and pixel accuracy of a whole data set, from one confusion matrix (pix2pix3D, section 4).
 
@@ -169,7 +169,7 @@ def segmentation_scores(
     Raises:
         InputError: see :func:`confusion_matrix`; and when no pixel counts.
     """
-    confusion = confusion_matrix(target, pred, num_classes, ignore_index)
+    confusion = confusion_matrix(torch.as_tensor(target), torch.as_tensor(pred), num_classes, ignore_index)
     return scores_of_confusion(confusion, ignore_index)
 
 

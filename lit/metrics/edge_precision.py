@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
 
 
-def edge_counts(score: Tensor, label: Tensor) -> Tensor:
+def edge_counts(score: Tensor | np.ndarray, label: Tensor | np.ndarray) -> Tensor:
     """Distinct scores of some pixels, ascending, with their edge and other pixels: (U, 3) float64.
 
     Nothing about average precision is lost by it, and an 8-bit edge map needs 256 rows at most.
@@ -22,6 +23,7 @@ def edge_counts(score: Tensor, label: Tensor) -> Tensor:
     Raises:
         InputError: shapes that differ, NaN scores, labels other than 0 and 1.
     """
+    score, label = torch.as_tensor(score), torch.as_tensor(label)
     if score.shape != label.shape:
         raise InputError(f"score {tuple(score.shape)}, label {tuple(label.shape)}: expected equal shapes; resize one")
     positive = label.detach().cpu().reshape(-1)
@@ -57,7 +59,7 @@ def precision_of_counts(counts: Tensor) -> float:
     return float((precision * edges).sum() / total)
 
 
-def edge_average_precision(score: Tensor, label: Tensor) -> float:
+def edge_average_precision(score: Tensor | np.ndarray, label: Tensor | np.ndarray) -> float:
     """Average precision in [0, 1] pooled over all pixels: ``sum_k (R_k - R_{k-1}) P_k`` over distinct scores.
 
     Step-wise, as scikit-learn's and pix2pix3D's; pixels of equal score enter together, so their order does not matter.

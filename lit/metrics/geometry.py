@@ -13,10 +13,11 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 
+Maps = Tensor | np.ndarray
 LANES = 4  # histograms filled in turn: neighbouring pixels often share a bin, and each would wait for the last
 
 
-def non_flatness_score(depth: Tensor, near: float, far: float, bins: int = 64, mask: Tensor | None = None) -> float:
+def non_flatness_score(depth: Maps, near: float, far: float, bins: int = 64, mask: Maps | None = None) -> float:
     """Non-flatness score, 1 (every map flat) to ``bins``: the mean of :func:`non_flatness_scores`.
 
     Source: I. Skorokhodov et al., "3D generation on ImageNet" (3DGP), ICLR 2023, section 4, and its released code.
@@ -24,7 +25,7 @@ def non_flatness_score(depth: Tensor, near: float, far: float, bins: int = 64, m
     return float(non_flatness_scores(depth, near, far, bins, mask).mean())
 
 
-def non_flatness_scores(depth: Tensor, near: float, far: float, bins: int = 64, mask: Tensor | None = None) -> Tensor:
+def non_flatness_scores(depth: Maps, near: float, far: float, bins: int = 64, mask: Maps | None = None) -> Tensor:
     """Exponential of the entropy of each depth map's histogram: ``exp(-sum p ln(p + 1e-12))``.
 
     Depth is clamped to [near, far], which also takes care of infinite values, and counted in equal bins over that range
@@ -44,6 +45,7 @@ def non_flatness_scores(depth: Tensor, near: float, far: float, bins: int = 64, 
     Raises:
         InputError: near >= far, no maps, shapes that differ, NaN inside the mask, or a map that is all masked.
     """
+    depth, mask = torch.as_tensor(depth), None if mask is None else torch.as_tensor(mask)
     if not (np.isfinite(near) and np.isfinite(far) and near < far):
         raise InputError(f"near {near}, far {far}: expected finite depths with near < far; state the cameras' range")
     if bins < 1:
@@ -65,12 +67,12 @@ def non_flatness_scores(depth: Tensor, near: float, far: float, bins: int = 64, 
     return torch.from_numpy(np.exp(-(share * np.log(share + 1e-12)).sum(1)))
 
 
-def depth_accuracy(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+def depth_accuracy(pred: Maps, target: Maps, mask: Maps | None = None) -> float:
     """Depth accuracy, 0 (equal up to scale and shift) to 4, lower is better: the mean of :func:`depth_errors`."""
     return float(depth_errors(pred, target, mask).mean())
 
 
-def depth_errors(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+def depth_errors(pred: Maps, target: Maps, mask: Maps | None = None) -> Tensor:
     """Mean squared error of each depth map after both were normalised to mean 0 and standard deviation 1.
 
     G3DR (P. Pandey et al., CVPR 2024) reports "depth accuracy" against pseudo ground truth and gives no formula; this
@@ -88,6 +90,8 @@ def depth_errors(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Te
         InputError: no maps, shapes that differ, a value inside the mask that is not finite, a map that is all masked,
             or one that is flat inside the mask: it has no normalised form.
     """
+    pred, target = torch.as_tensor(pred), torch.as_tensor(target)
+    mask = None if mask is None else torch.as_tensor(mask)
     if pred.shape != target.shape:
         raise InputError(f"pred {tuple(pred.shape)}, target {tuple(target.shape)}: expected equal shapes; resize one")
     inside = _mask(mask, pred)
