@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt
 openmmlab: $(VENV)/.openmmlab
 
 $(VENV)/.openmmlab: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt pycocotools addict yapf termcolor terminaltables pyquaternion pandas scikit-learn cachetools
+	$(BIN)/python -m pip install --quiet -c constraints.txt pycocotools six addict yapf termcolor terminaltables pyquaternion pandas scikit-learn cachetools
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt
 	touch $@
 

@@ -81,7 +81,10 @@ class SuiteCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         if self.execute:
-            super().instantiate_classes()
+            try:
+                super().instantiate_classes()
+            except ValueError as error:  # jsonargparse wraps what a constructor raises in lines of its own
+                raise _input_error(error) or error from error
             self.record.config = self.resolved()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -140,6 +143,14 @@ class SuiteCLI(LightningCLI):
         path = self.record.write(self.trainer, split)
         if self.trainer.is_global_zero:
             print(f"wrote {path}")
+
+
+def _input_error(error: BaseException) -> InputError | None:
+    """The input error behind an error, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    return cause
 
 
 def run(argv: list[str]) -> int:

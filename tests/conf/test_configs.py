@@ -16,6 +16,8 @@ from lit.results import read_result
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
 DETECTORS = [path for path in EXPERIMENTS if "centernet" in path.stem]
+SINGLE = [path for path in sorted(CONF.glob("injection/*.yaml")) if not path.stem.startswith("surround")]
+SURROUND = [path for path in EXPERIMENTS if "nuscenes" in path.stem]
 FAST = (
     "--trainer.max_steps 1 --trainer.max_epochs 1 --trainer.enable_progress_bar false --trainer.num_sanity_val_steps 0"
 )
@@ -106,7 +108,7 @@ def test_every_detector_experiment_trains_a_step(path: Path, tiny_world: Path, t
     assert "car/3d/moderate/0.7" in record["metrics"]
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("injection/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.stem)
 def test_every_injection_trains_a_step(path: Path, tiny_world: Path, tiny_bank: Path, tmp_path: Path) -> None:
     extra = ["--data.injection", str(path)]
     if path.stem != "none":
@@ -132,3 +134,25 @@ def test_the_lift3d_experiment_trains_a_step_and_bakes_a_bank(tmp_path: Path) ->
     ]
     assert main(["predict", *experiment, *options, *bank]) == 0
     assert (tmp_path / "bank" / "bank.json").is_file()
+
+
+@pytest.mark.parametrize("injection", [None, *sorted(CONF.glob("injection/surround_*.yaml"))], ids=str)
+def test_fcos3d_trains_a_step_on_six_cameras(
+    injection: Path | None, tiny_surround: Path, tiny_bank: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("mmdet3d")
+    words = [*FAST.split(), "--trainer.default_root_dir", str(tmp_path), "--data.root", str(tiny_surround)]
+    words += ["--data.batch_size", "2", "--data.scene_share", "0.5"]
+    words += ["--data.train_split", str(tiny_surround / "ImageSets" / "train.txt")]
+    words += ["--data.val_split", str(tiny_surround / "ImageSets" / "val.txt")]
+    if injection is not None:
+        words += ["--data.injection", str(injection), "--data.injection.probability", "1.0"]
+        words += ["--data.injection.min_pixels", "1", "--trainer.max_steps", "3"]
+        if "AssetBank" in injection.read_text():
+            words += ["--data.injection.source.folder", str(tiny_bank)]
+    assert main(["fit", "-c", str(CONF / "experiment" / "nuscenes_fcos3d_world.yaml"), *words]) == 0
+    record = read_result(tmp_path / "result.json").content
+    assert "nuscenes/mAP" in record["metrics"]
+    assert record["evaluator"]["name"] == "nuscenes"
+    assert (record["injected_objects"] > 0) == (injection is not None)
+    assert len((tmp_path / "train_scenes.txt").read_text().split()) == 1

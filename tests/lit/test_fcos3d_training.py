@@ -30,3 +30,19 @@ def test_the_small_one_trains_and_is_scored(tiny_world: Path, tmp_path: Path) ->
     brief = ["--trainer.max_steps", "2", "--trainer.enable_progress_bar", "false"]
     assert main(["fit", *EXPERIMENT, *small, *words, *brief]) == 0
     assert "car/3d/moderate/0.7" in read_result(tmp_path / "result.json").metrics
+
+
+def test_without_mmdet3d_the_command_stops_with_one_line(
+    tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from detectors.fcos3d import openmmlab
+
+    openmmlab.cache_clear()
+    for name in ("mmdet3d", "mmdet3d.models"):
+        monkeypatch.setitem(sys.modules, name, None)
+    small = ["--model", str(ROOT / "conf" / "model" / "fcos3d_small.yaml")]
+    words = ["--data.root", str(tiny_world), "--trainer.default_root_dir", str(tmp_path)]
+    assert main(["fit", *EXPERIMENT, *small, *words]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "run `make openmmlab`" in line
+    assert "\n" not in line
