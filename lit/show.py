@@ -109,7 +109,7 @@ def injected_pairs(
         reader = datamodule.train_reader
         for index in range(min(len(reader), count - len(pairs))):
             frame = reader.read(index)
-            pairs.append((frame, injection(frame, derive(seed, 0, frame.sample_id, "injection"))))
+            pairs.append((frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))))
     return pairs
 
 
