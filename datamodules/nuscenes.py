@@ -26,7 +26,7 @@ from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
-from datamodules.surround import Moment, Surround, scene_of
+from datamodules.surround import InstanceFile, Moment, Surround, scene_of
 
 TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 # What a box without a predicted attribute is submitted with: the class's most frequent one.
@@ -65,7 +65,7 @@ class NuscenesDataset:
         Args:
             samples: of :func:`datamodules.nuscenes_samples.read_samples`.
             root: folder that holds ``samples`` (and, of worlds, ``road`` and ``instances``).
-            extras: attach what injection needs: masks where there are any, and the surroundings.
+            extras: attach what injection needs: the surroundings, and where masks are.
         """
         self.samples, self.root, self.extras = list(samples), root, extras
         self.ids = [f"{sample.token}/{shot.channel}" for sample in self.samples for shot in sample.shots]
@@ -97,16 +97,10 @@ class NuscenesDataset:
         """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
         extra = {**frame.extra, **sun_seen_by(shot, _world_facts(self.root).get(sample.scene, {}))}
         extra["surround"] = self._surround(sample)
-        road, instances = (self._map(kind, shot) for kind in ("road", "instances"))
-        if instances is not None:
-            number = np.zeros(256, np.uint8)
-            number[1 + rows] = 1 + np.arange(len(rows))
-            instances = number[instances]
-        return frame.with_(road=None if road is None else road > 127, instances=instances, extra=extra)
-
-    def _map(self, kind: str, shot: Shot) -> np.ndarray | None:
-        path = self.root / kind / shot.channel / f"{shot.file.stem}.png"
-        return read_image(path, -1) if path.is_file() else None
+        instances = self.root / "instances" / shot.channel / f"{shot.file.stem}.png"
+        if instances.is_file():
+            extra["instances"] = InstanceFile(instances, rows)
+        return frame.with_(extra=extra)
 
     def _surround(self, sample: Sample) -> Surround:
         if sample.scene not in self._scenes:

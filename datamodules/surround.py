@@ -22,7 +22,8 @@ from datamodules.nuscenes_samples import Sample, to_level
 FORWARD = -np.pi / 2  # yaw of an object that looks along the ego frame's z
 VEHICLES = ("car", "truck", "bus", "trailer")
 OWN_CAR = Boxes3D.single(np.array([0.0, 0.0, 1.0]), np.array([5.0, 1.8, 2.4]), FORWARD)  # nothing stands in the car
-OVERSAMPLING = 32  # random ground points drawn for each one wanted, most of which lie beside the road
+OVERSAMPLING = 8  # random ground points drawn for each one wanted, most of which lie beside the road
+MASK_WIDTH = 400  # pixels; placement needs no finer road
 HEADING_REACH = 15.0  # metres within which other vehicles tell the direction of travel
 
 
@@ -74,6 +75,25 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class InstanceFile:
+    """A picture's instance mask on disk, read only when something is drawn into the picture.
+
+    Attributes:
+        path: PNG with 1 + the number of the sample's annotation that covers a pixel.
+        rows: (N,) the numbers of the picture's own objects.
+    """
+
+    path: Path
+    rows: np.ndarray
+
+    def read(self) -> np.ndarray:
+        """(H, W) uint8, 1 + row among the picture's own objects, 0 elsewhere."""
+        number = np.zeros(256, np.uint8)
+        number[1 + self.rows] = 1 + np.arange(len(self.rows))
+        return number[read_image(self.path, -1)]
+
+
+@dataclass(frozen=True)
 class Surround:
     """A moment and the scene it belongs to.
 
@@ -102,10 +122,12 @@ def moved(boxes: Boxes3D, pose: np.ndarray) -> Boxes3D:
     return Boxes3D(boxes.center @ pose[:3, :3].T + pose[:3, 3], boxes.dims, wrap_angle(boxes.yaw + turn))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _road(path: Path) -> np.ndarray:
-    """(H, W) bool; kept, because all frames of a sample, and of a scene, ask for it."""
-    return np.asarray(read_image(path, -1) > 127)
+    """(h, w) bool at :data:`MASK_WIDTH` or less; kept, because all frames of a sample, and of a scene, ask for it."""
+    mask = read_image(path, -1)
+    step = -(-mask.shape[1] // MASK_WIDTH)
+    return np.ascontiguousarray(mask[step // 2 :: step, step // 2 :: step] > 127)
 
 
 class SurroundSite:
@@ -164,8 +186,9 @@ class SurroundSite:
             if mask is None:
                 continue
             pixels, depth = ground_to_pixels(view.camera, self.plane, xz)
-            column, row = np.rint(pixels[..., 0]), np.rint(pixels[..., 1])
             height, width = mask.shape
+            scale = np.array([width / view.camera.width, height / view.camera.height])
+            column, row = np.moveaxis(np.rint((pixels + 0.5) * scale - 0.5), -1, 0)
             seen = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
             at = row.clip(0, height - 1).astype(np.int64), column.clip(0, width - 1).astype(np.int64)
             found |= seen & mask[at]

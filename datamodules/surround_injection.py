@@ -56,6 +56,8 @@ class SurroundInjection(Injection):
         placed = [drawn for asset, box in planned if (drawn := self._render(asset, moved(box, pose), frame))]
         if not placed:
             return frame
+        if "instances" in frame.extra:
+            frame = frame.with_(instances=frame.extra["instances"].read())
         backdrop = self.compositor.backdrop(frame)
         arrangement = self._shown(self.compositor.arrange(backdrop, placed))
         if not arrangement.objects:

@@ -9,8 +9,8 @@ The folder is read by the devkit as any version of nuScenes. What differs from t
   ``num_lidar_pts`` is a stand-in (:func:`datamodules.surround_render.lidar_points`).
 * Actors stand still while the six cameras are read one after another; the car does not.
 
-``world.json`` holds the settings and each scene's light: direction towards the sun in the global frame, share of sky light,
-exposure.
+``world.json`` holds the settings and each scene's light: direction towards the sun in the global frame, share of sky
+light, exposure.
 
 Beside the official folders: ``road``, ``depth`` (uint16, 256 a metre, 0 unknown) and ``instances`` (uint8, 1 + row
 among the sample's annotations) per camera, ``ImageSets`` with scene names, ``frames`` with a record of every sample.

@@ -141,6 +141,15 @@ def test_single_camera_frames_and_bound_objects_are_refused(reader: NuscenesData
         inject(reader.read(0), bound)
 
 
+def test_instance_masks_are_read_when_they_are_needed(reader: NuscenesDataset) -> None:
+    for index in range(6):
+        frame = reader.read(index)
+        assert frame.instances is None
+        mask = frame.extra["instances"].read()
+        assert mask.shape == frame.image.shape[1:]
+        assert mask.max() <= len(frame.objects)
+
+
 def test_single_camera_injection_works_on_one_picture(reader: NuscenesDataset) -> None:
     """Without surround knowledge each picture can still be populated on its own."""
     frame = reader.read(0)

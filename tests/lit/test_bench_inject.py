@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from datamodules.compositing import Compositor
-from lit.bench_loader import alternate, baked_car, draw_layers, road_frame, whole_frame_composite
+from lit.bench_inject import alternate, baked_car, draw_layers, road_frame, whole_frame_composite
 
 
 def test_the_reference_and_the_compositor_paint_the_same_picture() -> None:
