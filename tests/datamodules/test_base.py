@@ -28,6 +28,9 @@ class Mark:
     def __init__(self) -> None:
         self.probability = 1.0
 
+    def key(self, frame: Frame) -> str:
+        return frame.sample_id
+
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         image = frame.image.copy()
         image[:, :, rng.integers(image.shape[2])] = 255
@@ -130,11 +133,12 @@ def test_validation_is_never_injected_into(root: Path) -> None:
 
 
 def test_probability_zero_is_no_injection(root: Path) -> None:
-    def nothing(frame: Frame, rng: np.random.Generator) -> Frame:
-        rng.random()
-        return frame
+    class Nothing(Mark):
+        def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
+            rng.random()
+            return frame
 
-    assert_same(batches(module(root, augment=COLOUR, injection=nothing)), batches(module(root, augment=COLOUR)))
+    assert_same(batches(module(root, augment=COLOUR, injection=Nothing())), batches(module(root, augment=COLOUR)))
 
 
 def test_padding_keeps_stored_pixels(root: Path) -> None:

@@ -97,7 +97,7 @@ def refused(root: Path, message: str, version: str = "v1.0-mini", split: str = "
 def test_wrong_version_or_split(root: Path) -> None:
     refused(root, "v1.0-trainval does not exist", version="v1.0-trainval", split="val")
     refused(root, "found v1.0-mini; correct the folder or the version", version="v1.0-trainval", split="val")
-    refused(root, "--split val: belongs to a version ending in trainval, not to v1.0-mini", split="val")
+    refused(root, "split val: belongs to a version ending in trainval, not to v1.0-mini", split="val")
     refused(root, "did you mean 'mini_train'?", split="mini_trian")
     other = write_folder(root / "other", scenes=("scene-0103",))
     refused(other, "no sample of split mini_train")
