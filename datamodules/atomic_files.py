@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from datamodules.errors import InputError
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> None:
@@ -21,3 +25,27 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)  # only there when writing failed, on a full disk for example
+
+
+def is_finished(index: Path, settings: Mapping[str, object], beside: Collection[str] = ()) -> bool:
+    """Whether a folder whose JSON index is written last holds exactly what is asked for.
+
+    Args:
+        index: the index.
+        settings: what it has to say.
+        beside: what else it may hold.
+
+    Raises:
+        InputError: it was made with other settings, or the index is damaged.
+    """
+    if not index.is_file():
+        return False
+    try:
+        found = json.loads(index.read_text())
+    except ValueError as error:
+        raise InputError(f"{index}: not valid JSON ({error}); delete the folder and write the world again") from error
+    if {name: value for name, value in found.items() if name not in beside} != settings:
+        raise InputError(
+            f"{index.parent}: holds a world with other settings than {settings}; delete it or give another folder"
+        )
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -226,13 +227,19 @@ class DetectionDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self.val_dataloader()
 
-    def _loader(self, frames: Dataset[Frame], sampler: Sampler) -> DataLoader:
+    def _loader(
+        self,
+        frames: Dataset[Any],
+        sampler: Sampler,
+        batch_size: int | None = None,
+        collate_fn: Callable[[list[Any]], Batch] = collate,
+    ) -> DataLoader:
         return ResumableLoader(
             frames,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             worker_init_fn=start_worker,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.atomic_files import write_atomically
-from datamodules.base import DetectionDataModule, EvaluationFrames, ResumableLoader, start_worker
+from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import clip_bbox, projected_bbox, truncation
 from datamodules.kitti_format import read_image
-from datamodules.nuscenes_boxes import ATTRIBUTE_NAMES, DETECTION_NAMES, MAX_BOXES, GlobalBoxes, SampleTruth
+from datamodules.nuscenes_boxes import (
+    ATTRIBUTE_NAMES,
+    ATTRIBUTES_OF,
+    DETECTION_NAMES,
+    MAX_BOXES,
+    GlobalBoxes,
+    SampleTruth,
+)
 from datamodules.nuscenes_samples import CAMERAS, Sample, Shot, read_samples, to_global, to_level
 from datamodules.nuscenes_tables import Tables, read_truth
 from datamodules.quaternions import quaternion_matrix
@@ -29,12 +35,6 @@ from datamodules.scene import Batch, Frame, Objects, collate
 from datamodules.surround import InstanceFile, Moment, Surround, scene_of
 
 TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
-# What a box without a predicted attribute is submitted with: the class's most frequent one.
-DEFAULT_ATTRIBUTES = {
-    "car": "vehicle.parked", "truck": "vehicle.parked", "trailer": "vehicle.parked", "bus": "vehicle.moving",
-    "construction_vehicle": "vehicle.parked", "pedestrian": "pedestrian.moving",
-    "motorcycle": "cycle.without_rider", "bicycle": "cycle.without_rider",
-}  # fmt: skip
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
 
 
@@ -192,16 +192,8 @@ class NuscenesDataModule(DetectionDataModule):
 
     def val_dataloader(self) -> DataLoader:
         frames = SampleFrames(self.val_reader, self.size, self.fit)
-        return ResumableLoader(
-            frames,
-            batch_size=max(self.batch_size // len(CAMERAS), 1),
-            sampler=ShardSampler(len(frames), *self._rank()),
-            num_workers=self.workers,
-            collate_fn=collate_samples,
-            worker_init_fn=start_worker,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        sampler = ShardSampler(len(frames), *self._rank())
+        return self._loader(frames, sampler, max(self.batch_size // len(CAMERAS), 1), collate_samples)
 
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:
         """Tokens and annotations of the samples in an evaluation batch."""
@@ -254,7 +246,7 @@ def global_boxes(objects: Objects, world: np.ndarray) -> GlobalBoxes:
     velocity = np.zeros((count, 2)) if objects.velocity is None else np.nan_to_num(objects.velocity)
     moving = np.column_stack([velocity[:, 0], np.zeros(count), velocity[:, 1]]) @ world[:3, :3].T
     given = np.full(count, "") if objects.attribute is None else objects.attribute
-    names = [own or DEFAULT_ATTRIBUTES.get(name, "") for own, name in zip(given, objects.names)]
+    names = [own or ATTRIBUTES_OF.get(name, ("",))[0] for own, name in zip(given, objects.names)]
     return GlobalBoxes(
         translation,
         size,

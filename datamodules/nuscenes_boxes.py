@@ -24,6 +24,13 @@ CLASS_RANGES = {
     "car": 50.0, "truck": 50.0, "bus": 50.0, "trailer": 50.0, "construction_vehicle": 50.0,
     "pedestrian": 40.0, "motorcycle": 40.0, "bicycle": 40.0, "traffic_cone": 30.0, "barrier": 30.0,
 }  # fmt: skip
+# Per class the attributes it may have, the default first (mmdetection3d's NuScenesMetric.DefaultAttribute).
+_VEHICLE, _CYCLE = ("vehicle.parked", "vehicle.moving", "vehicle.stopped"), ("cycle.without_rider", "cycle.with_rider")
+ATTRIBUTES_OF = {
+    "car": _VEHICLE, "truck": _VEHICLE, "trailer": _VEHICLE, "construction_vehicle": _VEHICLE,
+    "bus": ("vehicle.moving", "vehicle.parked", "vehicle.stopped"), "bicycle": _CYCLE, "motorcycle": _CYCLE,
+    "pedestrian": ("pedestrian.moving", "pedestrian.standing", "pedestrian.sitting_lying_down"),
+}  # fmt: skip
 MAX_BOXES = 500  # of one sample; the official evaluation refuses more
 COLUMNS, RACK_COLUMNS = 16, 10
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
+from datamodules.atomic_files import is_finished, write_atomically
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, projected_bbox, truncation
 from datamodules.kitti_format import write_calibration, write_image, write_label, write_plane
@@ -150,16 +150,8 @@ def write_world(
     root = Path(root)
     settings = {"schema": SCHEMA, "seed": seed, "train": train, "val": val, "width": width, "height": height}
     index = root / "world.json"
-    if index.is_file():
-        try:
-            found = json.loads(index.read_text())
-        except ValueError as error:
-            raise InputError(
-                f"{index}: not valid JSON ({error}); delete the folder and write the world again"
-            ) from error
-        if {k: found.get(k) for k in settings} == settings:
-            return root
-        raise InputError(f"{root}: holds a world with other settings than {settings}; delete it or give another folder")
+    if is_finished(index, settings, beside=("frames",)):
+        return root
     for name in FOLDERS:
         (root / "training" / name).mkdir(parents=True, exist_ok=True)
     (root / "ImageSets").mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
+from datamodules.atomic_files import is_finished, write_atomically
 from datamodules.errors import InputError
 from datamodules.kitti_format import write_image
 from datamodules.processes import run_jobs
@@ -222,7 +222,7 @@ def write_surround_world(
         "samples_per_scene": samples_per_scene, "width": width, "height": height,
     }  # fmt: skip
     index = root / "world.json"
-    if _complete(index, settings):
+    if is_finished(index, settings, beside=("scenes",)):
         return root
     train, val = scene_names(train_scenes, val_scenes)
     drawn_with = json.dumps([SCHEMA, seed, samples_per_scene, width, height])  # more scenes keep those that are there
@@ -247,23 +247,3 @@ def write_surround_world(
     light = {r["scene"]: {key: r[key] for key in ("sun", "ambient", "exposure")} for r in records}
     write_atomically(index, json.dumps({**settings, "scenes": light}, indent=1))
     return root
-
-
-def _complete(index: Path, settings: dict[str, object]) -> bool:
-    """Whether the folder holds exactly this world.
-
-    Raises:
-        InputError: it holds another one, or its index is damaged.
-    """
-    if not index.is_file():
-        return False
-    try:
-        found = json.loads(index.read_text())
-    except ValueError as error:
-        raise InputError(f"{index}: not valid JSON ({error}); delete the folder and write the world again") from error
-    found.pop("scenes", None)
-    if found != settings:
-        raise InputError(
-            f"{index.parent}: holds a world with other settings than {settings}; delete it or give another folder"
-        )
-    return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, projected_bbox, wrap_angle
+from datamodules.nuscenes_boxes import ATTRIBUTES_OF
 from datamodules.scene import Objects
 
 # The order of the attribute head of official weights; the last entry stands for objects without any.
@@ -18,13 +19,6 @@ ATTRIBUTES = (
     "cycle.with_rider", "cycle.without_rider", "pedestrian.moving", "pedestrian.standing",
     "pedestrian.sitting_lying_down", "vehicle.moving", "vehicle.parked", "vehicle.stopped", "",
 )  # fmt: skip
-# Per class the attributes it may have, the default first (mmdetection3d's NuScenesMetric.DefaultAttribute).
-_VEHICLE, _CYCLE = ("vehicle.parked", "vehicle.moving", "vehicle.stopped"), ("cycle.without_rider", "cycle.with_rider")
-ATTRIBUTES_OF = {
-    "car": _VEHICLE, "truck": _VEHICLE, "trailer": _VEHICLE, "construction_vehicle": _VEHICLE,
-    "bus": ("vehicle.moving", "vehicle.parked", "vehicle.stopped"), "bicycle": _CYCLE, "motorcycle": _CYCLE,
-    "pedestrian": ("pedestrian.moving", "pedestrian.standing", "pedestrian.sitting_lying_down"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

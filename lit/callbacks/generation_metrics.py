@@ -9,8 +9,9 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from datamodules.kitti_format import write_image
 from datamodules.voxel_render import render_voxels
-from lit.metrics.views import ViewScores, write_png
+from lit.metrics.views import ViewScores
 from lit.rendered_views import RenderedViews
 from lit.results import write_json
 
@@ -66,7 +67,7 @@ class GenerationMetrics(pl.Callback):
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
                 target = Path(self.folder or trainer.default_root_dir)
                 if sheet is not None:
-                    write_png(target / f"views_{stage}.png", sheet)
+                    write_image(target / f"views_{stage}.png", sheet.transpose(2, 0, 1))
                 stated = self.scores.evaluator
                 write_json(
                     target / f"views_{stage}.json", {**means, "counts": stated.pop("counts"), "evaluator": stated}

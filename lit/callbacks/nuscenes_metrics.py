@@ -89,7 +89,7 @@ class NuscenesMetrics(pl.Callback):
         figures = flatten(self.metric.compute())
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
-        pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, sync_dist=True)
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Gather the predictions of all ranks and write them on the first, ordered as the metric orders them."""

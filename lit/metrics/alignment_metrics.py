@@ -15,8 +15,8 @@ from lit.losses import PerceptualLoss
 from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
 from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
 from lit.metrics.pose_accuracy import POSE_THRESHOLDS, pose_errors, scores_of_poses
-from lit.metrics.sample_keys import distinct, owned, sample_key
-from lit.metrics.sample_rows import SampleRows, joined
+from lit.metrics.sample_keys import distinct, joined, owned, sample_key
+from lit.metrics.sample_rows import SampleRows
 
 SIZES, COUNTS = (0, 2), (0, 3)  # shapes of a process's empty states
 
@@ -98,8 +98,8 @@ class EdgeAveragePrecision(Metric):
 
     def _held(self) -> tuple[Tensor, list[Tensor]]:
         """Keys and rows (S, 2), and the table of each sample, on the CPU."""
-        sizes = joined(self.sizes, torch.zeros(SIZES, dtype=torch.int64))
-        counts = joined(self.counts, torch.zeros(COUNTS, dtype=torch.float64))
+        sizes = joined(self.sizes, torch.zeros(SIZES, dtype=torch.int64)).cpu()
+        counts = joined(self.counts, torch.zeros(COUNTS, dtype=torch.float64)).cpu()
         return sizes, list(counts.split(sizes[:, 1].tolist()))
 
     def _sync_dist(

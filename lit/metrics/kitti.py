@@ -38,7 +38,7 @@ from lit.metrics.kitti_rows import (
     pack,
     read_table,
 )
-from lit.metrics.sample_keys import sample_key
+from lit.metrics.sample_keys import joined, sample_key
 
 VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
 METRICS = ("bbox", "bev", "3d")
@@ -201,20 +201,14 @@ class KittiAP(Metric):
 
     def compute(self) -> Result:
         """The result of :func:`evaluate_tables` over all distinct frames, in the order of their keys."""
-        frames = _joined(self.frames, 3, np.int64)
+        frames = joined(self.frames, torch.zeros(0, 3, dtype=torch.int64)).cpu().numpy()
         tables = []
         _, first = np.unique(frames[:, 0], return_index=True)
         for column, rows in ((1, self.gt_rows), (2, self.pred_rows)):
             offsets = np.concatenate([[0], np.cumsum(frames[:, column])])
-            tables.append(Table(_joined(rows, COLUMNS, np.float64), offsets).take(first))
+            values = joined(rows, torch.zeros(0, COLUMNS, dtype=torch.float64)).cpu().numpy()
+            tables.append(Table(values, offsets).take(first))
         return evaluate_tables(tables[0], tables[1], self.extra_ious)
-
-
-def _joined(parts: list[torch.Tensor] | torch.Tensor, columns: int, dtype: type) -> np.ndarray:
-    """The state as one array, whether it is the list of the updates or the tensor that synchronising left."""
-    if isinstance(parts, torch.Tensor):
-        parts = [parts]
-    return np.concatenate([np.zeros((0, columns), dtype), *(part.cpu().numpy() for part in parts)])
 
 
 def _ap40(curve: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.errors import InputError
-from lit.metrics.sample_keys import distinct, sample_key
+from lit.metrics.sample_keys import distinct, joined, sample_key
 
 
 class SampleRows(Metric):
@@ -66,14 +66,7 @@ class SampleRows(Metric):
         Raises:
             InputError: no process has seen a sample.
         """
-        keys = joined(self.keys, torch.zeros(0, dtype=torch.int64))
+        keys = joined(self.keys, torch.zeros(0, dtype=torch.int64)).cpu()
         if not len(keys):
             raise InputError(f"{type(self).__name__}: an empty set has no score; update it with at least one sample")
-        return joined(self.rows, torch.zeros(0, self.width, dtype=torch.float64))[distinct(keys)]
-
-
-def joined(parts: list[Tensor] | Tensor, empty: Tensor) -> Tensor:
-    """The state as one tensor on the CPU, whether it is the list of the updates or what synchronising left."""
-    if isinstance(parts, Tensor):
-        return parts.cpu()
-    return torch.cat([empty, *(part.cpu() for part in parts)])
+        return joined(self.rows, torch.zeros(0, self.width, dtype=torch.float64)).cpu()[distinct(keys)]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from lit.metrics.alignment import composite, psnr, view_metrics
+from lit.metrics.alignment import composite
 from lit.metrics.alignment_metrics import ReconstructionScores
 from lit.metrics.geometry_metrics import NonFlatnessScore
-
-__all__ = ["ViewScores", "box_depth", "composite", "premultiplied", "psnr", "view_metrics", "write_png"]
 
 
 def premultiplied(rgba: Tensor) -> Tensor:
@@ -156,12 +151,3 @@ class ViewScores:
             return None
         image = torch.cat(self.rows, 0).clamp(0, 1)
         return (image * 255).round().byte().numpy()
-
-
-def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB through a temporary name."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.writing.png")
-    cv2.imwrite(str(temporary), np.ascontiguousarray(image[..., ::-1]))
-    os.replace(temporary, target)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lit.metrics.views import view_metrics
+from lit.metrics.alignment import view_metrics
 
 
 def test_metrics_of_known_views():
