@@ -89,7 +89,7 @@ def prepare_grid(grid: np.ndarray) -> PreparedGrid:
     return PreparedGrid(data, skip, bounds[:3].astype(np.float64), bounds[3:] + 2.0, (nx, ny, nz))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def opacity_table(ratio: float) -> np.ndarray:
     """(1021,) float32 opacity of a path of ``ratio`` opacity steps for uint8 opacities 0, 1/4, ... 255."""
     alpha = np.arange(255 * LUT_SCALE + 1) / (255.0 * LUT_SCALE)

@@ -15,7 +15,7 @@ import numpy as np
 from datamodules.assets import Layer
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
 
-TINY = 16.0  # pixels; an object lower than this is rendered at twice the size and averaged
+TINY = 16.0  # pixels; by default an object lower than this is rendered at twice the size and averaged
 MAX_PIXELS = 512 * 512  # a larger window is rendered coarser and enlarged: at that size voxels are larger than pixels
 OUTLINE = 96  # pixels along the longer edge of the coarse view that measures an object reaching out of the image
 REACH = 20.0  # image sizes; rectangles of boxes close to the camera plane are cut off here
@@ -46,13 +46,14 @@ def mask_bbox(rgba: np.ndarray, left: int, top: int) -> np.ndarray | None:
     return np.array([left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], dtype=np.float64)
 
 
-def draw(camera: Camera, box: Boxes3D, render: RenderWindow) -> Layer | None:
+def draw(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
     """Render one box's content into its window of the image.
 
     Args:
         camera: the image's camera.
         box: one box in the camera frame.
         render: renders windows of the canonical cube.
+        tiny: height in pixels below which the object is rendered at twice the size and averaged.
 
     Returns:
         The visible crop, or None when no pixel of the image is covered by more than one half.
@@ -67,7 +68,8 @@ def draw(camera: Camera, box: Boxes3D, render: RenderWindow) -> Layer | None:
     if right < left or bottom < top:
         return None
     projection = canonical_projection(camera, box)[0]
-    rgba, depth = _render_sized(render, projection, (left, top, right - left + 1, bottom - top + 1), full[3] - full[1])
+    window = (left, top, right - left + 1, bottom - top + 1)
+    rgba, depth = _render_sized(render, projection, window, full[3] - full[1] < tiny)
     visible = mask_bbox(rgba, left, top)
     if visible is None:
         return None
@@ -75,11 +77,11 @@ def draw(camera: Camera, box: Boxes3D, render: RenderWindow) -> Layer | None:
 
 
 def _render_sized(
-    render: RenderWindow, projection: np.ndarray, window: tuple[int, int, int, int], object_height: float
+    render: RenderWindow, projection: np.ndarray, window: tuple[int, int, int, int], tiny: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render a window at its own, at twice (tiny objects) or at a reduced resolution (huge ones)."""
     left, top, width, height = window
-    if object_height < TINY:
+    if tiny:
         rgba, depth = render(scaled(projection, 2.0), 2 * left, 2 * top, 2 * width, 2 * height)
         return _average_pairs(rgba, depth)
     scale = math.sqrt(MAX_PIXELS / (width * height))

@@ -10,7 +10,9 @@ import pytest
 from datamodules.assets import Asset
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
-from datamodules.voxel_assets import VoxelAsset, halve_grid
+from datamodules.voxel_assets import VoxelAsset
+from datamodules.voxel_render import render_voxels
+from datamodules.window import scaled
 
 CAMERA = Camera(np.array([[720.0, 0, 620, 45], [0, 720, 187, 0.2], [0, 0, 1, 0.003]]), 1242, 375)
 FACES = {  # canonical axis and sign -> colour
@@ -107,17 +109,30 @@ def test_small_objects_keep_size_and_average_colour(distance: float) -> None:
     np.testing.assert_allclose(centre[:3], (255, 255, 0), atol=45)
 
 
-@pytest.mark.parametrize("shape", [(16, 12, 8), (15, 12, 9)])
-def test_halving_keeps_colour_and_opacity(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("distance", [22.0, 45.0, 90.0])
+def test_far_objects_look_like_a_supersampled_image(distance: float) -> None:
+    """The rounded, foggy surface of a baked object neither grows nor thins out with distance."""
+    shape = (128, 52, 56)
+    axes = [-1 + (2 * np.arange(n) + 1) / n for n in shape]
+    radius = np.sqrt(sum(np.square(a) for a in np.meshgrid(*axes, indexing="ij")))
     grid = np.zeros((*shape, 4), dtype=np.uint8)
-    grid[: shape[0] // 2] = (200, 100, 50, 240)
-    half = halve_grid(grid)
-    assert half.shape[:3] == tuple(n // 2 for n in shape)
-    assert abs(half[..., 3].mean() - grid[..., 3].mean()) < 2
-    np.testing.assert_allclose(half[half[..., 3] > 0][:, :3], [[200, 100, 50]] * int((half[..., 3] > 0).sum()), atol=1)
+    grid[..., 3] = np.clip((0.95 - radius) * 2000, 0, 60)  # opaque only over several voxels, as fields are
+    grid[..., :3] = np.where(np.sin(9 * axes[0])[:, None, None, None] > 0, (200, 40, 30), (30, 60, 190))
+    asset, box = (
+        VoxelAsset("ball", "Car", np.array([3.9, 1.5, 1.6]), grid),
+        Boxes3D.single([0.0, 1.65, distance], [3.9, 1.5, 1.6], 0.6),
+    )
+    layer = asset.render(CAMERA, box)
+    assert layer is not None
+    height, width = layer.rgba.shape[:2]
+    projection = scaled(canonical_projection(CAMERA, box)[0], 8.0)
+    fine = render_voxels(grid, projection, 8 * layer.left, 8 * layer.top, 8 * width, 8 * height, 2.0)[0]
+    expected = fine.reshape(height, 8, width, 8, 4).mean((1, 3))
+    assert abs(layer.rgba[..., 3].sum() / expected[..., 3].sum() - 1) < 0.015
+    assert np.square(layer.rgba - expected).mean() < 255**2 * 10**-3.0
 
 
-def test_pickles_without_prepared_levels() -> None:
+def test_pickles_without_the_prepared_grid() -> None:
     asset = cube()
     box = Boxes3D.single([0.0, 1.65, 20.0], [3.9, 1.5, 1.6], 1.0)
     first = asset.render(CAMERA, box)
