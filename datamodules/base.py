@@ -127,8 +127,10 @@ class DetectionDataModule(pl.LightningDataModule):
     Attributes:
         train_reader: training frames before injection, wrapped by :meth:`for_training`.
         val_reader: evaluation frames.
+        human_labels: whether training sees labels that people wrote, for records.
     """
 
+    human_labels: bool = True
     train_reader: TrainingReader
     val_reader: FrameReader
 

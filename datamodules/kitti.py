@@ -15,6 +15,7 @@ from datamodules.atomic_files import write_atomically
 from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.geometry import Camera
+from datamodules.injection import Injection
 from datamodules.kitti_format import (
     read_calibration,
     read_image,
@@ -29,9 +30,10 @@ from datamodules.kitti_format import write_results as write_results
 from datamodules.kitti_tree import OPTIONAL, REQUIRED, not_found, read_split
 from datamodules.kitti_tree import TreeReport as TreeReport
 from datamodules.kitti_tree import check_tree as check_tree
-from datamodules.scene import Frame
+from datamodules.scene import Frame, Objects
 
 DEPTH_SCALE = 256.0  # stored units a metre, as in KITTI's depth benchmark
+LIGHT = ("sun", "ambient", "exposure")  # the world facts that say nothing about its objects
 
 
 class KittiDataset:
@@ -42,7 +44,9 @@ class KittiDataset:
         folder: ROOT/training.
     """
 
-    def __init__(self, root: Path | str, split: str, frames: int | None = None, extras: bool = False) -> None:
+    def __init__(
+        self, root: Path | str, split: str, frames: int | None = None, extras: bool = False, labels: bool = True
+    ) -> None:
         """Open a split; no image is read yet.
 
         Args:
@@ -50,21 +54,24 @@ class KittiDataset:
             split: name of a file in ``ImageSets``, without ``.txt``.
             frames: keep only the first ``frames`` ids, in the file's order; None keeps all.
             extras: also read road masks, planes, instance masks, depth and world facts where their folders exist.
+            labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
+                measured with them in the picture: of the extras only the road mask and the light remain.
 
         Raises:
             DatasetNotFound: the split or a required folder does not exist.
             InputError: more frames are asked for than the split has.
         """
-        self.root, self.split, self.extras = Path(root), split, extras
+        self.root, self.split, self.extras, self.labels = Path(root), split, extras, labels
         ids = read_split(self.root, split)
         if frames is not None and not 0 < frames <= len(ids):
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
         self.ids = ids[:frames]
         self.folder = self.root / "training"
         for name, _ in REQUIRED:
-            if not (self.folder / name).is_dir():
+            if not (self.folder / name).is_dir() and (labels or name != "label_2"):
                 raise not_found(self.folder / name, self.root)
-        self._has = {name: extras and (self.folder / name).is_dir() for name in OPTIONAL}
+        kept = OPTIONAL if labels else ("road_2",)
+        self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,7 +85,7 @@ class KittiDataset:
         sample_id = self.ids[index]
         image = read_image(self.folder / "image_2" / f"{sample_id}.png")
         camera = Camera(read_calibration(self.folder / "calib" / f"{sample_id}.txt"), image.shape[2], image.shape[1])
-        objects = read_label(self.folder / "label_2" / f"{sample_id}.txt")
+        objects = read_label(self.folder / "label_2" / f"{sample_id}.txt") if self.labels else Objects.empty()
         return Frame(image, camera, objects, sample_id, **self._read_extras(sample_id, camera))
 
     def _read_extras(self, sample_id: str, camera: Camera) -> dict[str, Any]:
@@ -93,7 +100,8 @@ class KittiDataset:
             found["instances"] = self._read_map("instance_2", sample_id, camera)
         if self._has["depth_2"]:
             found["depth"] = self._read_map("depth_2", sample_id, camera) * np.float32(1 / DEPTH_SCALE)
-        found["extra"] = dict(_world_facts(self.root).get(sample_id, {}))
+        facts = dict(_world_facts(self.root).get(sample_id, {}))
+        found["extra"] = facts if self.labels else {name: facts[name] for name in LIGHT if name in facts}
         return found
 
     def _read_map(self, name: str, sample_id: str, camera: Camera) -> np.ndarray:
@@ -129,6 +137,7 @@ class KittiDataModule(DetectionDataModule):
         val_split: str = "val",
         train_frames: int | None = None,
         val_frames: int | None = None,
+        unlabelled: bool = False,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -139,8 +148,16 @@ class KittiDataModule(DetectionDataModule):
             val_split: split to evaluate on.
             train_frames: only the first so many training frames.
             val_frames: only the first so many evaluation frames.
+            unlabelled: train without any human label: training frames are read as pictures alone, and every label is
+                that of an injected object (Lift3D, Table 3). Evaluation keeps its labels.
+
+        Raises:
+            InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
         """
         super().__init__(**options)
+        self.human_labels = not unlabelled
+        if unlabelled:
+            check_unlabelled(self.injection)
         self.root, self.train_split, self.val_split = root, train_split, val_split
         self.train_frames, self.val_frames = train_frames, val_frames
 
@@ -152,9 +169,34 @@ class KittiDataModule(DetectionDataModule):
     def setup(self, stage: str | None = None) -> None:
         if stage in (None, "fit"):
             # Extras only feed injection; without it they would be decoded for nothing.
-            reader = KittiDataset(self.root, self.train_split, self.train_frames, self.injection is not None)
+            extras = self.injection is not None
+            reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels)
             self.train_reader = self.for_training(reader)
         self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames)
+
+
+def check_unlabelled(injection: Injection | None) -> None:
+    """Check that unlabelled training has something to learn, and not from labels.
+
+    Raises:
+        InputError: nothing is injected, or what is injected is cut out of labelled frames, or stands on a plane that
+            unlabelled frames do not have.
+    """
+    if injection is None or injection.probability == 0 or injection.count[1] == 0:
+        raise InputError(
+            "data.unlabelled without injected objects: nothing would be labelled, expected an injection; "
+            "set data.injection to conf/injection/lift3d.yaml or another file"
+        )
+    if hasattr(injection.source, "bind"):
+        raise InputError(
+            f"data.unlabelled with {type(injection.source).__name__}: it cuts its objects out of labelled frames, "
+            "expected a source that needs no label; set data.injection to conf/injection/lift3d.yaml or another file"
+        )
+    if injection.placement.plane == "frame":
+        raise InputError(
+            "data.unlabelled with placement.plane frame: the frame's own plane is not read without labels, expected "
+            "the prior of the calibration; set data.injection.placement.plane to prior"
+        )
 
 
 def write_frames(root: Path | str, split: str, frames: Iterable[Frame]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -46,6 +47,7 @@ class Placement:
         footprint_share: float = 1.0,
         trials: int = 40,
         segmenter: Callable[[np.ndarray], np.ndarray] | None = None,
+        drawn_from: Literal["drivable", "view"] = "drivable",
     ) -> None:
         """Configure.
 
@@ -68,6 +70,9 @@ class Placement:
             footprint_share: share of the footprint's corners that must be on drivable ground.
             trials: positions tried before giving up.
             segmenter: (3, H, W) uint8 image to (H, W) bool drivable pixels, asked when the frame has no road mask.
+            drawn_from: the ground positions are drawn from: the drivable ground, or all ground in view, of which
+                ``map`` then keeps the first on drivable ground. Under "view" the candidates of a seed are the same
+                with ``map`` on and off, the road's heading included: Table 4's "same sampled poses".
 
         Raises:
             InputError: the depth range is empty.
@@ -81,6 +86,7 @@ class Placement:
         self.yaw_std, self.opposite_share, self.uniform_yaw_share = yaw_std, opposite_share, uniform_yaw_share
         self.dims, self.dims_jitter, self.dims_mean, self.dims_std = dims, dims_jitter, dims_mean, dims_std
         self.margin, self.footprint_share, self.trials, self.segmenter = margin, footprint_share, trials, segmenter
+        self.drawn_from = drawn_from
 
     def survey(self, frame: Frame) -> Site:
         """Find the ground that may be built on.
@@ -89,7 +95,8 @@ class Placement:
             PlacementError: there is none.
         """
         plane, mask = self.ground_plane(frame), self._drivable(frame)
-        if not self.map:
+        view = self.drawn_from == "view"
+        if not (self.map or view):
             site = survey(frame, plane, None, self.depth, EVERYWHERE)
         elif mask is not None:
             site = survey(frame, plane, mask, self.depth, EVERYWHERE)
@@ -101,7 +108,7 @@ class Placement:
                 f"sample {frame.sample_id}: no road between {self.depth[0]:g} and {self.depth[1]:g} m, expected some;"
                 " check its road mask, widen placement.depth, or set injection.on_impossible to skip"
             )
-        return site
+        return replace(site, pool=survey(frame, plane, None, self.depth, EVERYWHERE).cells) if view else site
 
     def ground_plane(self, frame: Frame) -> np.ndarray:
         """(4,) the plane objects stand on.
@@ -121,7 +128,8 @@ class Placement:
         return frame.plane
 
     def _drivable(self, frame: Frame) -> np.ndarray | None:
-        if not self.map or frame.road is not None or self.segmenter is None:
+        wanted = self.map or self.drawn_from == "view"  # without the map the mask still tells the road's heading
+        if not wanted or frame.road is not None or self.segmenter is None:
             return frame.road
         return self.segmenter(frame.image)
 

@@ -27,6 +27,7 @@ class Site:
         step: pixels between cells.
         mask: (H, W) bool drivable pixels, or None when the picture does not tell.
         corridor: leftmost and rightmost x, metres.
+        pool: (M, 5) cells that positions are drawn from instead of ``cells``, or None.
     """
 
     frame: Frame
@@ -35,19 +36,21 @@ class Site:
     step: int
     mask: np.ndarray | None
     corridor: tuple[float, float]
+    pool: np.ndarray | None = None
 
     def sample(self, rng: np.random.Generator, count: int, uniform_depth: bool = False) -> np.ndarray:
         """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
-        weight = self.cells[:, 4]
+        cells = self.cells if self.pool is None else self.pool
+        weight = cells[:, 4]
         if uniform_depth:
-            row = self.cells[:, 1].astype(np.int64)  # a pixel row spans depth as the square of its depth
-            weight = weight / np.bincount(row, weight)[row] * self.cells[:, 3] ** 2
+            row = cells[:, 1].astype(np.int64)  # a pixel row spans depth as the square of its depth
+            weight = weight / np.bincount(row, weight)[row] * cells[:, 3] ** 2
         cumulative = np.cumsum(weight)
         chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(weight) - 1)
         jitter = (rng.random((count, 2)) - 0.5) * self.step
-        points = pixels_to_ground(self.frame.camera, self.plane, self.cells[chosen, :2] + jitter)
+        points = pixels_to_ground(self.frame.camera, self.plane, cells[chosen, :2] + jitter)
         beyond = np.isnan(points).any(1)
-        points[beyond] = pixels_to_ground(self.frame.camera, self.plane, self.cells[chosen[beyond], :2])
+        points[beyond] = pixels_to_ground(self.frame.camera, self.plane, cells[chosen[beyond], :2])
         return points
 
     def holds(self, boxes: Boxes3D) -> np.ndarray:

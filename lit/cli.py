@@ -21,7 +21,7 @@ TRAINER_COMMANDS = {
 }
 COMMANDS = {
     "prepare": "check or write data: kitti (checks your tree), world, posed",
-    "show": "contact sheet of a bank, or injected frames with their labels",
+    "show": "contact sheet of a bank, injected frames with their labels, or a film of mixed latents",
     "evaluate": "score result files against labels",
     "sweep": "run a grid of experiments, one process and one folder a run",
     "leaderboard": "rank recorded runs: table, CSV, Markdown, JSON and one HTML page",

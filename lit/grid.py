@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 import yaml
 
 from datamodules.errors import InputError
+from lit.arguments import closest
+from lit.published import Published, check_published
+
+OPTIONAL = {"name", "folder", "options", "prepare", "frames_option", "reuse", "published"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,17 @@ class Step:
         name: shown, and the name of its marker file.
         command: arguments after ``python -m lit``.
         creates: files or folders that must be there afterwards.
+        arms: the arms that need it; all when empty.
     """
 
     name: str
     command: list[str]
     creates: list[str] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
+
+    def serves(self, arm: str) -> bool:
+        """Whether an arm needs it."""
+        return not self.arms or arm in self.arms
 
     @property
     def digest(self) -> str:
@@ -73,6 +84,8 @@ class Grid:
         options: options common to all arms.
         prepare: steps before the first run.
         frames_option: option that takes the number of labelled frames.
+        reuse: folders of other sweeps whose finished runs are taken over where they are the same runs.
+        published: a publication's figures to show beside ours.
     """
 
     name: str
@@ -83,36 +96,30 @@ class Grid:
     options: dict[str, Any]
     prepare: list[Step]
     frames_option: str = "data.train_frames"
+    reuse: list[Path] = field(default_factory=list)
+    published: Published | None = None
 
-    def cells(self, inputs: str | None = None) -> Iterator[Cell]:
-        """All runs, seed by seed.
-
-        Args:
-            inputs: hash of the prepared inputs, recorded with each run.
-        """
+    def cells(self) -> Iterator[Cell]:
+        """All runs, seed by seed."""
         for seed in self.seeds:
             for arm, entry in self.arms.items():
                 for frames in entry["frames"]:
                     folder = self.folder / f"{arm}-{frames or 'all'}-s{seed}"
-                    yield Cell(arm, frames, seed, folder, self.command(arm, frames, seed, folder, inputs))
+                    yield Cell(arm, frames, seed, folder, self.command(arm, frames, seed, folder))
 
-    def command(self, arm: str, frames: int | None, seed: int, folder: Path, inputs: str | None) -> list[str]:
+    def command(self, arm: str, frames: int | None, seed: int, folder: Path) -> list[str]:
         """The arguments of one run; what is given later wins, so an arm's options override the common ones."""
         options: dict[str, Any] = {**self.options, **self.arms[arm]["options"]}
         options |= {self.frames_option: frames} if frames else {}
-        options |= {"record.arm": arm, "record.frames": frames, "record.inputs": inputs}
+        options |= {"record.arm": arm, "record.frames": frames, "record.inputs": self.inputs(arm)}
         options |= {"trainer.default_root_dir": str(folder), "trainer.enable_progress_bar": False}
         words = ["fit", "-c", str(self.experiment), "--seed_everything", str(seed)]
         return words + [f"--{key}={value_text(value)}" for key, value in options.items()]
 
-    @property
-    def inputs(self) -> str | None:
-        """Hash of all preparing steps; None without any."""
-        return (
-            hashlib.sha256("".join(step.digest for step in self.prepare).encode()).hexdigest()[:16]
-            if self.prepare
-            else None
-        )
+    def inputs(self, arm: str) -> str | None:
+        """Hash of the preparing steps an arm needs, recorded with its runs; None without any."""
+        digests = [step.digest for step in self.prepare if step.serves(arm)]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()[:16] if digests else None
 
 
 def value_text(value: object) -> str:
@@ -120,12 +127,13 @@ def value_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def read_grid(path: Path, root: Path | None = None) -> Grid:
+def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str] | None = None) -> Grid:
     """Read and check a grid file.
 
     Args:
         path: the YAML file; paths inside it are relative to the working directory.
         root: write runs here instead of ``folder`` or ``runs/<name>``.
+        overrides: options for every run, in the place of the file's; preparing steps see them as ``${option}``.
 
     Raises:
         InputError: for a missing file, unknown keys or values of the wrong type.
@@ -138,9 +146,7 @@ def read_grid(path: Path, root: Path | None = None) -> Grid:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
-    check_keys(
-        path, content, {"experiment", "arms", "seeds"}, {"name", "folder", "options", "prepare", "frames_option"}
-    )
+    check_keys(path, content, {"experiment", "arms", "seeds"}, OPTIONAL)
     name = str(content.get("name", path.stem))
     folder = root or Path(content.get("folder", f"runs/{name}"))
     seeds = content["seeds"]
@@ -150,10 +156,15 @@ def read_grid(path: Path, root: Path | None = None) -> Grid:
     if not experiment.is_file():
         raise InputError(f"{path}: no experiment file '{experiment}'; paths are relative to the working directory")
     arms = {arm: _arm(path, arm, entry or {}) for arm, entry in _mapping(path, "arms", content["arms"]).items()}
-    options = _mapping(path, "options", content.get("options") or {})
-    steps = [_step(path, entry) for entry in content.get("prepare") or []]
+    options = _mapping(path, "options", content.get("options") or {}) | dict(overrides or {})
+    for entry in arms.values():
+        entry["options"] |= {key: value for key, value in (overrides or {}).items() if key in entry["options"]}
+    steps = [_step(path, entry, options, list(arms)) for entry in content.get("prepare") or []]
     frames_option = str(content.get("frames_option", "data.train_frames"))
-    return Grid(name, folder, experiment, arms, seeds, options, steps, frames_option)
+    reuse = [Path(place) for place in _strings(path, "reuse", content.get("reuse") or [])]
+    stated = content.get("published")
+    published = check_published(path, stated, list(arms)) if stated is not None else None
+    return Grid(name, folder, experiment, arms, seeds, options, steps, frames_option, reuse, published)
 
 
 def check_keys(path: Path, content: object, required: set[str], optional: set[str]) -> None:
@@ -187,9 +198,33 @@ def _arm(path: Path, arm: str, entry: object) -> dict[str, Any]:
     return {"frames": frames, "options": _mapping(path, f"arms.{arm}.options", content.get("options") or {})}
 
 
-def _step(path: Path, entry: object) -> Step:
-    check_keys(path, entry, {"name", "command"}, {"creates"})
+def _step(path: Path, entry: object, options: Mapping[str, Any], arms: list[str]) -> Step:
+    check_keys(path, entry, {"name", "command"}, {"creates", "arms"})
     content = _mapping(path, "prepare", entry)
-    command = content["command"]
+    name, command = str(content["name"]), content["command"]
     words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-    return Step(str(content["name"]), words, [str(p) for p in content.get("creates") or []])
+    needed = _strings(path, f"prepare.{name}.arms", content.get("arms") or [])
+    for arm in needed:
+        if arm not in arms:
+            near = closest(arm, arms)
+            raise InputError(f"{path}: prepare.{name}.arms: no arm '{arm}', expected {', '.join(arms)}{near}")
+    texts = [_filled(path, name, text, options) for text in [*words, *map(str, content.get("creates") or [])]]
+    return Step(name, texts[: len(words)], texts[len(words) :], needed)
+
+
+def _filled(path: Path, step: str, text: str, options: Mapping[str, Any]) -> str:
+    """``${data.root}`` in a preparing step stands for that option of the grid."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in options:
+            known = ", ".join(options) or "none"
+            raise InputError(f"{path}: prepare.{step}: no option '{found[1]}' in this grid, expected one of {known}")
+        return value_text(options[found[1]])
+
+    return re.sub(r"\$\{([\w.]+)\}", value, text)
+
+
+def _strings(path: Path, name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise InputError(f"{path}: {name} is {value!r}, expected a list of names")
+    return value

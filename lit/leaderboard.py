@@ -18,6 +18,7 @@ from rich.table import Table
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit.arguments import Arguments, closest
+from lit.published import LEVELS, Published, find_published, own_triple
 from lit.results import Result, find_results, write_json
 from lit.statistics import equivalent_frames, paired_difference
 
@@ -50,17 +51,19 @@ def write_all(folders: Sequence[Path], page: Path, metric: str | None = None) ->
     """
     from lit.leaderboard_page import render_page
 
-    results = list(find_results(list(folders)))
+    results, published = list(find_results(list(folders))), find_published(folders)
     rows = build_rows(results)
     headline = headline_metric(rows, metric)
     rows.sort(key=lambda row: rank_key(row, headline))
     failures = [result for result in results if result.error is not None]
+    for row in rows:  # beside ours, after everything is computed and ranked
+        row["published"] = published.by_metric(row["arm"]) if published else {}
     page.parent.mkdir(parents=True, exist_ok=True)
     write_json(page.with_suffix(".json"), rows)
-    write_atomically(page.with_suffix(".csv"), csv_table(rows))
-    write_atomically(page.with_suffix(".md"), markdown_table(rows, headline, failures))
-    write_atomically(page, render_page(rows, headline, results))
-    print_table(rows, headline)
+    write_atomically(page.with_suffix(".csv"), csv_table(rows, published))
+    write_atomically(page.with_suffix(".md"), markdown_table(rows, headline, failures, published))
+    write_atomically(page, render_page(rows, headline, results, published))
+    print_table(rows, headline, published)
     for failed in failures:
         print(f"failed: {failed.path.parent}: {failed.error}")
     print(f"wrote {page} and .json, .csv, .md beside it")
@@ -106,6 +109,7 @@ def _row(key: Group, groups: dict[Group, dict[int, Result]]) -> dict[str, Any]:
     return {
         "arm": arm, "frames": frames, "seeds": seeds, "metrics": metrics, "frames_equivalent": worth,
         "dataset": dataset, "split": split,
+        "human_labels": all(run.content.get("human_labels") is not False for run in runs.values()),
         "injected_objects": _mean(runs.values(), "injected_objects"),
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
@@ -180,24 +184,33 @@ def worth_text(found: dict[str, Any] | None) -> str:
     return shown[0] if found["low"] is None else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def table_cells(rows: list[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
+def frames_cell(row: dict[str, Any]) -> str:
+    """``50``, ``all``, or ``50 unlabelled`` for runs that saw no human label."""
+    return str(row["frames"] or "all") + ("" if row["human_labels"] else " unlabelled")
+
+
+def table_cells(
+    rows: list[dict[str, Any]], metric: str, published: Published | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Header and text cells of the ranking by one metric; rows without it are left out."""
     against = rivals(rows)
     header = ["arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
+    header += [LEVELS, published.label] if published else []
     cells = []
     for row in rows:
         if entry := row["metrics"].get(metric):
             differences = [difference_text(entry["vs"].get(arm)) for arm in against]
             worth = worth_text(row["frames_equivalent"].get(metric))
-            cells.append(
-                [row["arm"], str(row["frames"] or "all"), str(len(row["seeds"])), mean_text(entry), *differences, worth]
-            )
+            line = [row["arm"], frames_cell(row), str(len(row["seeds"])), mean_text(entry), *differences, worth]
+            if published:
+                line += [own_triple(row["metrics"], metric), published.text(row["arm"])]
+            cells.append(line)
     return header, cells
 
 
-def print_table(rows: list[dict[str, Any]], metric: str) -> None:
+def print_table(rows: list[dict[str, Any]], metric: str, published: Published | None = None) -> None:
     """Print the ranking."""
-    header, cells = table_cells(rows, metric)
+    header, cells = table_cells(rows, metric, published)
     table = Table(title=None, header_style="bold")
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index == 0 else "right")
@@ -205,24 +218,30 @@ def print_table(rows: list[dict[str, Any]], metric: str) -> None:
         table.add_row(*(cell.replace("[", r"\[") for cell in line), style="dim" if line[2] == "1" else None)
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
+    if published:
+        print(published.note())
 
 
-def markdown_table(rows: list[dict[str, Any]], metric: str, failures: Sequence[Result]) -> str:
+def markdown_table(
+    rows: list[dict[str, Any]], metric: str, failures: Sequence[Result], published: Published | None = None
+) -> str:
     """The ranking as Markdown, failures below it."""
-    header, cells = table_cells(rows, metric)
+    header, cells = table_cells(rows, metric, published)
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     text += "\n\nMean ± sample deviation over seeds; differences paired by seed, 95 % interval, paired t-test.\n"
+    text += f"\n{published.note()}\n" if published else ""
     return text + "".join(f"\nFailed: {failed.path.parent.name}: {failed.error}\n" for failed in failures)
 
 
-def csv_table(rows: list[dict[str, Any]]) -> str:
-    """Every metric of every row, one line each."""
+def csv_table(rows: list[dict[str, Any]], published: Published | None = None) -> str:
+    """Every metric of every row, one line each; the paper's figure stands in the line of its own metric alone."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     others = sorted({arm for row in rows for entry in row["metrics"].values() for arm in entry["vs"]})
     head = ["dataset", "split", "arm", "frames", "metric", "seeds", "mean", "std", "values"]
-    writer.writerow(head + [f"{key}_vs_{arm}" for arm in others for key in ("delta", "low", "high", "p")])
+    head += [f"{key}_vs_{arm}" for arm in others for key in ("delta", "low", "high", "p")]
+    writer.writerow(head + (["paper", "paper_source"] if published else []))
     for row in rows:
         for name, entry in row["metrics"].items():
             line = [row["dataset"], row["split"], row["arm"], row["frames"], name, len(row["seeds"])]
@@ -230,5 +249,8 @@ def csv_table(rows: list[dict[str, Any]]) -> str:
             for arm in others:
                 found = entry["vs"].get(arm, {})
                 line += [found.get(key) for key in ("delta", "low", "high", "p")]
+            if published:
+                figure = published.by_metric(row["arm"]).get(name)
+                line += [figure, None if figure is None else published.source]
             writer.writerow(line)
     return stream.getvalue()

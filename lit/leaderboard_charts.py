@@ -43,8 +43,8 @@ def picture(width: float, height: float, label: str, parts: list[str]) -> str:
 
 
 def frames_text(frames: int | None) -> str:
-    """Heading of the rows with one number of labelled frames."""
-    return f"{frames} labelled frames" if frames else "all labelled frames"
+    """Heading of the rows with one number of frames."""
+    return f"{frames} frames" if frames else "all frames"
 
 
 def whisker(low: float, high: float, y: float, title: str) -> str:
@@ -146,7 +146,7 @@ def curve(rows: list[dict[str, Any]], metric: str, colours: dict[str, str]) -> s
     """Metric over labelled frames (log axis), one line an arm; empty when "none" has fewer than two points."""
     points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        if row["frames"] and (entry := row["metrics"].get(metric)):
+        if row["frames"] and row["human_labels"] and (entry := row["metrics"].get(metric)):
             points.setdefault(row["arm"], []).append((row["frames"], entry["mean"]))
     if len(points.get("none", [])) < 2:
         return ""

@@ -8,21 +8,23 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from lit.leaderboard import difference_text, mean_text, rivals, worth_text
+from lit.leaderboard import difference_text, frames_cell, mean_text, rivals, worth_text
 from lit.leaderboard_charts import arm_colours, bars, curve, forest
+from lit.published import LEVELS, Published, own_triple
 from lit.results import Result
 
 Row = dict[str, Any]
 CLAIMS = {"good": "is better than none", "bad": "is worse than none", "": "cannot be told from none"}
 
 
-def render_page(rows: list[Row], headline: str, results: list[Result]) -> str:
+def render_page(rows: list[Row], headline: str, results: list[Result], published: Published | None = None) -> str:
     """The whole page.
 
     Args:
         rows: ranked rows of :func:`lit.leaderboard.build_rows`.
         headline: the metric shown first.
         results: all records, failed ones too.
+        published: a paper's figures for a column of their own.
     """
     names = list(dict.fromkeys([headline, *(name for row in rows for name in row["metrics"])]))
     failed = [result for result in results if result.error is not None]
@@ -34,7 +36,7 @@ def render_page(rows: list[Row], headline: str, results: list[Result]) -> str:
         summary=f"{summary}.",
         answers=answers(rows, headline),
         choices="".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in names),
-        sections="\n".join(_section(rows, name, hidden=name != headline) for name in names),
+        sections="\n".join(_section(rows, name, name != headline, published) for name in names),
         pictures=_pictures(results),
         failures=_failures(failed),
         facts=_facts([result.content for result in results if result.error is None]),
@@ -52,8 +54,8 @@ def answers(rows: list[Row], metric: str) -> str:
         claim = CLAIMS[kind] if found["low"] is not None else "has a single seed: no claim"
         worth = row["frames_equivalent"].get(metric)
         label = f"; worth {escape(worth_text(worth))} labelled frames" if worth else ""
-        count = f"{row['frames']} frames" if row["frames"] else "all frames"
-        text = f"<b>{escape(row['arm'])}</b> at {count} {claim}: <b>{escape(difference_text(found))}</b>{label}"
+        who = f"<b>{escape(row['arm'])}</b> at {frames_cell(row)} frames"
+        text = f"{who} {claim}: <b>{escape(difference_text(found))}</b>{label}"
         items.append(f'<li class="{kind}">{text}</li>')
     if not items:
         return ""
@@ -68,7 +70,7 @@ def verdict(found: dict[str, Any] | None) -> str:
     return "good" if found["low"] > 0 else "bad" if found["high"] < 0 else ""
 
 
-def _section(rows: list[Row], metric: str, hidden: bool) -> str:
+def _section(rows: list[Row], metric: str, hidden: bool, published: Published | None) -> str:
     """Charts and tables of one metric."""
     colours = arm_colours(rows)
     charts = {
@@ -79,13 +81,15 @@ def _section(rows: list[Row], metric: str, hidden: bool) -> str:
     shown = "".join(f"<div><h3>{escape(title)}</h3>{chart}</div>" for title, chart in charts.items() if chart)
     against = rivals(rows)
     head = ["arm", "frames", "seeds", "mean ± std", *(f"minus {arm}" for arm in against), "worth labels"]
-    ranked = [_row(row, metric, against, colours) for row in rows if metric in row["metrics"]]
+    tail = ["injected", "images/s"] + ([LEVELS, published.label] if published else [])
+    ranked = [_row(row, metric, against, colours, published) for row in rows if metric in row["metrics"]]
     pairs = [line for row in rows for line in _pairs(row, metric)]
     others = _table(["arm", "minus", "frames", "common seeds", "difference [95 % interval] p"], pairs)
     details = f"<details><summary>Every arm against every other</summary>{others}</details>" if pairs else ""
+    note = f'<p class="soft">{escape(published.note())}</p>' if published else ""
     return (
         f'<section data-metric="{escape(metric)}"{" hidden" if hidden else ""}><h2>{escape(metric)}</h2>'
-        f'<div class="charts">{shown}</div>{_table([*head, "injected", "images/s"], ranked)}{details}</section>'
+        f'<div class="charts">{shown}</div>{_table([*head, *tail], ranked)}{note}{details}</section>'
     )
 
 
@@ -94,12 +98,12 @@ def _table(head: list[str], lines: list[str]) -> str:
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def _row(row: Row, metric: str, against: list[str], colours: dict[str, str]) -> str:
+def _row(row: Row, metric: str, against: list[str], colours: dict[str, str], published: Published | None) -> str:
     entry = row["metrics"][metric]
     worth = row["frames_equivalent"].get(metric)
     cells = [
         _cell(row["arm"], row["arm"], dot=colours[row["arm"]]),
-        _cell(str(row["frames"] or "all"), row["frames"] or 10**9),
+        _cell(frames_cell(row), row["frames"] or 10**9),
         _cell(str(len(row["seeds"])), len(row["seeds"])),
         _cell(mean_text(entry), entry["mean"]),
     ]
@@ -112,6 +116,10 @@ def _row(row: Row, metric: str, against: list[str], colours: dict[str, str]) -> 
     for key, digits in (("injected_objects", 0), ("images_per_second", 1)):
         number = row[key]
         cells.append(_cell("–" if number is None else f"{number:.{digits}f}", "" if number is None else number))
+    if published:
+        figure = published.by_metric(row["arm"]).get(published.metric, "")
+        cells.append(_cell(own_triple(row["metrics"], metric), entry["mean"]))
+        cells.append(_cell(published.text(row["arm"]), figure))
     return f'<tr class="{"single" if len(row["seeds"]) < 2 else ""}">{"".join(cells)}</tr>'
 
 

@@ -23,6 +23,12 @@ PLACES = (
     "trainer.logger",
     "checkpoint",
 )
+# Options that came later, at the value that means what there was before them: they do not enter the hash at that value,
+# so that runs finished without them keep theirs.
+ADDED: dict[str, object] = {
+    "data.init_args.unlabelled": False,
+    "data.init_args.injection.init_args.placement.init_args.drawn_from": "drivable",
+}
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,15 @@ def write_output(path: str | Path, value: object) -> None:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of a resolved configuration, without :data:`PLACES`."""
+    """First 16 hex digits of the SHA-256 of a resolved configuration, without :data:`PLACES` and :data:`ADDED`."""
     kept = json.loads(json.dumps(config, default=str))
-    for place in PLACES:
+    for place in (*PLACES, *ADDED):
         *groups, name = place.split(".")
         owner = kept
         for group in groups:
             owner = owner.get(group) or {}
-        owner.pop(name, None)
+        if place not in ADDED or owner.get(name) == ADDED[place]:
+            owner.pop(name, None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

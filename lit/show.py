@@ -19,11 +19,16 @@ from lit.arguments import Arguments
 from lit.pictures import annotated, asset_sheet, injected_sheet, png, stacked
 
 USAGE = """Shows a bank (eight yaws of each object) or what an experiment's injection does to its frames.
-The experiment's options may follow, as `fit` takes them: --data.root DIR --data.injection conf/injection/lift3d.yaml"""
+The experiment's options may follow, as `fit` takes them: --data.root DIR --data.injection conf/injection/lift3d.yaml
+`show interpolation` films how the objects of a Lift3D checkpoint turn into each other."""
 
 
 def main(argv: list[str]) -> int:
     """``python -m lit show BANK_OR_CONFIG --out page.html``."""
+    if argv[:1] == ["interpolation"]:
+        from lit.interpolation import main as interpolation  # needs torch
+
+        return interpolation(argv[1:])
     parser = Arguments("show", USAGE)
     parser.add_argument("target", type=Path, help="a bank's folder, or an experiment's YAML file")
     parser.add_argument("--out", type=Path, required=True, help="page.html, or picture.png for the picture alone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,6 +22,8 @@ from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.cli import ROOT
 from lit.grid import Cell, Grid, Step, read_grid
+from lit.published import FILE as PUBLISHED
+from lit.published import as_json
 from lit.results import FILE, SCHEMA, config_hash, read_result, write_json
 
 LAUNCHERS = ("local", "print")
@@ -36,13 +40,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--root", type=Path, default=None, help="folder for the runs instead of the grid file's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="only these seeds")
     parser.add_argument("--arms", nargs="+", default=None, help="only these arms")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="options for every run, such as data.root=/data/kitti"
+    )
     options = parser.parse_args(argv)
     if options.launcher not in LAUNCHERS:
         raise InputError(
             f"--launcher {options.launcher}: expected {' or '.join(LAUNCHERS)}; for a cluster feed the lines of "
             "--launcher print to its array jobs (a finished run is skipped, so lines may be repeated)"
         )
-    grid = select(read_grid(options.grid, options.root), options.arms, options.seeds)
+    grid = select(read_grid(options.grid, options.root, overrides(options.set)), options.arms, options.seeds)
     if options.launcher == "print":
         print_commands(grid)
         return 0
@@ -52,6 +59,18 @@ def main(argv: list[str]) -> int:
 
     write_all([grid.folder], grid.folder / "leaderboard.html")
     return 1 if failed else 0
+
+
+def overrides(words: Sequence[str]) -> dict[str, str]:
+    """Options given as KEY=VALUE.
+
+    Raises:
+        InputError: for a word that is none.
+    """
+    for word in words:
+        if not word.partition("=")[2] or word.startswith(("-", "=")):
+            raise InputError(f"--set {word}: expected KEY=VALUE such as data.root=/data/kitti")
+    return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
 def end_children_when_terminated() -> None:
@@ -65,7 +84,7 @@ def end_children_when_terminated() -> None:
 
 
 def select(grid: Grid, arms: Sequence[str] | None, seeds: Sequence[int] | None) -> Grid:
-    """The part of a grid with the given arms and seeds.
+    """The part of a grid with the given arms and seeds, and the preparing steps these arms need.
 
     Raises:
         InputError: for an arm the grid does not have.
@@ -74,15 +93,15 @@ def select(grid: Grid, arms: Sequence[str] | None, seeds: Sequence[int] | None) 
         if arm not in grid.arms:
             raise InputError(f"no arm '{arm}' in this grid: expected {', '.join(grid.arms)}")
     kept = {arm: entry for arm, entry in grid.arms.items() if not arms or arm in arms}
-    chosen = list(seeds) if seeds else grid.seeds
-    return Grid(grid.name, grid.folder, grid.experiment, kept, chosen, grid.options, grid.prepare, grid.frames_option)
+    steps = [step for step in grid.prepare if any(step.serves(arm) for arm in kept)]
+    return replace(grid, arms=kept, seeds=list(seeds) if seeds else grid.seeds, prepare=steps)
 
 
 def print_commands(grid: Grid) -> None:
     """Print what a launcher has to run, in order; preparing steps first."""
     for step in grid.prepare:
         print("python -m lit", shlex.join(step.command))
-    for cell in grid.cells(grid.inputs):
+    for cell in grid.cells():
         print("python -m lit", shlex.join(cell.command))
 
 
@@ -101,11 +120,14 @@ def run_grid(grid: Grid, jobs: int) -> int:
     """
     for step in grid.prepare:
         prepare(step, grid.folder)
-    cells = list(grid.cells(grid.inputs))
+    cells = list(grid.cells())
     from lit.trainer_cli import resolve  # imports torch: only once something is to be run
 
     hashes = {cell.name: config_hash(resolve(cell.command)) for cell in cells}
+    if grid.published:
+        write_json(grid.folder / PUBLISHED, as_json(grid.published))
     pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
+    pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
     with progress_bar() as bar, ThreadPoolExecutor(jobs) as pool:
         return _drain(pool, pending, jobs, bar, len(cells))
@@ -226,6 +248,19 @@ def finished(folder: Path, digest: str) -> bool:
     except InputError:
         return False
     return result.error is None and result.content.get("config_hash") == digest
+
+
+def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
+    """Take a cell's record and pictures from another sweep's folder when the same run finished there."""
+    for place in places:
+        folder = place / cell.name
+        if folder.resolve() != cell.folder.resolve() and finished(folder, digest):
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            for name in [*(read_result(folder / FILE).content.get("samples") or []), FILE]:  # the record last
+                shutil.copy2(folder / name, cell.folder / name)
+            print(f"{cell.name}: taken from {folder}")
+            return True
+    return False
 
 
 def last_line(log: Path) -> str:

@@ -100,6 +100,7 @@ class Record(pl.Callback):
             "seed": int(self.config.get("seed_everything") or 0),
             "dataset": dataset_name(trainer),
             "split": split,
+            "human_labels": getattr(getattr(trainer, "datamodule", None), "human_labels", None),
             "metrics": self.metrics,
             "evaluator": evaluator(trainer),
             "steps": trainer.global_step,

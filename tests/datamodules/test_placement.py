@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,25 @@ def test_without_map_objects_leave_the_road() -> None:
     boxes = [placement.place(site, SolidAsset(), Boxes3D.empty(), rng) for _ in range(40)]
     x = np.array([box.center[0, 0] for box in boxes if box is not None])
     assert (np.abs(x) > 4).mean() > 0.3
+
+
+def test_drawn_from_the_view_the_map_keeps_the_first_candidate_on_the_road() -> None:
+    frame = road_frame(half_width=4.0)
+    options: dict[str, Any] = {"depth": (8, 40), "drawn_from": "view"}
+    on, off = Placement(**options), Placement(map=False, **options)
+    shared = 0
+    for seed in range(60):
+        kept, free = (p.place(p.survey(frame), SolidAsset(), Boxes3D.empty(), derive(seed)) for p in (on, off))
+        assert kept is not None
+        assert free is not None
+        np.testing.assert_array_equal(kept.dims, free.dims)  # the same car
+        assert on.survey(frame).holds(kept)[0] == 1.0
+        same = np.array_equal(kept.center, free.center)
+        assert same == (on.survey(frame).holds(free)[0] == 1.0)  # the pose differs only where the map forbids it
+        if same:
+            np.testing.assert_array_equal(kept.yaw, free.yaw)
+        shared += same
+    assert 5 < shared < 55
 
 
 def test_without_a_mask_a_corridor_is_used() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
     assert content["injected_objects"] == 4 * 4  # four steps of four frames, one object each
     assert content["images_per_second"] > 0
     assert content["duration_seconds"] > 0
+    assert content["human_labels"] is None  # this data module does not say
     assert content["versions"]["torch"]
     assert content["config"]["model"]["init_args"]["bonus"] == 40.0
     assert content["config_hash"] == config_hash(content["config"])
@@ -49,6 +51,14 @@ def test_hash_ignores_places_only() -> None:
     }
     other = {"trainer": {"max_steps": 3}, "model": {"rate": 0.2}}
     assert config_hash(config) == config_hash(elsewhere) != config_hash(other)
+
+
+def test_an_option_that_came_later_keeps_old_hashes_at_its_old_meaning() -> None:
+    old: dict[str, Any] = {"data": {"class_path": "K", "init_args": {"root": "w"}}}
+    off = {"data": {"class_path": "K", "init_args": {"root": "w", "unlabelled": False}}}
+    on = {"data": {"class_path": "K", "init_args": {"root": "w", "unlabelled": True}}}
+    assert config_hash(old) == config_hash(off) != config_hash(on)
+    assert config_hash({"data": None}) == config_hash({"data": None})
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from datamodules.errors import InputError
 from lit.cli import ROOT, main
 from lit.grid import Step, read_grid
-from lit.sweep import prepare, run_cell
+from lit.sweep import prepare, run_cell, taken_over
 from tests.lit.toy_training import EXPERIMENT
 
 GRID = """
@@ -71,12 +71,56 @@ def test_a_wrong_option_stops_before_any_run(folder: Path, capsys: pytest.Captur
         ("toy.yaml", "tyo.yaml", "no experiment file"),
         ("frames: [50]", "frames: [0]", "arms.lift3d.frames"),
         ("frames: [50]", "frmaes: [50]", "did you mean 'frames'?"),
+        ("seeds:", "reuse: runs\nseeds:", "reuse is 'runs', expected a list of names"),
+        ("seeds:", "published: {}\nseeds:", "published.source is missing"),
+        ("seeds:", "prepare: [{name: a, command: --help, arms: [lift3]}]\nseeds:", "did you mean 'lift3d'?"),
+        ("seeds:", "prepare: [{name: a, command: 'x ${data.rot}'}]\nseeds:", "no option 'data.rot' in this grid"),
     ],
 )
 def test_bad_grids_are_refused(folder: Path, old: str, new: str, expected: str) -> None:
     (folder / "grid.yaml").write_text(GRID.replace(old, new))
     with pytest.raises(InputError, match=expected.replace("?", r"\?")):
         read_grid(Path("grid.yaml"))
+
+
+def test_options_may_be_set_from_outside(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = "options: {data.root: here}\nprepare: [{name: list, command: 'prepare x --root ${data.root}', arms: [none]}]"
+    (folder / "grid.yaml").write_text(GRID.replace("seeds:", f"{step}\nseeds:"))
+    argv = ["sweep", "grid.yaml", "--launcher", "print", "--seeds", "0", "--set", "data.root=/there", "model.bonus=1"]
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "python -m lit prepare x --root /there"
+    assert all("--data.root=/there" in line for line in lines[1:])
+    assert all("--model.bonus=1" in line and "40.0" not in line for line in lines[1:])  # an arm's own value, too
+    assert main([*argv, "--arms", "lift3d"]) == 0
+    assert "prepare" not in capsys.readouterr().out  # that arm does not need the step
+    assert main(["sweep", "grid.yaml", "--set", "data.root"]) == 2
+    assert "--set data.root: expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_an_arm_is_known_by_the_steps_it_needs(folder: Path) -> None:
+    steps = "prepare: [{name: all, command: a}, {name: more, command: b, arms: [lift3d]}]"
+    (folder / "more.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
+    (folder / "less.yaml").write_text(GRID.replace("seeds:", "prepare: [{name: all, command: a}]\nseeds:"))
+    more, less = read_grid(Path("more.yaml")), read_grid(Path("less.yaml"))
+    assert more.inputs("none") == less.inputs("none") == less.inputs("lift3d")
+    assert more.inputs("lift3d") != less.inputs("lift3d")
+    assert read_grid(Path("grid.yaml")).inputs("none") is None
+
+
+def test_the_same_run_is_taken_from_another_sweep(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    short = GRID.replace("[0, 1]", "[3]").replace("[50, 100]", "[50]")
+    (folder / "grid.yaml").write_text(short)
+    assert main(["sweep", "grid.yaml", "--arms", "none"]) == 0
+    other = short.replace("seeds:", "reuse: [nowhere, runs/grid]\nseeds:")
+    (folder / "other.yaml").write_text(other)
+    capfd.readouterr()
+    assert main(["sweep", "other.yaml", "--arms", "none"]) == 0
+    assert "none-50-s3: taken from runs/grid/none-50-s3" in capfd.readouterr().out
+    taken = (folder / "runs/other/none-50-s3/result.json").read_bytes()
+    assert taken == (folder / "runs/grid/none-50-s3/result.json").read_bytes()
+    cell = next(read_grid(Path("other.yaml")).cells())
+    assert not taken_over(cell, [Path("runs/grid")], "another configuration's hash")
 
 
 def test_print_launcher_lists_runnable_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

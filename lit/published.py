@@ -1,0 +1,153 @@
+"""A publication's figures, shown beside ours and kept out of every ranking, difference and test.
+
+A grid file states them under ``published``; the sweep leaves them as ``published.json`` in its folder, where the
+leaderboard finds them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import InputError
+from lit.arguments import closest
+
+FILE = "published.json"
+DIFFICULTIES = ("easy", "moderate", "hard")
+LEVELS = " / ".join(DIFFICULTIES)
+DASH = "–"
+Figures = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of one table.
+
+    Attributes:
+        source: where they are printed, and on what they were measured ("Lift3D, CVPR 2023, Table 1; KITTI val").
+        metric: the metric in our spelling, of moderate difficulty ("car/3d/moderate/0.7").
+        arms: arm to its easy, moderate and hard figure; None where the table prints none.
+        others: rows of the table that no arm stands for.
+    """
+
+    source: str
+    metric: str
+    arms: dict[str, Figures]
+    others: dict[str, Figures] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Heading of the column."""
+        return f"paper, {self.metric.rsplit('/', 1)[0].replace('/moderate', '')} {self.metric.rsplit('/', 1)[1]}"
+
+    def text(self, arm: str) -> str:
+        """``24.07 / 18.09 / 15.06``; a dash for an arm the table does not have."""
+        return triple(self.arms.get(arm))
+
+    def by_metric(self, arm: str) -> dict[str, float]:
+        """Metric name to figure of one arm."""
+        figures = self.arms.get(arm, ())
+        return {self.name(level): v for level, v in zip(DIFFICULTIES, figures, strict=False) if v is not None}
+
+    def name(self, difficulty: str) -> str:
+        """Our name of the metric at a difficulty."""
+        return self.metric.replace("/moderate/", f"/{difficulty}/")
+
+    def note(self) -> str:
+        """One sentence for the foot of a table."""
+        others = "; ".join(f"{name} {triple(figures)}" for name, figures in self.others.items())
+        tail = f" Rows without an arm here: {others}." if others else ""
+        return f"Paper: {self.source}; {LEVELS}. Shown for reading only, in no ranking or test.{tail}"
+
+
+def triple(figures: Sequence[float | None] | None) -> str:
+    """Easy, moderate and hard as text."""
+    if not figures:
+        return DASH
+    return " / ".join(DASH if value is None else f"{value:.2f}" for value in figures)
+
+
+def own_triple(metrics: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """Our mean at easy, moderate and hard for a metric of any difficulty; a dash where the name has no difficulty."""
+    level = next((level for level in DIFFICULTIES if f"/{level}/" in metric), None)
+    if level is None:
+        return DASH
+    entries = [metrics.get(metric.replace(f"/{level}/", f"/{other}/")) for other in DIFFICULTIES]
+    return triple([None if entry is None else entry["mean"] for entry in entries])
+
+
+def check_published(path: Path, content: object, arms: Sequence[str]) -> Published:
+    """Check the ``published`` entry of a grid file.
+
+    Args:
+        path: the file, for messages.
+        content: the entry.
+        arms: arms of the grid.
+
+    Raises:
+        InputError: for a missing or unknown key, an arm the grid does not have, or figures that are not three.
+    """
+    expected = "expected a mapping of source, metric, arms and perhaps others"
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: published is {type(content).__name__}, {expected}")
+    for key in content:
+        if key not in ("source", "metric", "arms", "others"):
+            known = ("source", "metric", "arms", "others")
+            raise InputError(f"{path}: unknown key published.{key}, {expected}{closest(str(key), known)}")
+    for key in ("source", "metric", "arms"):
+        if not content.get(key):
+            raise InputError(f"{path}: key published.{key} is missing, {expected}")
+    metric = str(content["metric"])
+    if "/moderate/" not in metric:
+        raise InputError(f"{path}: published.metric is '{metric}', expected a moderate one such as car/3d/moderate/0.7")
+    rows = {name: _rows(path, name, content.get(name) or {}) for name in ("arms", "others")}
+    for arm in rows["arms"]:
+        if arm not in arms:
+            raise InputError(
+                f"{path}: published.arms.{arm}: no such arm in this grid, expected one of {', '.join(arms)}"
+                f"{closest(arm, arms)}; rows without an arm go under published.others"
+            )
+    return Published(" ".join(str(content["source"]).split()), metric, rows["arms"], rows["others"])
+
+
+def _rows(path: Path, name: str, rows: object) -> dict[str, Figures]:
+    if not isinstance(rows, dict):
+        raise InputError(f"{path}: published.{name} is {type(rows).__name__}, expected rows such as lift3d: [3, 2, 1]")
+    for row, figures in rows.items():
+        if not isinstance(figures, list) or len(figures) != 3 or not all(map(_is_figure, figures)):
+            raise InputError(
+                f"{path}: published.{name}.{row} is {figures!r}, expected three numbers (easy, moderate, hard), "
+                "null where the table prints none"
+            )
+    return {str(row): tuple(None if v is None else float(v) for v in figures) for row, figures in rows.items()}
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def find_published(folders: Sequence[Path]) -> Published | None:
+    """The figures a sweep left in one of the folders; None without any, or when folders differ (a warning says so).
+
+    Raises:
+        InputError: a file that no sweep wrote.
+    """
+    found: list[Published] = []
+    for path in sorted({folder / FILE for folder in folders}):
+        if path.is_file():
+            try:
+                found.append(Published(**json.loads(path.read_text())))
+            except (ValueError, TypeError) as error:
+                raise InputError(f"{path}: not a sweep's published figures ({error}); run the sweep again") from error
+    if len(found) > 1 and any(other != found[0] for other in found):
+        print("published figures left out: the folders' sweeps name different tables; give one folder to see them")
+        return None
+    return found[0] if found else None
+
+
+def as_json(published: Published) -> dict[str, Any]:
+    """What :func:`find_published` reads."""
+    return asdict(published)
