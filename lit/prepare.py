@@ -1,7 +1,12 @@
-"""``prepare kitti`` checks a data set's tree; ``prepare world``, ``surround`` and ``posed`` write synthetic data."""
+"""``prepare kitti`` checks a data set's tree; ``prepare world``, ``surround`` and ``posed`` write synthetic data.
+
+``road-masks`` and ``empty-frames`` write what a segmenter finds in a KITTI folder; ``gan-views`` writes a posed image
+set of a GAN's cars. ``weights`` converts official checkpoints to safetensors; ``released`` bakes Lift3D's released car.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -12,9 +17,9 @@ from lit.arguments import Arguments, closest
 
 
 def main(argv: list[str]) -> int:
-    """``python -m lit prepare kitti|world|surround|posed``."""
+    """``python -m lit prepare`` and one of :data:`TARGETS`."""
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python -m lit prepare kitti|world|surround|posed ...\n\n" + (__doc__ or ""))
+        print(f"usage: python -m lit prepare {'|'.join(TARGETS)} ...\n\n" + (__doc__ or ""))
         return 0
     if argv[0] not in TARGETS:
         raise InputError(f"prepare {argv[0]}: expected one of {', '.join(TARGETS)}{closest(argv[0], TARGETS)}")
@@ -127,9 +132,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def later(module: str, function: str) -> Callable[[list[str]], int]:
+    """A command whose module, which needs torch, is imported when it runs."""
+
+    def run(argv: list[str]) -> int:
+        return int(getattr(importlib.import_module(module), function)(argv))
+
+    return run
+
+
 TARGETS: dict[str, Callable[[list[str]], int]] = {
     "kitti": kitti,
     "world": world,
     "surround": surround,
     "posed": posed,
+    "road-masks": later("lit.prepare_masks", "road_masks"),
+    "empty-frames": later("lit.prepare_masks", "empty_frames"),
+    "gan-views": later("lit.prepare_gan_views", "main"),
+    "weights": later("lit.prepare_checkpoints", "weights"),
+    "released": later("lit.prepare_checkpoints", "released"),
 }

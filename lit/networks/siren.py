@@ -89,6 +89,7 @@ class SirenDecoder(nn.Module):
         frequency_scale: float = 15.0,
     ) -> None:
         super().__init__()
+        self.parts = parts
         self.film = FilmSiren(inputs, hidden, w_dim, frequency, frequency_scale)
         self.heads = nn.Linear(hidden, 4 + parts)
         self.beta = nn.Parameter(torch.tensor(float(beta)))

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.errors import InputError
-from lit.networks.triplane import ModulatedConv, TriplaneSynthesis, blur, upsample
+from lit.networks.modulated import ModulatedConv, blur, upsample
+from lit.networks.triplane import TriplaneSynthesis
 
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 16
 
