@@ -27,7 +27,9 @@ from datamodules.road_render import Rendering, render
 from datamodules.scene import Objects
 
 SCHEMA = 1
-FOLDERS = ("image_2", "label_2", "calib", "planes", "road_2", "depth_2", "instance_2")
+FOLDERS = ("image_2", "label_2", "calib", "planes", "road_2", "depth_2", "instance_2", "semantic_2")
+SEMANTIC = ("background", "road", "vehicle", "person")  # values of semantic_2, in this order
+PERSONS = ("Pedestrian", "Cyclist")  # riders with their bicycle
 MIN_HEIGHT = 14.0  # pixels at KITTI's 375 rows; scaled with the image
 MIN_VISIBLE, MAX_DEPTH, MAX_TRUNCATION = 0.15, 60.0, 0.85
 VAL_START = 100_000  # validation ids begin here, so that growing the training split renames nothing
@@ -81,6 +83,14 @@ def make_frame(
     return scene, drawn, objects, lookup[drawn.instances]
 
 
+def semantic_map(scene: Scene, drawn: Rendering) -> np.ndarray:
+    """(H, W) uint8 classes of :data:`SEMANTIC`, unlabelled objects included."""
+    persons = np.isin([thing.name for thing in scene.objects], PERSONS)
+    classes = np.concatenate([[0], np.where(persons, 3, 2)]).astype(np.uint8)
+    found = classes[drawn.instances]
+    return np.where((found == 0) & drawn.road, np.uint8(1), found)
+
+
 def _write_frame(job: tuple[str, int, str, str, int, int]) -> tuple[str, dict[str, object]]:
     """Draw and write one frame; the job is (root, seed, id, population, width, height)."""
     cv2.setNumThreads(1)
@@ -95,6 +105,7 @@ def _write_frame(job: tuple[str, int, str, str, int, int]) -> tuple[str, dict[st
     metres = np.clip(np.rint(drawn.depth * 256), 0, 65535).astype(np.uint16)
     write_image(folder / "depth_2" / f"{sample_id}.png", np.where(drawn.depth >= 255.5, np.uint16(0), metres))
     write_image(folder / "instance_2" / f"{sample_id}.png", instances)
+    write_image(folder / "semantic_2" / f"{sample_id}.png", semantic_map(scene, drawn))
     light = scene.light
     cars = [scene.objects[i].id for i in range(len(scene.objects))]
     return sample_id, {
@@ -104,6 +115,14 @@ def _write_frame(job: tuple[str, int, str, str, int, int]) -> tuple[str, dict[st
         "population": population,
         "objects": cars,
     }
+
+
+def _write_semantic(job: tuple[str, int, str, str, int, int]) -> None:
+    """Draw one frame again and write its semantic map alone."""
+    cv2.setNumThreads(1)
+    root, seed, sample_id, population, width, height = job
+    scene, drawn, _, _ = make_frame(seed, sample_id, population, width, height)
+    write_image(Path(root) / "training" / "semantic_2" / f"{sample_id}.png", semantic_map(scene, drawn))
 
 
 def frame_ids(train: int, val: int) -> tuple[list[str], list[str]]:
@@ -123,7 +142,8 @@ def write_world(
 ) -> Path:
     """Write a world; the same arguments give the same bytes whatever the number of workers.
 
-    ``world.json`` is written last: a folder that has it is complete, and asking for it again returns at once.
+    ``world.json`` is written last: a folder that has it is complete, and asking for it again returns at once (semantic
+    maps, which older versions did not write, are added).
     Without it everything is drawn (again), so an interrupted run is simply repeated.
 
     Args:
@@ -150,8 +170,7 @@ def write_world(
     root = Path(root)
     settings = {"schema": SCHEMA, "seed": seed, "train": train, "val": val, "width": width, "height": height}
     index = root / "world.json"
-    if is_finished(index, settings, beside=("frames",)):
-        return root
+    finished = is_finished(index, settings, beside=("frames",))
     for name in FOLDERS:
         (root / "training" / name).mkdir(parents=True, exist_ok=True)
     (root / "ImageSets").mkdir(exist_ok=True)
@@ -161,6 +180,11 @@ def write_world(
         for population, ids in zip(("train", "val"), splits)
         for sample_id in ids
     ]
+    if finished:  # a world of an older version lacks the semantic maps only
+        semantic = root / "training" / "semantic_2"
+        missing = [job for job in jobs if not (semantic / f"{job[2]}.png").is_file()]
+        run_jobs(_write_semantic, missing, workers, progress and bool(missing), "semantic maps")
+        return root
     frames = dict(run_jobs(_write_frame, jobs, workers, progress, f"world {width}x{height}"))
     for name, ids in (("train", splits[0]), ("val", splits[1]), ("trainval", splits[0] + splits[1])):
         write_atomically(root / "ImageSets" / f"{name}.txt", "".join(f"{i}\n" for i in ids))

@@ -10,6 +10,7 @@ from lit.evaluate_images import images
 from lit.evaluate_kitti import kitti
 from lit.evaluate_maps import depth, edges, segmentation
 from lit.evaluate_nuscenes import nuscenes
+from lit.evaluate_pose import pose_swap
 
 
 def main(argv: list[str]) -> int:
@@ -40,4 +41,5 @@ TASKS: dict[str, Callable[[list[str]], int]] = {
     "segmentation": segmentation,
     "edges": edges,
     "images": images,
+    "pose-swap": pose_swap,
 }

@@ -1,0 +1,113 @@
+"""Score and sample sheet of generators of plain images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from datamodules.kitti_format import write_image
+from lit.metrics.extractors import build_extractor
+from lit.metrics.image_metrics import FrechetDistance
+from lit.pictures import stacked
+from lit.results import write_json
+
+
+class ImageSamples(pl.Callback):
+    """Logs ``val/fid`` between the validation images and as many generated ones, and draws some of both.
+
+    Works with every generator whose ``validation_step`` returns images (B, 3, R, R) uint8, given batches with
+    ``images`` of that form; with ``ids``, repeats count once. The figure is that of all processes.
+    ``samples_<stage>.png`` shows generated images above real ones, ``samples_<stage>.json`` states figure, evaluator
+    and counts.
+
+    Args:
+        extractor: features, such as "random:0" or "inception" (:func:`lit.metrics.extractors.build_extractor`).
+        weights: file of the extractor's weights.
+        columns: images a row of the sheet.
+        rows: rows of generated images; half as many of real ones.
+        scale: whole factor by which the sheet enlarges pixels.
+        folder: where sheet and figure are written; None for the run's folder.
+    """
+
+    def __init__(
+        self,
+        extractor: str = "random:0",
+        weights: str | None = None,
+        columns: int = 12,
+        rows: int = 6,
+        scale: int = 1,
+        folder: str | None = None,
+    ) -> None:
+        self.fid = FrechetDistance(build_extractor(extractor, weights))
+        self.columns, self.rows, self.scale, self.folder = columns, rows, scale, folder
+        self._start("cpu")
+
+    @property
+    def evaluator(self) -> dict[str, Any]:
+        """Name and version of what scores, and the images behind the figure on this process."""
+        return {**self.fid.evaluator, "counts": {"images": self.images}}
+
+    def _start(self, device: torch.device | str) -> None:
+        self.fid.reset()
+        self.fid.to(device)
+        self.kept: dict[str, list[Tensor]] = {"fake": [], "real": []}
+        self.images = 0
+
+    def _keep(self, side: str, images: Tensor, most: int) -> None:
+        self.kept[side] += list(images[: max(most - len(self.kept[side]), 0)].cpu())
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.images < 2 and trainer.world_size == 1:
+            return
+        figure = self.fid.compute()
+        pl_module.log(f"{stage}/fid", figure, prog_bar=True, sync_dist=True)
+        if not trainer.is_global_zero or trainer.sanity_checking or not self.kept["fake"]:
+            return
+        shown = [i.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2) for i in self.tiles()]
+        sheet = stacked([image.permute(1, 2, 0).numpy() for image in shown], self.columns, 2)
+        experiment: Any = getattr(trainer.logger, "experiment", None)
+        if hasattr(experiment, "add_image"):
+            experiment.add_image(f"{stage}/samples", sheet, trainer.global_step, dataformats="HWC")
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
+            target = Path(self.folder or trainer.default_root_dir)
+            write_image(target / f"samples_{stage}.png", sheet.transpose(2, 0, 1))
+            write_json(target / f"samples_{stage}.json", {"fid": float(figure), "evaluator": self.evaluator})
+
+    def tiles(self) -> list[Tensor]:
+        """Whole rows of generated images, then of real ones, (3, R, R) uint8; fewer when there are not enough."""
+        whole = [images[: len(images) // self.columns * self.columns] or images for images in self.kept.values()]
+        return [image for images in whole for image in images]
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not isinstance(outputs, Tensor) or not hasattr(batch, "images"):
+            return
+        ids = getattr(batch, "ids", None)
+        self.fid.update(batch.images, True, ids)
+        self.fid.update(outputs, False, ids)
+        self.images += len(outputs)
+        self._keep("fake", outputs, self.columns * self.rows)
+        self._keep("real", batch.images, self.columns * max(self.rows // 2, 1))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "val")
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "test")

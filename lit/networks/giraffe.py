@@ -1,0 +1,146 @@
+"""GIRAFFE: feature fields of object and background, a 2D neural renderer on top, and its discriminator.
+
+Source: Niemeyer and Geiger, CVPR 2021, section 3 and supplementary material; sizes of the published 256 x 256 cars.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datamodules.errors import InputError
+from lit.networks.feature_fields import FeatureField
+from lit.networks.feature_image import Codes, FeatureImage
+from lit.networks.object_scene import Scene, SceneRanges
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Blur (B, C, H, W) with outer([1, 2, 1]) / 16, mirrored at the border."""
+    x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    for _ in range(2):
+        x = (x[..., 1:] + x[..., :-1]) / 2
+        x = (x[..., 1:, :] + x[..., :-1, :]) / 2
+    return x
+
+
+def double(x: Tensor) -> Tensor:
+    """Bilinear upsampling of colours (B, 3, H, W) to twice the size, then :func:`smooth`."""
+    return smooth(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
+
+
+class NeuralRenderer(nn.Module):
+    """Feature image to RGB: at every size a 3x3 convolution, and colours that add up over the sizes.
+
+    Args:
+        features: channels of the feature image.
+        size: pixels a side of the feature image, a power of two.
+        resolution: pixels a side of the picture.
+        least: fewest channels; they halve from size to size until then.
+    """
+
+    def __init__(self, features: int = 256, size: int = 16, resolution: int = 256, least: int = 32) -> None:
+        super().__init__()
+        steps = int(math.log2(resolution // size))
+        if steps < 1 or size * 2**steps != resolution:
+            raise InputError(f"resolution {resolution}: expected {size} times a power of two; change it or the size")
+        widths = [features, *(max(features // 2 ** (step + 1), least) for step in range(steps))]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.to_rgb = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in widths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, 3, resolution, resolution) in [0, 1] of feature images (B, features, size, size)."""
+        rgb = self.to_rgb[0](x)
+        for conv, to_rgb in zip(self.convs, self.to_rgb[1:]):
+            x = F.leaky_relu(conv(F.interpolate(x, scale_factor=2)), 0.2)
+            rgb = double(rgb) + to_rgb(x)
+        return torch.sigmoid(rgb)
+
+
+class GiraffeGenerator(nn.Module):
+    """Scenes of one class of objects before a background.
+
+    Args:
+        ranges: camera and boxes that scenes are drawn from.
+        resolution: pixels a side of the pictures.
+        size: pixels a side of the feature image.
+        samples: along every ray.
+        z_dim: length of an object's two codes.
+        background_z_dim: of the background's.
+        features: channels of the feature image.
+        hidden: width of the object's field.
+        layers: layers of the object's field.
+        octaves: frequencies of the position's encoding.
+        background_hidden: width of the background's field, which has half as many layers.
+        background_extent: the background's points are divided by it.
+        least: fewest channels of the neural renderer.
+    """
+
+    def __init__(
+        self,
+        ranges: SceneRanges | None = None,
+        resolution: int = 256,
+        size: int = 16,
+        samples: int = 64,
+        z_dim: int = 256,
+        background_z_dim: int = 128,
+        features: int = 256,
+        hidden: int = 128,
+        layers: int = 8,
+        octaves: int = 10,
+        background_hidden: int = 64,
+        background_extent: float = 12.0,
+        least: int = 32,
+    ) -> None:
+        super().__init__()
+        ranges = ranges or SceneRanges()
+        self.resolution, self.z_dim, self.background_z_dim = resolution, z_dim, background_z_dim
+        field = FeatureField(z_dim, features, hidden, layers, octaves=octaves)
+        background = FeatureField(
+            background_z_dim, features, background_hidden, layers // 2, (), octaves, extent=background_extent
+        )
+        self.scene = FeatureImage(ranges, field, background, size, samples)
+        self.renderer = NeuralRenderer(features, size, resolution, least)
+
+    def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:
+        """Codes of ``count`` scenes."""
+        return Codes.sample(count, self.z_dim, self.background_z_dim, self.scene.ranges.boxes, generator)
+
+    def forward(self, codes: Codes, scene: Scene, generator: torch.Generator | None = None) -> Tensor:
+        """Pictures (B, 3, R, R) in [-1, 1]; the generator adds the noise of training."""
+        return 2 * self.renderer(self.scene(codes, scene, generator=generator)) - 1
+
+    def cut_out(self, codes: Codes, scene: Scene) -> Tensor:
+        """(B, 4, R, R) pictures in [0, 1] with the object's opacity as fourth channel.
+
+        Colours are those of the whole scene: without its background the renderer has never seen a feature image.
+        """
+        alpha = self.scene.opacity(codes, scene, self.scene.size)[:, None]
+        factor = self.resolution // self.scene.size
+        alpha = F.interpolate(alpha, scale_factor=factor, mode="bilinear", align_corners=False)
+        return torch.cat([(self(codes, scene) + 1) / 2, alpha], 1)
+
+
+class ConvDiscriminator(nn.Module):
+    """DCGAN's stack of strided convolutions without normalisation, the discriminator of GIRAFFE.
+
+    Args:
+        resolution: pixels a side of the pictures.
+        channels: of the last layer; they halve towards the picture.
+    """
+
+    def __init__(self, resolution: int = 256, channels: int = 512) -> None:
+        super().__init__()
+        steps = int(math.log2(resolution)) - 2
+        widths = [3, *(channels // 2 ** (steps - 1 - step) for step in range(steps))]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1, bias=False) for a, b in pairwise(widths))
+        self.out = nn.Conv2d(channels, 1, 4, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, 1) of pictures (B, 3, R, R)."""
+        for conv in self.convs:
+            images = F.leaky_relu(conv(images), 0.2)
+        return self.out(images).flatten(1)

@@ -1,0 +1,253 @@
+"""GIRAFFE HD: feature fields under StyleGAN2-type renderers, one for the foreground with its mask, one for the rest.
+
+Source: Xue et al., "GIRAFFE HD: A High-Resolution 3D-aware Generative Model", CVPR 2022, section 3; sizes of the
+authors' configuration for CompCars.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datamodules.errors import InputError
+from lit.networks.feature_fields import FeatureField
+from lit.networks.feature_image import Codes, FeatureImage
+from lit.networks.modulated import ModulatedConv, upsample
+from lit.networks.object_scene import Scene, SceneRanges
+from lit.networks.stylegan2 import MappingNetwork, NoisyConv
+
+Noise = Literal["random", "const", "none"]
+
+
+class StyleRenderer(nn.Module):
+    """Feature image to picture: StyleGAN2's synthesis with a feature image in place of its constant.
+
+    Args:
+        features: channels of the feature image.
+        size: pixels a side of the feature image.
+        resolution: pixels a side of the picture.
+        w_dim: width of a style row.
+        channel_base: a size of s pixels has min(channel_base / s, channel_max) channels.
+        channel_max: see there.
+        image_channels: of the picture.
+
+    Attributes:
+        rows: style rows; a block's colours take the row that is also the next block's first.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        size: int,
+        resolution: int,
+        w_dim: int,
+        channel_base: int,
+        channel_max: int,
+        image_channels: int,
+    ) -> None:
+        super().__init__()
+        steps = int(math.log2(resolution // size))
+        if steps < 1 or size * 2**steps != resolution:
+            raise InputError(f"resolution {resolution}: expected {size} times a power of two; change it or the size")
+        widths = [min(channel_base // (size * 2**step), channel_max) for step in range(steps + 1)]
+        self.rows, self.outputs = 2 * (steps + 1), widths[-1]
+        self.first = NoisyConv(features, widths[0], w_dim, size)
+        self.convs = nn.ModuleList()
+        for step, (before, after) in enumerate(pairwise(widths), start=1):
+            self.convs.append(NoisyConv(before, after, w_dim, size * 2**step, up=True))
+            self.convs.append(NoisyConv(after, after, w_dim, size * 2**step))
+        self.to_rgb = nn.ModuleList(
+            ModulatedConv(width, image_channels, w_dim, size=1, demodulate=False) for width in widths
+        )
+
+    def forward(self, x: Tensor, latent: Tensor, noise: Noise = "random") -> tuple[Tensor, Tensor]:
+        """Picture (B, image_channels, R, R) without activation, and the features (B, outputs, R, R) before it.
+
+        Args:
+            x: (B, features, size, size).
+            latent: (B, rows, w_dim).
+            noise: as :class:`lit.networks.stylegan2.SynthesisNetwork` has it.
+        """
+        x = self.first(x, latent[:, 0], noise)
+        image = self.to_rgb[0](x, latent[:, 1])
+        for step, to_rgb in enumerate(self.to_rgb[1:]):
+            x = self.convs[2 * step](x, latent[:, 2 * step + 1], noise)
+            x = self.convs[2 * step + 1](x, latent[:, 2 * step + 2], noise)
+            image = upsample(image) + to_rgb(x, latent[:, 2 * step + 3])
+        return image, x
+
+
+class Refiner(nn.Module):
+    """What the background's appearance does to the foreground's colours: two convolutions at full resolution."""
+
+    def __init__(self, channels: int, resolution: int, w_dim: int, image_channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(NoisyConv(channels, channels, w_dim, resolution) for _ in range(2))
+        self.to_rgb = ModulatedConv(channels, image_channels, w_dim, size=1, demodulate=False)
+
+    def forward(self, x: Tensor, w: Tensor, noise: Noise = "random") -> Tensor:
+        """Addition (B, image_channels, R, R) to the foreground's picture for features x and style rows w."""
+        for conv in self.convs:
+            x = conv(x, w, noise)
+        addition: Tensor = self.to_rgb(x, w)
+        return addition
+
+
+class Layers(NamedTuple):
+    """A generated picture in layers.
+
+    Attributes:
+        image: (B, 3, R, R) in [-1, 1], foreground over background.
+        foreground: (B, 3, R, R).
+        background: (B, 3, R, R).
+        mask: (B, 1, R, R) in [0, 1].
+    """
+
+    image: Tensor
+    foreground: Tensor
+    background: Tensor
+    mask: Tensor
+
+
+class GiraffeHDGenerator(nn.Module):
+    """Foreground and background rendered apart and joined by a mask.
+
+    Args:
+        ranges: camera and boxes that scenes are drawn from.
+        resolution: pixels a side of the pictures.
+        size: pixels a side of the feature images.
+        samples: along every ray.
+        z_dim: length of the foreground's codes.
+        background_z_dim: of the background's.
+        features: channels of the feature images.
+        hidden, layers, octaves: of the foreground's field.
+        background_hidden: width of the background's field, which has half as many layers.
+        background_extent: the background's points are divided by it.
+        background_shift: largest shift of the background field along x and y in training.
+        share_height: the background is shifted along z with the object ("position sharing").
+        mask_in_foreground: the foreground's renderer makes the mask, else the refiner does.
+        mapping_layers: of both mapping networks.
+        mix: share of training batches whose foreground takes the appearance code from a random row on; without it
+            all rows take the shape code.
+        mix_row: the row in evaluation.
+        channel_base, channel_max: of the renderers, see :class:`StyleRenderer`.
+    """
+
+    def __init__(
+        self,
+        ranges: SceneRanges | None = None,
+        resolution: int = 256,
+        size: int = 16,
+        samples: int = 64,
+        z_dim: int = 256,
+        background_z_dim: int = 256,
+        features: int = 256,
+        hidden: int = 128,
+        layers: int = 8,
+        octaves: int = 10,
+        background_hidden: int = 64,
+        background_extent: float = 12.0,
+        background_shift: float = 0.2,
+        share_height: bool = True,
+        mask_in_foreground: bool = True,
+        mapping_layers: int = 8,
+        mix: float = 0.5,
+        mix_row: int = 4,
+        channel_base: int = 32768,
+        channel_max: int = 256,
+    ) -> None:
+        super().__init__()
+        ranges = ranges or SceneRanges(translation=((-0.22, -0.12, -0.06), (0.22, 0.12, 0.08)))
+        self.resolution, self.z_dim, self.background_z_dim = resolution, z_dim, background_z_dim
+        self.background_shift, self.share_height = background_shift, share_height
+        self.mask_in_foreground, self.mix, self.mix_row = mask_in_foreground, mix, mix_row
+        field = FeatureField(z_dim, features, hidden, layers, octaves=octaves, directions=False, two_codes=False)
+        background = FeatureField(
+            background_z_dim,
+            features,
+            background_hidden,
+            layers // 2,
+            (),
+            octaves,
+            extent=background_extent,
+            directions=False,
+            two_codes=False,
+        )
+        self.scene = FeatureImage(ranges, field, background, size, samples)
+        self.mapping = MappingNetwork(z_dim, z_dim, mapping_layers)
+        self.background_mapping = MappingNetwork(background_z_dim, background_z_dim, mapping_layers)
+        sizes = (features, size, resolution)
+        channels = (channel_base, channel_max)
+        self.front = StyleRenderer(*sizes, z_dim, *channels, 4 if mask_in_foreground else 3)
+        self.back = StyleRenderer(*sizes, background_z_dim, *channels, 3)
+        self.refine = Refiner(self.front.outputs, resolution, background_z_dim, 3 if mask_in_foreground else 4)
+
+    def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:
+        """Codes of ``count`` scenes."""
+        return Codes.sample(count, self.z_dim, self.background_z_dim, 1, generator)
+
+    def styles(self, codes: Codes) -> Codes:
+        """The codes through their mapping networks; what both fields and renderers take."""
+        front, back = self.mapping, self.background_mapping
+        return Codes(
+            front(codes.shape.flatten(0, 1)).view_as(codes.shape),
+            front(codes.look.flatten(0, 1)).view_as(codes.look),
+            back(codes.back_shape),
+            back(codes.back_look),
+        )
+
+    def layers(self, codes: Codes, scene: Scene, generator: torch.Generator | None = None) -> Layers:
+        """All layers of the pictures; the generator adds the noise, the shifts and the mixing of training."""
+        styles, training = self.styles(codes), generator is not None
+        noise: Noise = "random" if training else "const"
+        shift = torch.zeros_like(scene.translation[:, 0])
+        row = self.mix_row
+        if generator is not None:
+            place = 2 * torch.rand(len(shift), 2, generator=generator, device=shift.device) - 1
+            shift = torch.cat([self.background_shift * place, shift[:, 2:]], 1)
+            choice = torch.rand(2, generator=generator, device=shift.device)
+            row = int(choice[0] * self.front.rows) if choice[1] < self.mix else self.front.rows
+        if self.share_height:
+            shift = torch.cat([shift[:, :2], scene.translation[:, 0, 2:]], 1)
+        front = self.scene(styles, scene, "objects", generator=generator)
+        back = self.scene(styles, scene, "background", shift, generator)
+        later = torch.arange(self.front.rows, device=shift.device) >= row
+        latent = torch.where(later[None, :, None], styles.look[:, :1], styles.shape[:, :1])
+        picture, features = self.front(front, latent, noise)
+        rows = styles.back_look[:, None].expand(-1, self.back.rows, -1)
+        background = torch.tanh(self.back(back, rows, noise)[0])
+        addition = self.refine(features, styles.back_look, noise)
+        mask = torch.sigmoid((picture if self.mask_in_foreground else addition)[:, 3:])
+        foreground = torch.tanh(picture[:, :3] + addition[:, :3])
+        return Layers(foreground * mask + background * (1 - mask), foreground, background, mask)
+
+    def forward(self, codes: Codes, scene: Scene, generator: torch.Generator | None = None) -> Tensor:
+        """Pictures (B, 3, R, R) in [-1, 1]."""
+        return self.layers(codes, scene, generator).image
+
+    def cut_out(self, codes: Codes, scene: Scene) -> Tensor:
+        """(B, 4, R, R) foreground in [0, 1] with its mask as fourth channel."""
+        drawn = self.layers(codes, scene)
+        return torch.cat([(drawn.foreground + 1) / 2, drawn.mask], 1)
+
+
+def binarisation(mask: Tensor) -> Tensor:
+    """Mean distance of a mask in [0, 1] to the nearer of 0 and 1 (GIRAFFE HD's mask regulariser)."""
+    return torch.minimum(mask, 1 - mask).mean()
+
+
+def outside_box(mask: Tensor, box: Tensor) -> Tensor:
+    """Mean of the mask (B, 1, R, R) where the object's projected box (B, 1, s, s) in [0, 1] is not."""
+    if box.shape[-1] != mask.shape[-1]:
+        box = F.interpolate(box, size=mask.shape[-2:], mode="bilinear", align_corners=False)
+    return ((1 - box) * mask).mean()
+
+
+def missing_coverage(mask: Tensor, least: float) -> Tensor:
+    """How much of the picture the mask covers too little, on the mean of the batch: relu(least - mean)."""
+    return F.relu(least - mask.mean())

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from datamodules.object_images import ObjectImages
+from lit.callbacks.image_samples import ImageSamples
+from lit.generators.stylegan2 import StyleGAN2
+from tests.lit.posed_boxes import write_posed_boxes
+
+
+def small(**changes: Any) -> StyleGAN2:
+    torch.manual_seed(0)
+    settings = {"resolution": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
+    settings |= {"batch_images": 8, "r1_every": 4, "path_every": 2, "gamma": 1.0, "ema_kimg": 0.1, "total_images": 800}
+    return StyleGAN2(**(settings | changes))
+
+
+def data(folder: Path, **changes: Any) -> ObjectImages:
+    return ObjectImages(str(folder), **{"batch_size": 8, "steps_per_epoch": 6, "create": False} | changes)
+
+
+def trainer(folder: Path, **changes: Any) -> pl.Trainer:
+    settings = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    settings |= {"num_sanity_val_steps": 0, "default_root_dir": folder, "enable_checkpointing": False}
+    settings |= {"use_distributed_sampler": False, "limit_val_batches": 0}
+    return pl.Trainer(**(settings | changes))
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=5, views=6, size=8)
+
+
+class Losses(pl.Callback):
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.steps.append({name: float(value) for name, value in outputs.items()})
+
+
+def test_penalties_come_by_images_not_by_steps(boxes: Path, tmp_path: Path):
+    """An interval of 32 images for R1 and of 16 for the path length, whatever the batch."""
+    for batch, steps in ((8, 8), (4, 16)):
+        losses = Losses()
+        run = trainer(tmp_path, max_epochs=1, callbacks=[losses])
+        model = small()
+        run.fit(model, datamodule=data(boxes, batch_size=batch, steps_per_epoch=steps))
+        assert model.images_seen == 64
+        assert [i * batch for i, entry in enumerate(losses.steps) if "r1" in entry] == [0, 32]
+        assert [i * batch for i, entry in enumerate(losses.steps) if "path" in entry] == [0, 16, 32, 48]
+
+
+@pytest.mark.parametrize("killed_after", [6, 9])
+def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, killed_after: int):
+    whole, rest = Losses(), Losses()
+    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    model = small(augment_target=0.6)
+    steps = {"max_epochs": 2, "callbacks": [whole, keep], "enable_checkpointing": True}
+    trainer(tmp_path, **steps).fit(model, datamodule=data(boxes))
+    saved = {torch.load(p, weights_only=False)["images_seen"]: p for p in tmp_path.glob("*.ckpt")}
+    resumed = small(augment_target=0.6)
+    second = trainer(tmp_path, max_epochs=2, callbacks=[rest])
+    second.fit(resumed, datamodule=data(boxes), ckpt_path=saved[killed_after * 8], weights_only=False)
+    assert len(rest.steps) == 12 - killed_after
+    for got, wanted in zip(rest.steps, whole.steps[killed_after:]):
+        assert got == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    for (name, got), wanted in zip(resumed.state_dict().items(), model.state_dict().values()):
+        assert torch.allclose(got, wanted, atol=1e-5), name
+
+
+def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
+    model = small(ema_rampup=0.0, ema_kimg=1.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=1))
+    after = model.state_dict()
+    decay = 0.5 ** (8 / 1000)
+    for name, value in after.items():
+        if name.startswith("ema.") and "noise_const" not in name and "w_avg" not in name:
+            live = name.replace("ema.", "generator.")
+            assert torch.allclose(value, decay * before[name] + (1 - decay) * after[live], atol=1e-6), name
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    for part in ("generator", "discriminator"):
+        names = {name for name, _ in getattr(model, part).named_parameters(part)}
+        assert names <= moved, names - moved
+    assert {"generator.mapping.w_avg", "ema.mapping.w_avg", "path_mean"} <= moved
+    assert all(p.requires_grad for p in model.discriminator.parameters())
+    assert not any(p.requires_grad for p in model.ema.parameters())
+
+
+def test_mixing_exchanges_later_rows():
+    model = small(mixing=1.0)
+    torch.manual_seed(1)
+    latents = model.mixed_latents(200)
+    same = (latents == latents[:, :1]).all(-1)
+    lengths = same.sum(1)
+    assert set(lengths.tolist()) == {1, 2, 3}  # of four rows, at least one on each side
+    assert all((row[: int(n)]).all() and not row[int(n) :].any() for row, n in zip(same, lengths))
+    later = latents[range(200), lengths.clamp(max=3)]
+    assert torch.equal(later, latents[:, -1])  # one second style, not one a row
+    model.hparams["mixing"] = 0.5
+    half = model.mixed_latents(400)
+    assert (half[:, 0] == half[:, -1]).all(-1).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    model.hparams["mixing"] = 0.0
+    plain = model.mixed_latents(20)
+    assert torch.equal(plain, plain[:, :1].expand_as(plain))
+
+
+def test_adaptive_probability_follows_the_sign_of_real_logits(boxes: Path, tmp_path: Path):
+    model = small(augment_target=-1.0, augment_kimg=0.1)  # any sign lies above: it rises by a step's share
+    trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=3))
+    assert model.probability.item() == pytest.approx(3 * 8 / 100)
+    model = small(augment_target=2.0)
+    trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=3))
+    assert model.probability.item() == 0
+
+
+def test_samples_belong_to_their_names_and_are_scored(boxes: Path, tmp_path: Path):
+    model = small()
+    assert torch.equal(model.sample(["a", "b", "c"])[1], model.sample(["b"])[0])
+    scores = ImageSamples(columns=3, rows=1)
+    figures = trainer(tmp_path, callbacks=[scores], limit_val_batches=1.0).validate(
+        model, datamodule=data(boxes, batch_size=4), verbose=False
+    )
+    assert figures[0]["val/fid"] > 0
+    stated = json.loads((tmp_path / "samples_val.json").read_text())
+    assert stated["evaluator"]["name"] == "fid/random-0"
+    assert stated["evaluator"]["counts"] == {"images": 6}
+    assert (tmp_path / "samples_val.png").is_file()
+
+
+class Digest(pl.Callback):
+    """Writes what each process ends with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.save(pl_module.state_dict(), self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_hold_the_same_weights(boxes: Path, tmp_path: Path):
+    run = trainer(tmp_path, max_epochs=1, devices=2, strategy="ddp_spawn", callbacks=[Digest(tmp_path)])
+    run.fit(small(), datamodule=data(boxes, batch_size=4))
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    start = small().state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["generator.synthesis.constant"], start["generator.synthesis.constant"])
+    assert not torch.equal(first["discriminator.out.weight"], start["discriminator.out.weight"])
+
+
+@pytest.mark.slow
+def test_training_brings_samples_nearer_to_the_data(tmp_path: Path):
+    folder = write_posed_boxes(tmp_path / "boxes", objects=10, views=12, size=16)
+    settings = {"resolution": 16, "z_dim": 32, "w_dim": 32, "channel_base": 512, "channel_max": 32}
+    model = small(**settings, total_images=1500, batch_images=16, r1_every=16, path_every=8, ema_kimg=0.5, lr=0.003)
+    module = data(folder, batch_size=16, steps_per_epoch=375, val_every=2)
+    scored = {"callbacks": [ImageSamples(folder=str(tmp_path))], "limit_val_batches": 1.0}
+    before = trainer(tmp_path, **scored).validate(model, datamodule=module, verbose=False)[0]["val/fid"]
+    trainer(tmp_path, max_epochs=-1).fit(model, datamodule=module)
+    after = trainer(tmp_path, **scored).validate(model, datamodule=module, verbose=False)[0]["val/fid"]
+    assert after < 0.4 * before
