@@ -10,7 +10,7 @@ import yaml
 
 from datamodules.asset_bank import AssetBankWriter
 from lit.cli import ROOT, main
-from lit.grid import read_grid
+from lit.grid import read_grid, value_text
 from lit.results import read_result
 
 CONF = ROOT / "conf"
@@ -38,6 +38,25 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
             grid = np.full((16, 8, 8, 4), 60 + 90 * index, np.uint8)
             grid[..., 3] = 255
             writer.write(VoxelAsset(f"block{index}", "Car", np.array([4.0, 1.5, 1.7]), grid))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank of posed views: one grey card seen from four sides."""
+    import numpy as np
+
+    from datamodules.studio import view_projection
+    from datamodules.view_assets import ViewAsset
+
+    folder, dims = tmp_path_factory.mktemp("views") / "bank", np.array([4.0, 1.5, 1.7])
+    rgba = np.full((4, 16, 16, 4), 90, np.uint8)
+    rgba[..., 3] = 0
+    rgba[:, 5:11, 2:14, 3] = 255
+    projection = np.stack([view_projection(dims, azimuth, 5.0, 16) for azimuth in (0, 90, 180, 270)])
+    with AssetBankWriter(folder, generator="test") as writer:
+        depth = np.where(rgba[..., 3] > 0, 9.0, 0.0)
+        writer.write(ViewAsset("card", "Car", dims, rgba, depth, projection))
     return folder
 
 
@@ -109,14 +128,54 @@ def test_every_detector_experiment_trains_a_step(path: Path, tiny_world: Path, t
 
 
 @pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.stem)
-def test_every_injection_trains_a_step(path: Path, tiny_world: Path, tiny_bank: Path, tmp_path: Path) -> None:
+def test_every_injection_trains_a_step(
+    path: Path, tiny_world: Path, tiny_bank: Path, tiny_views: Path, tmp_path: Path
+) -> None:
     extra = ["--data.injection", str(path)]
     if path.stem != "none":
         extra += ["--data.injection.probability", "1.0", "--trainer.max_steps", "3"]
     if "AssetBank" in path.read_text():
         extra += ["--data.injection.source.folder", str(tiny_bank)]
+    if "CentrePaste" in path.read_text():
+        extra += ["--data.injection.source.folder", str(tiny_views)]
     record = fit(tmp_path, CONF / "experiment" / "world_centernet.yaml", tiny_world, *extra)
     assert (record["injected_objects"] > 0) == (path.stem != "none")
+
+
+TABLES = sorted(CONF.glob("sweep/lift3d_table*.yaml"))
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_tables_name_their_source_and_files_that_exist(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    grid = read_grid(path, overrides={"data.root": "elsewhere"})
+    assert len(grid.seeds) >= 3
+    assert grid.published is not None
+    assert grid.published.source.startswith("Li et al., Lift3D, CVPR 2023, Table")
+    assert "none" in grid.arms
+    for entry in grid.arms.values():
+        for value in strings(entry["options"]):
+            assert not value.endswith(".yaml") or Path(value).is_file(), value
+    for step in grid.prepare:
+        for word in step.command:
+            assert not word.endswith(".yaml") or Path(word).is_file(), word
+    assert all(cell.command.count("--data.root=elsewhere") == 1 for cell in grid.cells())
+
+
+@pytest.mark.parametrize(("table", "arm"), [("3", "lift3d"), ("3", "cad"), ("4", "plain"), ("4", "map_shadow")])
+def test_arms_of_the_tables_train_a_step(
+    table: str, arm: str, tiny_world: Path, tiny_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    grid = read_grid(CONF / "sweep" / f"lift3d_table{table}_world.yaml")
+    options = {**grid.options, **grid.arms[arm]["options"], "data.root": str(tiny_world)}
+    options |= {"data.train_split": "train"} if "data.train_split" in options else {}
+    options |= {"data.injection.source.folder": str(tiny_bank)} if arm != "cad" else {}
+    words = [f"--{key}={value_text(value)}" for key, value in options.items()]
+    words += ["--data.injection.probability=1.0", "--trainer.max_steps=3"]
+    record = fit(tmp_path, grid.experiment, tiny_world, *words)
+    assert record["injected_objects"] > 0
+    assert record["human_labels"] == (table != "3")
 
 
 def test_the_lift3d_experiment_trains_a_step_and_bakes_a_bank(tmp_path: Path) -> None:
@@ -133,6 +192,27 @@ def test_the_lift3d_experiment_trains_a_step_and_bakes_a_bank(tmp_path: Path) ->
         str(tmp_path / "run/last.ckpt"),
     ]
     assert main(["predict", *experiment, *options, *bank]) == 0
+    assert (tmp_path / "bank" / "bank.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["giraffe", "giraffe_hd"])
+def test_the_giraffe_experiments_train_a_step_and_write_a_bank(name: str, tmp_path: Path) -> None:
+    import torch
+
+    experiment = ["-c", str(CONF / "experiment" / f"{name}.yaml")]
+    options = ["--data.folder", str(tmp_path / "posed"), "--data.create_objects", "5", "--data.create_views", "4"]
+    options += ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.enable_progress_bar", "false"]
+    options += ["--model.bank.reference", str(tmp_path / "posed"), "--model.bank.calibration_objects", "1"]
+    options += ["--model.bank.objects", "2", "--model.bank.min_foreground", "0", "--model.bank.max_border", "1"]
+    options += ["--trainer.callbacks.init_args.folder", str(tmp_path / "bank")]
+    assert main(["fit", *experiment, *options, "--trainer.max_steps", "1"]) == 0
+    assert read_result(tmp_path / "run" / "result.json").metrics
+    content = torch.load(tmp_path / "run/last.ckpt", weights_only=False)
+    for key in ("ema.scene.field.density_out.bias", "ema.front.to_rgb.3.bias"):  # cars that are solid after one step
+        if key in content["state_dict"]:
+            content["state_dict"][key][-1] += 5.0
+    torch.save(content, tmp_path / "solid.ckpt")
+    assert main(["predict", *experiment, *options, "--ckpt_path", str(tmp_path / "solid.ckpt")]) == 0
     assert (tmp_path / "bank" / "bank.json").is_file()
 
 
