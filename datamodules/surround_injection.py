@@ -6,7 +6,6 @@ scene) share. Each picture, wherever and in whatever order it is loaded, therefo
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from datamodules.compositing import Arrangement, Placed
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection import Injection
-from datamodules.occlusion import LEVELS, total_hidden
+from datamodules.occlusion import LEVELS, Backdrop, total_hidden
 from datamodules.scene import Frame, Objects
 from datamodules.surround import OWN_CAR, Surround, SurroundSite, moved
 
@@ -59,7 +58,7 @@ class SurroundInjection(Injection):
         if "instances" in frame.extra:
             frame = frame.with_(instances=frame.extra["instances"].read())
         backdrop = self.compositor.backdrop(frame)
-        arrangement = self._shown(self.compositor.arrange(backdrop, placed))
+        arrangement = self._shown(backdrop, placed)
         if not arrangement.objects:
             return frame
         injected = self.insert(backdrop, arrangement, rng)
@@ -107,10 +106,14 @@ class SurroundInjection(Injection):
         name = self.classes.get(asset.name, asset.name.lower())
         return None if layer is None else Placed(asset.id, name, box, layer)
 
-    def _shown(self, arrangement: Arrangement) -> Arrangement:
-        """The arrangement without objects that this camera hardly sees."""
-        seen = [o for o in arrangement.objects if o.pixels >= self.min_pixels and o.hidden_share < self.max_hidden]
-        return replace(arrangement, objects=tuple(seen))
+    def _shown(self, backdrop: Backdrop, placed: list[Placed]) -> Arrangement:
+        """The objects arranged, without those that this camera hardly sees, which then hide nothing either."""
+        while True:
+            arrangement = self.compositor.arrange(backdrop, placed)
+            unseen = [o for o in arrangement.objects if o.pixels < self.min_pixels or o.hidden_share >= self.max_hidden]
+            if not unseen:
+                return arrangement
+            placed = [o for o in arrangement.objects if o is not unseen[-1]]  # the nearest hides others
 
     def _known(self, frame: Frame, name: str) -> Any:
         if name not in frame.extra:

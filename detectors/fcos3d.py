@@ -34,7 +34,7 @@ from datamodules.geometry import Camera
 from datamodules.scene import Batch, Objects
 from detectors import mmcv_ops, mmdet3d_config
 from detectors.mmdet3d_config import Size
-from detectors.mmdet3d_samples import predictions, training_labels
+from detectors.mmdet3d_samples import predictions, tilt_correction, training_labels
 
 OFFICIAL = "fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py"
 PREFIX = "detector.model."  # of this network's weights in the trainer's own checkpoints
@@ -54,6 +54,9 @@ class FCOS3D(nn.Module):
         attributes: learn and predict attributes, where the configuration does.
         velocity: learn and predict velocities, where the configuration does.
         depth_weight: of the depth's loss: 0.2 officially, 1.0 in the fine-tuning stage; None keeps the configuration's.
+        focal: pixels; depths are predicted as seen through this focal length, so that what looks alike gets the same
+            target in a wide camera, a narrow one and an enlarged window (Omni3D's virtual depth). None predicts metres,
+            as officially. FCOS3D alone.
         checkpoint: weights of the whole detector: an official .pth, or a checkpoint of this suite's trainer.
         backbone_weights: an ImageNet state dict of the backbone alone. The official network freezes its first stage and
             all normalisation, so it cannot learn from random weights; no file is downloaded.
@@ -71,6 +74,7 @@ class FCOS3D(nn.Module):
         attributes: bool = True,
         velocity: bool = True,
         depth_weight: float | None = None,
+        focal: float | None = None,
         checkpoint: str | None = None,
         backbone_weights: str | None = None,
     ) -> None:
@@ -93,6 +97,10 @@ class FCOS3D(nn.Module):
         self.attributes = bool(self.model.bbox_head.pred_attrs)
         self.code_size = int(self.model.bbox_head.bbox_code_size)
         pixels = model["data_preprocessor"]
+        head = model["bbox_head"]["type"]
+        if focal is not None and head != "FCOSMono3DHead":
+            raise InputError(f"focal {focal}: {head} has other depths than FCOSMono3DHead; leave it out")
+        self.focal, self.rays = focal, model["backbone"].get("in_channels", 3) == 5
         self.divisor = int(pixels.get("pad_size_divisor", 1))
         self.bgr = not (pixels.get("bgr_to_rgb") or pixels.get("rgb_to_bgr"))
         mean, std = (np.array(given)[::-1] if self.bgr else np.array(given) for given in (MEAN, STD))
@@ -147,10 +155,18 @@ class FCOS3D(nn.Module):
         See :class:`detectors.base.Detector`.
         """
         images = self.prepare(images)
+        if self.rays:
+            with torch.autocast(images.device.type, enabled=False):  # pixels need more than bfloat16's digits
+                rays = slopes(projections, *images.shape[-2:])
+            images = torch.cat([images, rays.to(images.dtype)], 1)
         features = self.model.extract_feat({"imgs": images})
         # The head runs in float32: bfloat16 has three digits, too few for a depth.
         with torch.autocast(images.device.type, enabled=False):
             fields = self.model.bbox_head(tuple(level.float() for level in features))
+            if self.focal is not None:
+                factor = torch.ones_like(fields[1][0][:, :, :1, :1])
+                factor[:, 2, 0, 0] = projections[:, 0, 0] / self.focal
+                fields = [fields[0], [level * factor for level in fields[1]], *fields[2:]]
         none = images.new_empty(0)
         return {
             f"{i}.{j}": none if value is None else value
@@ -233,7 +249,22 @@ class FCOS3D(nn.Module):
         attribute = instances.attr_labels.cpu().numpy() if self.attributes else None
         values = (instances.bboxes_3d.tensor, instances.scores_3d, instances.labels_3d)
         boxes, score, label = (value.float().cpu().numpy() for value in values)
+        if not self.heatmap:  # SMOKE takes the ray's angle from the location itself
+            boxes[:, 6] += tilt_correction(boxes, camera)
         return predictions(boxes, score, label.astype(np.int64), attribute, camera, self.classes)
+
+
+def slopes(projections: Tensor, height: int, width: int) -> Tensor:
+    """(B, 2, H, W) x / z and y / z of the rays through the pixels of (B, 3, 4) projections, times 2 and 6.
+
+    The factors give them about unit variance over a driving camera's picture.
+    """
+    device = projections.device
+    v, u = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)]).flatten(1).to(projections.dtype)
+    rays = torch.linalg.inv(projections[:, :, :3]) @ pixels
+    scaled = rays[:, :2] / rays[:, 2:].clamp(min=0.1) * rays.new_tensor([[2.0], [6.0]])
+    return scaled.view(-1, 2, height, width)
 
 
 def sum_of(field: Sequence[Tensor | None]) -> Tensor:

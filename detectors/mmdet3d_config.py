@@ -27,6 +27,8 @@ class Size:
             objects whose image box reaches up to six strides from the cell, as officially.
         deformable: deformable convolutions in stages 3 and 4 (from depth 50 on) and in the last layer of each tower.
         norm: of the backbone, which trains; the official one is frozen.
+        rays: the backbone also sees the slopes x / z and y / z of each pixel's ray, so that it knows where the horizon
+            is, which zoomed and moved windows do not tell.
     """
 
     depth: int = 18
@@ -36,6 +38,7 @@ class Size:
     strides: tuple[int, ...] = (8, 16, 32)
     deformable: bool = False
     norm: Literal["BN", "GN"] = "BN"
+    rays: bool = False
 
 
 def resize(model: dict[str, Any], size: Size) -> None:
@@ -55,6 +58,7 @@ def resize(model: dict[str, Any], size: Size) -> None:
     model["backbone"] = {
         "type": "mmdet.ResNet",
         "depth": size.depth,
+        "in_channels": 5 if size.rays else 3,
         "base_channels": size.base_channels,
         "stem_channels": size.base_channels,
         "num_stages": stages,

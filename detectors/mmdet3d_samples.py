@@ -105,6 +105,23 @@ def predictions(
     return objects[np.isfinite(bbox).all(1)]
 
 
+def tilt_correction(boxes: np.ndarray, camera: Camera) -> np.ndarray:
+    """(N,) radians that FCOS3D's and PGD's decoded yaw lacks in a camera whose projection is not upper triangular.
+
+    Their local yaw is measured from the ray to the box's centre, atan2(x, z), but decoding takes the ray's angle from
+    the image column alone, atan2(u - c, f). The two differ where the label frame is level and the camera is not: by up
+    to 0.0025 on a real nuScenes sample, 0.013 on the surround world (mean 0.0004 on both).
+
+    Args:
+        boxes: (N, 7 or more) decoded rows as in :class:`Labels`.
+        camera: that they were decoded with.
+    """
+    rows, matrix = boxes.astype(np.float64), camera.projection
+    column = camera.project(rows[:, :3] - np.array([0.0, 0.5, 0.0]) * rows[:, 4:5])[0][:, 0]
+    taken = np.arctan2(column - matrix[0, 2], matrix[0, 0])
+    return np.asarray(wrap_angle(np.arctan2(rows[:, 0], rows[:, 2]) - taken))
+
+
 def fitting(name: str, attribute: str) -> str:
     """The attribute if the class can have it, else the class's default."""
     allowed = ATTRIBUTES_OF.get(name, ("",))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.compositing import Compositor
+from datamodules.compositing import Compositor, Placed
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection import Injection
@@ -19,7 +19,7 @@ from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import REAL, Frame
 from datamodules.surround import OWN_CAR, Moment, SurroundSite, moved
 from datamodules.surround_injection import SurroundInjection
-from tests.datamodules.injection_scenes import OneAsset, SolidAsset, box_at, road_frame
+from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box_at, road_frame
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,26 @@ def test_labels_are_complete(reader: NuscenesDataset) -> None:
 def test_probability_zero_returns_the_very_same_frame(reader: NuscenesDataset) -> None:
     frame = reader.read(0)
     assert inject(frame, injection(probability=0.0)) is frame
+
+
+def test_what_a_camera_hardly_sees_hides_nothing() -> None:
+    """A car behind a real one shows a strip of itself; it is left out, and what the strip would hide is as before."""
+    real = Boxes3D.concatenate([box_at(0, 9), box_at(2.9, 24)])
+    frame, plan = road_frame(real, buffers=True), injection(compositor=Compositor(occluders="depth"), max_hidden=0.7)
+    strip, behind, clear = box_at(0.9, 14), box_at(2.6, 19), box_at(-4, 20)
+    layers = [(box, SolidAsset().render(CAMERA, box)) for box in (strip, behind, clear)]
+    pictures = [Placed("x", "car", box, layer) for box, layer in layers if layer is not None]
+    backdrop = plan.compositor.backdrop(frame)
+    everything = plan.compositor.arrange(backdrop, [pictures[0], pictures[2]])
+    assert everything.objects[-1].hidden_share > 0.7
+    assert everything.newly_hidden[1] > 0.05
+    shown = plan._shown(backdrop, [pictures[0], pictures[2]])
+    assert [o.box.center[0, 0] for o in shown.objects] == [-4.0]
+    assert (shown.newly_hidden == 0).all()
+    alone = plan.compositor.arrange(backdrop, pictures[1:]).objects[-1]
+    both = plan._shown(backdrop, pictures).objects[-1]
+    assert both.box.center[0, 0] == alone.box.center[0, 0] == 2.6
+    assert both.hidden_share == alone.hidden_share
 
 
 def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle
 from datamodules.scene import Batch, Objects, collate
 from detectors.base import Detector
-from detectors.fcos3d import FCOS3D, openmmlab, read_state
+from detectors.fcos3d import FCOS3D, openmmlab, read_state, slopes
 from detectors.mmdet3d_config import Size, ranges
 from detectors.mmdet3d_samples import ATTRIBUTES, predictions, training_labels
 from tests.detectors import scenes
@@ -111,9 +111,25 @@ def one_hot(value: torch.Tensor, count: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(value, count + 1)[:, :count] * 20.0 - 10.0
 
 
-def test_targets_decode_to_the_truth() -> None:
+def tilted(camera: Camera) -> Camera:
+    """The camera pitched and rolled against the level frame of its labels, as nuScenes' are."""
+    pitch, roll = np.deg2rad([4.0, -5.0])
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return replace(camera, projection=camera.projection @ block(about_x @ about_z))
+
+
+def block(rotation: np.ndarray) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    return pose
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_targets_decode_to_the_truth(upright: bool) -> None:
     """Maps made of the head's own training targets decode to the labels: yaw, velocity, attribute and all."""
-    batch = moving(cars(view=scenes.camera(448, 256, 300.0)))
+    camera = scenes.camera(448, 256, 300.0)
+    batch = moving(cars(view=camera if upright else tilted(camera)))
     net = FCOS3D(size=TINY).eval()
     head = net.model.bbox_head
     outputs = net(normalise(batch), batch.projections)
@@ -134,7 +150,7 @@ def test_targets_decode_to_the_truth() -> None:
         best = distance.argmin(0)  # of several cells that found an object, suppression leaves those that differ
         assert distance.min(0).max() < 2e-3
         np.testing.assert_allclose(found.boxes.dims[best], truth.boxes.dims, rtol=1e-4)
-        np.testing.assert_allclose(wrap_angle(found.boxes.yaw[best] - truth.boxes.yaw), 0, atol=5e-3)
+        np.testing.assert_allclose(wrap_angle(found.boxes.yaw[best] - truth.boxes.yaw), 0, atol=1e-4)
         assert truth.velocity is not None
         assert truth.attribute is not None
         assert found.velocity is not None
@@ -246,6 +262,34 @@ def test_depth_weight_scales_the_depth_alone() -> None:
     light, heavy = losses
     assert float(heavy["depth"].detach() / light["depth"].detach()) == pytest.approx(5.0, rel=1e-4)
     assert heavy["size"].item() == pytest.approx(light["size"].item())
+
+
+def test_depths_follow_the_focal_length() -> None:
+    """The same picture through twice the focal length lies twice as far; all else stays, and rays are not looked at."""
+    net, batch = FCOS3D(size=TINY, focal=6.0).eval(), cars()
+    narrower = torch.tensor([[[2.0], [2.0], [1.0]]])
+    with torch.no_grad():
+        once = net(normalise(batch), batch.projections)
+        twice = net(normalise(batch), batch.projections * narrower)
+    torch.testing.assert_close(twice["1.0"][:, 2], 2 * once["1.0"][:, 2])
+    torch.testing.assert_close(twice["1.0"][:, 3:], once["1.0"][:, 3:])
+    torch.testing.assert_close(once["1.0"][:, 2].mean().item(), 150.0 / 6.0, rtol=0.3, atol=0)
+    with pytest.raises(InputError, match=r"focal 6\.0: PGDHead has other depths"):
+        FCOS3D(PGD, TINY, focal=6.0)
+
+
+def test_rays_are_the_slopes_of_the_cameras_rays() -> None:
+    batch = cars(view=tilted(view()))
+    found = slopes(batch.projections, 128, 224)
+    pixels = np.array([[0.0, 0.0], [100.0, 3.0], [223.0, 127.0]])
+    _, rays = batch.cameras[0].rays(pixels)
+    at = found[0][:, pixels[:, 1].astype(int), pixels[:, 0].astype(int)].T.numpy()
+    np.testing.assert_allclose(at, rays[:, :2] / rays[:, 2:] * [2, 6], rtol=1e-4, atol=1e-5)
+    net = FCOS3D(size=replace(TINY, rays=True)).eval()
+    with torch.no_grad():
+        level = net(normalise(batch), batch.projections)["0.0"]
+        moved = replace(batch, projections=cars().projections)
+        assert not torch.allclose(net(normalise(moved), moved.projections)["0.0"], level)
 
 
 def test_half_precision_changes_little() -> None:
