@@ -108,6 +108,22 @@ def soft_alpha(probability: np.ndarray) -> np.ndarray:
     return np.rint(np.where(near > 0, probability, 0) * 255).astype(np.uint8)
 
 
+def straight_colour(image: np.ndarray, alpha: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
+    """Colour of the object alone where its rim is mixed with the backdrop; otherwise a halo would be lifted with it.
+
+    Args:
+        image: (V, S, S, 3) uint8.
+        alpha: (V, S, S) uint8 opacity.
+        backdrop: (3,) or (S, S, 3) in [0, 255], what the images were learnt before.
+
+    Returns:
+        (V, S, S, 3) uint8, unchanged where the object covers less than a tenth.
+    """
+    share = alpha[..., None].astype(np.float32) / 255
+    own = (image - (1 - share) * np.asarray(backdrop, np.float32)) / np.maximum(share, 0.1)
+    return np.where(share < 0.1, image, np.rint(own).clip(0, 255)).astype(np.uint8)
+
+
 def spread(accepted: np.ndarray, count: int) -> np.ndarray:
     """``count`` of the accepted view numbers, evenly spread in their order."""
     return accepted[np.linspace(0, len(accepted) - 1, count).round().astype(np.int64)]
@@ -127,6 +143,8 @@ class GanViews:
         rules: when a view is good.
         truncation: of the shared code.
         seed: of the draws.
+        backdrop: (3,) or (S, S, 3) in [0, 255] what the generator's images were learnt before, to be taken out of the
+            object's rim; None leaves the rim as it is.
 
     Raises:
         InputError: the split leaves no row on one side, or more views are wanted than there are templates.
@@ -144,6 +162,7 @@ class GanViews:
         rules: ViewRules | None = None,
         truncation: float = 1.0,
         seed: int = 0,
+        backdrop: np.ndarray | None = None,
     ) -> None:
         check_split(generator, pose_layers)
         if not 0 < views <= len(latents):
@@ -151,6 +170,7 @@ class GanViews:
         self.generator, self.segmenter, self.rows, self.latents = generator, segmenter, rows, latents
         self.silhouettes, self.pose_layers, self.views = silhouettes, pose_layers, views
         self.rules, self.truncation, self.seed = rules or ViewRules(), truncation, seed
+        self.backdrop = backdrop
 
     def car_latents(self, draw: int) -> Tensor:
         """(K, rows, w_dim) latents of car number ``draw`` in every template's pose."""
@@ -184,6 +204,8 @@ class GanViews:
         chosen = spread(accepted, self.views)
         colours = images.permute(0, 2, 3, 1).cpu().numpy()[chosen]
         alpha = np.stack([soft_alpha(probability[view]) for view in chosen])
+        if self.backdrop is not None:
+            colours = straight_colour(colours, alpha, self.backdrop)
         return GanCar(np.concatenate([colours, alpha[..., None]], -1), chosen, counted)
 
 

@@ -50,13 +50,14 @@ def main(argv: list[str]) -> int:
     generator, segmenter = generator.to(device), segmenter.to(device)
     settings = _settings(options, template, views)
     drawn = _open(options.root, settings)
-    images = composited(template.rgba[0], _backdrop(options.backdrop, template.image_size))
+    behind = _backdrop(options.backdrop, template.image_size)
+    images = composited(template.rgba[0], behind)
     silhouettes = template.rgba[0, ..., 3] > 127
     latents = _inverted(options, generator, images).to(device)
     rules = ViewRules(options.min_confidence, options.min_area, options.min_overlap)
     cars = GanViews(
         generator, segmenter, rows, latents, silhouettes, options.pose_layers, views, rules, options.truncation,
-        options.seed,
+        options.seed, behind,
     )  # fmt: skip
     _check_segmenter(cars, to_uint8(images).to(device), options.segmenter)
     kept = _draw_cars(options, cars, template, drawn, settings)

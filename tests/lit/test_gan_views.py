@@ -14,7 +14,7 @@ from datamodules.errors import InputError
 from datamodules.posed_images import PosedImageSet
 from lit.checkpoints import write_stylegan2
 from lit.cli import main
-from lit.gan_views import GanViews, ViewRules, cut_out, fault, mask_confidence, soft_alpha, spread
+from lit.gan_views import GanViews, ViewRules, cut_out, fault, mask_confidence, soft_alpha, spread, straight_colour
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.segmentation import Segmenter
 from tests.lit.posed_boxes import write_posed_boxes
@@ -75,6 +75,21 @@ def test_a_car_carries_its_images_masks_and_templates() -> None:
     again = views().draw(7)
     assert again.rgba is not None
     assert np.array_equal(car.rgba, again.rgba)
+
+
+def test_the_backdrop_is_taken_out_of_the_rim() -> None:
+    alpha = np.array([[[0, 20, 128, 255]]], np.uint8)
+    share = alpha[..., None] / 255
+    mixed = np.rint(share * np.array([200, 40, 90]) + (1 - share) * 180).astype(np.uint8)
+    found = straight_colour(mixed, alpha, np.full((1, 4, 3), 180.0))
+    assert np.abs(found[0, 0, 2:] - np.array([200, 40, 90])).max() <= 1
+    assert np.array_equal(found[0, 0, :2], mixed[0, 0, :2])
+    cars = views(backdrop=np.full(3, 128.0))
+    car, plain = cars.draw(7), views().draw(7)
+    assert car.rgba is not None
+    assert plain.rgba is not None
+    assert not np.array_equal(car.rgba[..., :3], plain.rgba[..., :3])
+    assert np.array_equal(car.rgba[..., 3], plain.rgba[..., 3])
 
 
 def test_bad_views_are_left_out_and_cars_with_too_few_dropped() -> None:
