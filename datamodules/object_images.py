@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from datamodules.errors import InputError
 from datamodules.posed_datamodule import StepSampler
 from datamodules.posed_images import PosedImageSet
 from datamodules.randomness import derive
+from datamodules.studio_set import render_when_missing
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
@@ -162,12 +162,8 @@ class ObjectImages(LightningDataModule):
     def prepare_data(self) -> None:
         """Render the embedded set when there is none."""
         h: Any = self.hparams
-        if not (Path(h.folder) / "posed.json").exists() and h.create:
-            from datamodules.studio import write_posed_images  # Embree and the meshes only where they are needed
-
-            write_posed_images(
-                h.folder, objects=h.create_objects, views=h.create_views, size=h.create_size, seed=h.seed
-            )
+        if h.create:
+            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split by object.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.mask_images import MaskImages
 from datamodules.posed_images import PosedImageSet
+from datamodules.studio_set import render_when_missing
 
 THRESHOLD = 128  # of alpha: half covered pixels are the object's
 
@@ -97,10 +96,8 @@ class ObjectMasks(MaskImages):
 
     def prepare_data(self) -> None:
         """Render the embedded set when there is none."""
-        if not (Path(self.folder) / "posed.json").exists() and self.create:
-            from datamodules.studio import write_posed_images  # Embree and the meshes only where they are needed
-
-            write_posed_images(self.folder, *self.created)
+        if self.create:
+            render_when_missing(self.folder, *self.created)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split by object.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from datamodules.errors import InputError
 from datamodules.posed_images import PosedImageSet
 from datamodules.posed_rays import PosedObject, RayBatch, draw_rays
 from datamodules.randomness import derive
+from datamodules.studio_set import render_when_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,12 +167,8 @@ class PosedDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Render the embedded set when there is none."""
         h: Any = self.hparams
-        if not (Path(h.folder) / "posed.json").exists() and h.create:
-            from datamodules.studio import write_posed_images  # Embree and the meshes only where they are needed
-
-            write_posed_images(
-                h.folder, objects=h.create_objects, views=h.create_views, size=h.create_size, seed=h.seed
-            )
+        if h.create:
+            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split by view."""
