@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from datamodules.kitti_format import write_image
 from datamodules.voxel_render import render_voxels
+from lit.callbacks.sheet import leave_sheet
 from lit.metrics.views import ViewScores
 from lit.rendered_views import RenderedViews
-from lit.results import write_json
 
 
 class GenerationMetrics(pl.Callback):
@@ -60,18 +58,9 @@ class GenerationMetrics(pl.Callback):
     def _finish(self, trainer: pl.Trainer, stage: str) -> dict[str, float]:
         means = self.scores.means()
         if means and trainer.is_global_zero and not trainer.sanity_checking:
-            sheet = self.scores.sheet()
-            experiment: Any = getattr(trainer.logger, "experiment", None)
-            if sheet is not None and hasattr(experiment, "add_image"):
-                experiment.add_image(f"{stage}/views", sheet, trainer.global_step, dataformats="HWC")
-            if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
-                target = Path(self.folder or trainer.default_root_dir)
-                if sheet is not None:
-                    write_image(target / f"views_{stage}.png", sheet.transpose(2, 0, 1))
-                stated = self.scores.evaluator
-                write_json(
-                    target / f"views_{stage}.json", {**means, "counts": stated.pop("counts"), "evaluator": stated}
-                )
+            stated = self.scores.evaluator
+            figures = {**means, "counts": stated.pop("counts"), "evaluator": stated}
+            leave_sheet(trainer, stage, "views", self.scores.sheet(), figures, self.folder)
         return means
 
     def _score(self, views: RenderedViews, batch: Any) -> None:

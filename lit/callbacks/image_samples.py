@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from datamodules.kitti_format import write_image
+from lit.callbacks.sheet import leave_sheet
 from lit.metrics.extractors import build_extractor
 from lit.metrics.image_metrics import FrechetDistance
 from lit.pictures import stacked
-from lit.results import write_json
 
 
 class ImageSamples(pl.Callback):
@@ -69,13 +67,8 @@ class ImageSamples(pl.Callback):
             return
         shown = [i.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2) for i in self.tiles()]
         sheet = stacked([image.permute(1, 2, 0).numpy() for image in shown], self.columns, 2)
-        experiment: Any = getattr(trainer.logger, "experiment", None)
-        if hasattr(experiment, "add_image"):
-            experiment.add_image(f"{stage}/samples", sheet, trainer.global_step, dataformats="HWC")
-        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
-            target = Path(self.folder or trainer.default_root_dir)
-            write_image(target / f"samples_{stage}.png", sheet.transpose(2, 0, 1))
-            write_json(target / f"samples_{stage}.json", {"fid": float(figure), "evaluator": self.evaluator})
+        figures = {"fid": float(figure), "evaluator": self.evaluator}
+        leave_sheet(trainer, stage, "samples", sheet, figures, self.folder)
 
     def tiles(self) -> list[Tensor]:
         """Whole rows of generated images, then of real ones, (3, R, R) uint8; fewer when there are not enough."""
