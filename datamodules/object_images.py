@@ -15,6 +15,7 @@ from datamodules.posed_datamodule import StepSampler
 from datamodules.posed_images import PosedImageSet
 from datamodules.randomness import derive
 from datamodules.studio_set import render_when_missing
+from datamodules.view_assets import viewing_direction
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
@@ -41,9 +42,9 @@ def view_angles(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
         projection: (..., 3, 4) from the canonical cube to pixels.
         dims: (..., 3) length, height, width in metres.
     """
-    centre = np.linalg.solve(projection[..., :3], -projection[..., 3:])[..., 0] * (dims / 2)  # metres, object frame
-    elevation = np.arcsin(np.clip(-centre[..., 1] / np.linalg.norm(centre, axis=-1), -1, 1))
-    azimuth = np.arctan2(centre[..., 2], centre[..., 0])
+    direction = viewing_direction(projection, dims)
+    elevation = np.arcsin(np.clip(-direction[..., 1], -1, 1))
+    azimuth = np.arctan2(direction[..., 2], direction[..., 0])
     return np.stack([np.rad2deg(azimuth) % 360 % 360, np.rad2deg(elevation)], -1)  # -1e-15 % 360 is 360
 
 

@@ -25,7 +25,7 @@ def viewing_direction(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
 
     Args:
         projection: (..., 3, 4) canonical cube to pixels.
-        dims: (3,) length, height, width in metres; canonical order is length, height, width too.
+        dims: (3,) or (..., 3) length, height, width in metres; canonical order is length, height, width too.
     """
     centre = -np.linalg.solve(projection[..., :3], projection[..., 3:])[..., 0] * (dims / 2)
     return centre / np.linalg.norm(centre, axis=-1, keepdims=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
+from lit.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.segmentation import Segmenter
 
@@ -57,11 +58,6 @@ def composited(rgba: np.ndarray, backdrop: np.ndarray) -> Tensor:
     alpha = rgba[..., 3:].astype(np.float32) / 255
     image = rgba[..., :3] * alpha + np.asarray(backdrop, np.float32) * (1 - alpha)
     return torch.from_numpy(image).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Generated images, about [-1, 1], as uint8."""
-    return (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def mask_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
@@ -184,7 +180,7 @@ class GanViews:
     def images(self, latents: Tensor) -> Tensor:
         """(K, 3, S, S) uint8 images of latents under the generator's stored noise."""
         shown = [self.generator.synthesis(chunk, noise="const") for chunk in latents.split(CHUNK)]
-        return torch.cat([to_uint8(images) for images in shown])
+        return torch.cat([to_pixels(images) for images in shown])
 
     def probabilities(self, images: Tensor) -> np.ndarray:
         """(K, S, S) float32 probability that a pixel is the object's."""

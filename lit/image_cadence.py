@@ -1,8 +1,9 @@
-"""Schedules counted in images of all processes, so that neither batch size nor number of processes changes them."""
+"""Training on images in any number of processes: schedules that count images, running means, averaged steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,3 +63,15 @@ def average_gradients(module: nn.Module) -> None:
     torch.nan_to_num(flat, nan=0.0, posinf=1e5, neginf=-1e5, out=flat)
     for parameter, part in zip(held, flat.split([p.numel() for p in held])):
         parameter.grad = part.view(parameter.shape)
+
+
+def descend(loss: Tensor, network: nn.Module, optimizer: Any) -> None:
+    """Step along the gradients of all processes.
+
+    Plain ``backward``: DDP's own hooks expect one backward pass a step through all parameters, and adversarial training
+    makes several.
+    """
+    optimizer.zero_grad()
+    loss.backward()
+    average_gradients(network)
+    optimizer.step()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from datamodules.object_images import ImageBatch
+from lit.image_range import from_pixels
 
 
 def azimuth_error(first: Tensor, second: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class PoseRegressor(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Cosine and sine of the azimuth, and the sine of the elevation, (B, 3), of images (B, 3, S, S) uint8."""
-        values: Tensor = self.network(images.float() / 127.5 - 1)
+        values: Tensor = self.network(from_pixels(images))
         return values
 
     @torch.no_grad()

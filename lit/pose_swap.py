@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
+from lit.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pose_regressor import PoseRegressor, azimuth_error
 
@@ -96,4 +97,4 @@ def measure_pose_swap(
 def pixels(generator: StyleGAN2Generator, latents: Tensor) -> Tensor:
     """Images (B, 3, R, R) uint8 of W+ latents, with the stored noise."""
     images: Tensor = generator.synthesis(latents, "const")
-    return ((images + 1) * 127.5).round().clamp(0, 255).byte()
+    return to_pixels(images)

@@ -21,7 +21,8 @@ from datamodules.posed_images import PosedImageSet, write_index, write_object
 from datamodules.randomness import derive
 from lit.arguments import Arguments
 from lit.checkpoints import read_stylegan2
-from lit.gan_views import GanCar, GanViews, ViewRules, check_split, composited, to_uint8
+from lit.gan_views import GanCar, GanViews, ViewRules, check_split, composited
+from lit.image_range import to_pixels
 from lit.inversion import InversionSettings, image_distance, invert
 from lit.metrics.weight_files import digest
 from lit.networks.stylegan2 import StyleGAN2Generator
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
         generator, segmenter, rows, latents, silhouettes, options.pose_layers, views, rules, options.truncation,
         options.seed, behind,
     )  # fmt: skip
-    _check_segmenter(cars, to_uint8(images).to(device), options.segmenter)
+    _check_segmenter(cars, to_pixels(images).to(device), options.segmenter)
     kept = _draw_cars(options, cars, template, drawn, settings)
     dims = np.repeat(template.dims, len(kept), 0)
     source = f"StyleGAN2 {settings['generator']}, poses of {template.ids[0]}"
@@ -168,9 +169,9 @@ def _inverted(options: argparse.Namespace, generator: StyleGAN2Generator, images
     np.savez(buffer, latents=found.latents.cpu().numpy(), distances=found.distances.cpu().numpy())
     write_atomically(path, buffer.getvalue())
     with torch.no_grad():
-        plain = to_uint8(generator.synthesis(found.latents, noise="const")).cpu()
+        plain = to_pixels(generator.synthesis(found.latents, noise="const")).cpu()
     strips = [
-        strip[:SHOWN].permute(0, 2, 3, 1).numpy() for strip in (to_uint8(images), to_uint8(found.images).cpu(), plain)
+        strip[:SHOWN].permute(0, 2, 3, 1).numpy() for strip in (to_pixels(images), to_pixels(found.images).cpu(), plain)
     ]
     write_atomically(
         options.root / "templates.png", png(stacked([tile for strip in strips for tile in strip], SHOWN, 2))

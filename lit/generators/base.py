@@ -34,14 +34,10 @@ class Generator(LightningModule):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step at the learning rate of this image count (a group's own is kept as ``base_lr``)."""
-        self.scale_rates(optimizer)
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-
-    def scale_rates(self, optimizer: Any) -> None:
-        """Set the learning rates of this image count; manual optimisation calls it before its steps."""
         scale = self.lr_scale()
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("base_lr", group["lr"]) * scale
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def count_images(self, images: int) -> None:
         """Count one step's images (of all ranks) and stop when the training is complete."""

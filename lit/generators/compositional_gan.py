@@ -15,7 +15,8 @@ from lit.adversarial import discriminator_loss, generator_loss, r1_penalty
 from lit.checkpoints.giraffe import load_official, official_state
 from lit.generators.base import Generator
 from lit.generators.view_bank import ViewBank
-from lit.image_cadence import Cadence, average_gradients, follow, half_life_decay
+from lit.image_cadence import Cadence, descend, follow, half_life_decay
+from lit.image_range import from_pixels, to_pixels
 
 
 class CompositionalGAN(Generator):
@@ -69,7 +70,7 @@ class CompositionalGAN(Generator):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """One step of each network. Returns the losses."""
-        real, step = batch.images.float() / 127.5 - 1, len(batch.images) * self.trainer.world_size
+        real, step = from_pixels(batch.images), len(batch.images) * self.trainer.world_size
         torch.manual_seed(int(derive(self.seed, self.images_seen, self.global_rank, "noise").integers(2**62)))
         losses = self.update_discriminator(real, step) | self.update_generator(len(real))
         follow(self.ema, self.network, half_life_decay(step, self.half_life))
@@ -103,17 +104,14 @@ class CompositionalGAN(Generator):
     def descend(self, losses: dict[str, Tensor], network: nn.Module, index: int) -> None:
         """Step of optimiser ``index`` along the gradients of all processes."""
         optimizers: Any = self.optimizers()
-        optimizers[index].zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        average_gradients(network)
-        optimizers[index].step()
+        descend(torch.stack(list(losses.values())).sum(), network, optimizers[index])
 
     @torch.no_grad()
     def samples(self, count: int, draw: torch.Generator) -> Tensor:
         """Pictures (count, 3, R, R) uint8 of the averaged weights."""
         scene = self.ema.scene.ranges.sample(count, draw)
         images: Tensor = self.ema(self.ema.codes(count, draw), scene)
-        return ((images.float() + 1) * 127.5).round().clamp(0, 255).byte()
+        return to_pixels(images)
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, which callbacks compare with it; the same ones at every call."""

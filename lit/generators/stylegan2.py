@@ -18,7 +18,8 @@ from datamodules.randomness import derive
 from lit.adversarial import discriminator_loss, generator_loss, path_length, r1_penalty
 from lit.diff_augment import DiffAugment
 from lit.generators.base import Generator
-from lit.image_cadence import Cadence, average_gradients, follow, half_life_decay, mean_over_ranks
+from lit.image_cadence import Cadence, descend, follow, half_life_decay, mean_over_ranks
+from lit.image_range import from_pixels, to_pixels
 from lit.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 
@@ -111,7 +112,7 @@ class StyleGAN2(Generator):
         step = len(batch.images) * self.trainer.world_size
         rng = derive(self.hparams["seed"], self.images_seen, self.global_rank, "stylegan2")
         torch.manual_seed(int(rng.integers(2**62)))  # latents, noise, augmentation: a resumed run draws the same
-        real = batch.images.float() / 127.5 - 1
+        real = from_pixels(batch.images)
         losses = self.update_generator(len(real), step) | self.update_discriminator(real, step)
         h = self.hparams
         half_life = h["ema_kimg"] * 1000
@@ -178,17 +179,9 @@ class StyleGAN2(Generator):
         return logits.float()
 
     def descend(self, loss: Tensor, network: torch.nn.Module, index: int) -> None:
-        """Step of optimiser ``index`` along the gradients of all processes.
-
-        Plain ``backward``: DDP's own hooks expect one backward pass a step through all parameters.
-        """
+        """Step of optimiser ``index`` along the gradients of all processes."""
         optimizers: Any = self.optimizers()
-        optimizer = optimizers[index]
-        optimizer.zero_grad()
-        loss.backward()
-        average_gradients(network)
-        self.scale_rates(optimizer)
-        optimizer.step()
+        descend(loss, network, optimizers[index])
 
     @torch.no_grad()
     def sample(self, ids: Sequence[str], truncation: float = 1.0) -> Tensor:
@@ -196,7 +189,7 @@ class StyleGAN2(Generator):
         drawn = [derive(self.hparams["seed"], i, "sample").standard_normal(self.hparams["z_dim"]) for i in ids]
         z = torch.from_numpy(np.stack(drawn)).float().to(self.device)
         images: Tensor = self.ema(z, truncation, noise="const")
-        return ((images.float() + 1) * 127.5).round().clamp(0, 255).byte()
+        return to_pixels(images)
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """As many samples (B, 3, R, R) uint8 as the batch has images, which callbacks compare with it."""

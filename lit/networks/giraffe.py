@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
 from lit.networks.feature_fields import FeatureField
-from lit.networks.feature_image import Codes, FeatureImage
+from lit.networks.feature_image import Codes, FeatureImage, doublings
 from lit.networks.object_scene import Scene, SceneRanges
 
 
@@ -44,9 +43,7 @@ class NeuralRenderer(nn.Module):
 
     def __init__(self, features: int = 256, size: int = 16, resolution: int = 256, least: int = 32) -> None:
         super().__init__()
-        steps = int(math.log2(resolution // size))
-        if steps < 1 or size * 2**steps != resolution:
-            raise InputError(f"resolution {resolution}: expected {size} times a power of two; change it or the size")
+        steps = doublings(size, resolution)
         widths = [features, *(max(features // 2 ** (step + 1), least) for step in range(steps))]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.to_rgb = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in widths)

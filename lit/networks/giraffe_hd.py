@@ -6,22 +6,18 @@ authors' configuration for CompCars.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
 from lit.networks.feature_fields import FeatureField
-from lit.networks.feature_image import Codes, FeatureImage
+from lit.networks.feature_image import Codes, FeatureImage, doublings
 from lit.networks.modulated import ModulatedConv, upsample
 from lit.networks.object_scene import Scene, SceneRanges
-from lit.networks.stylegan2 import MappingNetwork, NoisyConv
-
-Noise = Literal["random", "const", "none"]
+from lit.networks.stylegan2 import MappingNetwork, Noise, NoisyConv
 
 
 class StyleRenderer(nn.Module):
@@ -51,9 +47,7 @@ class StyleRenderer(nn.Module):
         image_channels: int,
     ) -> None:
         super().__init__()
-        steps = int(math.log2(resolution // size))
-        if steps < 1 or size * 2**steps != resolution:
-            raise InputError(f"resolution {resolution}: expected {size} times a power of two; change it or the size")
+        steps = doublings(size, resolution)
         widths = [min(channel_base // (size * 2**step), channel_max) for step in range(steps + 1)]
         self.rows, self.outputs = 2 * (steps + 1), widths[-1]
         self.first = NoisyConv(features, widths[0], w_dim, size)
