@@ -9,8 +9,9 @@ from pathlib import Path
 from lit.arguments import Arguments
 from lit.cli import ROOT
 from lit.grid import read_grid
+from lit.grid_runner import run_grid
 from lit.leaderboard import write_all
-from lit.sweep import end_children_when_terminated, run_grid
+from lit.sweep import end_children_when_terminated
 
 GRID = Path("conf/sweep/demo.yaml")
 

@@ -43,9 +43,9 @@ class Step:
 
     @property
     def digest(self) -> str:
-        """Hash of the command and of every YAML file it names: a changed step runs again."""
-        text = [part + (Path(part).read_text() if part.endswith((".yaml", ".yml")) else "") for part in self.command]
-        return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]
+        """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
+        parts = [part + stated(Path(part), set()) for part in self.command]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,27 @@ class Grid:
         words = ["fit", "-c", str(self.experiment), "--seed_everything", str(seed)]
         return words + [f"--{key}={value_text(value)}" for key, value in options.items()]
 
+    def digest(self, step: Step) -> str:
+        """Hash of a preparing step and of the earlier ones that serve an arm it serves: what it may build on."""
+        arms = [arm for arm in self.arms if step.serves(arm)]
+        earlier = self.prepare[: self.prepare.index(step)]
+        digests = [other.digest for other in earlier if any(other.serves(arm) for arm in arms)]
+        return hashlib.sha256("".join([*digests, step.digest]).encode()).hexdigest()[:16]
+
     def inputs(self, arm: str) -> str | None:
         """Hash of the preparing steps an arm needs, recorded with its runs; None without any."""
         digests = [step.digest for step in self.prepare if step.serves(arm)]
         return hashlib.sha256("".join(digests).encode()).hexdigest()[:16] if digests else None
+
+
+def stated(path: Path, seen: set[Path]) -> str:
+    """What a YAML file says, and the YAML files it names beside it; empty for another file or one that is not there."""
+    if path.suffix not in (".yaml", ".yml") or not path.is_file() or path in seen:
+        return ""
+    seen.add(path)
+    content = json.dumps(yaml.safe_load(path.read_text()), sort_keys=True, default=str)
+    named = re.findall(r'"([^"]+\.ya?ml)"', content)
+    return content + "".join(stated(path.parent / name, seen) for name in named)
 
 
 def value_text(value: object) -> str:

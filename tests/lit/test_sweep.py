@@ -1,66 +1,46 @@
-"""Sweeps: order, skipping, failures as rows, preparing steps, interruption."""
+"""Sweeps: order, skipping, failures as rows, refused grids."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from datamodules.errors import InputError
-from lit.cli import ROOT, main
-from lit.grid import Step, read_grid
-from lit.sweep import prepare, run_cell, taken_over
-from tests.lit.toy_training import EXPERIMENT
-
-GRID = """
-experiment: toy.yaml
-seeds: [0, 1]
-arms:
-  none: {frames: [50, 100]}
-  lift3d: {frames: [50], options: {model.bonus: 40.0, data.injection: tests.lit.toy_training.ToyInjection}}
-"""
+from lit.cli import main
+from lit.grid import read_grid
+from tests.lit.toy_training import GRID
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    (tmp_path / "toy.yaml").write_text(EXPERIMENT)
-    (tmp_path / "grid.yaml").write_text(GRID)
-    return tmp_path
-
-
-def test_cells_are_ordered_by_seed(folder: Path) -> None:
+def test_cells_are_ordered_by_seed(toy_folder: Path) -> None:
     names = [cell.name for cell in read_grid(Path("grid.yaml")).cells()]
     assert names[:3] == ["none-50-s0", "none-100-s0", "lift3d-50-s0"]
     assert names[3:] == ["none-50-s1", "none-100-s1", "lift3d-50-s1"]
 
 
-def test_a_sweep_runs_skips_and_records_failures(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (folder / "grid.yaml").write_text(GRID.replace("seeds: [0, 1]", "seeds: [3]").replace("[50, 100]", "[50]"))
+def test_a_sweep_runs_skips_and_records_failures(toy_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds: [0, 1]", "seeds: [3]").replace("[50, 100]", "[50]"))
     assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 0
-    rows = json.loads((folder / "runs/grid/leaderboard.json").read_text())
+    rows = json.loads((toy_folder / "runs/grid/leaderboard.json").read_text())
     assert [(row["arm"], row["frames"], row["seeds"]) for row in rows] == [("lift3d", 50, [3]), ("none", 50, [3])]
     delta = rows[0]["metrics"]["car/3d/moderate/0.5"]["vs"]["none"]["delta"]
     assert delta == pytest.approx(40.0, abs=1e-3)  # the seed gives both arms the same weight
-    finished = (folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns
-    (folder / "grid.yaml").write_text(
-        (folder / "grid.yaml").read_text() + "  bad: {frames: [50], options: {model.fail: true}}\n"
+    finished = (toy_folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns
+    (toy_folder / "grid.yaml").write_text(
+        (toy_folder / "grid.yaml").read_text() + "  bad: {frames: [50], options: {model.fail: true}}\n"
     )
     assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 1
-    assert (folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns == finished
+    assert (toy_folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns == finished
     assert "bad-50-s3: failed: RuntimeError: the loss is not finite" in capfd.readouterr().out
-    assert "the loss is not finite" in (folder / "runs/grid/leaderboard.html").read_text()
+    assert "the loss is not finite" in (toy_folder / "runs/grid/leaderboard.html").read_text()
 
 
-def test_a_wrong_option_stops_before_any_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "grid.yaml").write_text(GRID.replace("model.bonus", "model.bonsu"))
+def test_a_wrong_option_stops_before_any_run(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("model.bonus", "model.bonsu"))
     assert main(["sweep", "grid.yaml"]) == 2
     assert "did you mean 'bonus'?" in capsys.readouterr().err
-    assert not list(folder.glob("runs/grid/*/result.json"))
+    assert not list(toy_folder.glob("runs/grid/*/result.json"))
 
 
 @pytest.mark.parametrize(
@@ -77,15 +57,15 @@ def test_a_wrong_option_stops_before_any_run(folder: Path, capsys: pytest.Captur
         ("seeds:", "prepare: [{name: a, command: 'x ${data.rot}'}]\nseeds:", "no option 'data.rot' in this grid"),
     ],
 )
-def test_bad_grids_are_refused(folder: Path, old: str, new: str, expected: str) -> None:
-    (folder / "grid.yaml").write_text(GRID.replace(old, new))
+def test_bad_grids_are_refused(toy_folder: Path, old: str, new: str, expected: str) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace(old, new))
     with pytest.raises(InputError, match=expected.replace("?", r"\?")):
         read_grid(Path("grid.yaml"))
 
 
-def test_options_may_be_set_from_outside(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_may_be_set_from_outside(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     step = "options: {data.root: here}\nprepare: [{name: list, command: 'prepare x --root ${data.root}', arms: [none]}]"
-    (folder / "grid.yaml").write_text(GRID.replace("seeds:", f"{step}\nseeds:"))
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds:", f"{step}\nseeds:"))
     argv = ["sweep", "grid.yaml", "--launcher", "print", "--seeds", "0", "--set", "data.root=/there", "model.bonus=1"]
     assert main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -98,59 +78,20 @@ def test_options_may_be_set_from_outside(folder: Path, capsys: pytest.CaptureFix
     assert "--set data.root: expected KEY=VALUE" in capsys.readouterr().err
 
 
-def test_an_arm_is_known_by_the_steps_it_needs(folder: Path) -> None:
+def test_an_arm_is_known_by_the_steps_it_needs(toy_folder: Path) -> None:
     steps = "prepare: [{name: all, command: a}, {name: more, command: b, arms: [lift3d]}]"
-    (folder / "more.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
-    (folder / "less.yaml").write_text(GRID.replace("seeds:", "prepare: [{name: all, command: a}]\nseeds:"))
+    (toy_folder / "more.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
+    (toy_folder / "less.yaml").write_text(GRID.replace("seeds:", "prepare: [{name: all, command: a}]\nseeds:"))
     more, less = read_grid(Path("more.yaml")), read_grid(Path("less.yaml"))
     assert more.inputs("none") == less.inputs("none") == less.inputs("lift3d")
     assert more.inputs("lift3d") != less.inputs("lift3d")
     assert read_grid(Path("grid.yaml")).inputs("none") is None
 
 
-def test_the_same_run_is_taken_from_another_sweep(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    short = GRID.replace("[0, 1]", "[3]").replace("[50, 100]", "[50]")
-    (folder / "grid.yaml").write_text(short)
-    assert main(["sweep", "grid.yaml", "--arms", "none"]) == 0
-    other = short.replace("seeds:", "reuse: [nowhere, runs/grid]\nseeds:")
-    (folder / "other.yaml").write_text(other)
-    capfd.readouterr()
-    assert main(["sweep", "other.yaml", "--arms", "none"]) == 0
-    assert "none-50-s3: taken from runs/grid/none-50-s3" in capfd.readouterr().out
-    taken = (folder / "runs/other/none-50-s3/result.json").read_bytes()
-    assert taken == (folder / "runs/grid/none-50-s3/result.json").read_bytes()
-    cell = next(read_grid(Path("other.yaml")).cells())
-    assert not taken_over(cell, [Path("runs/grid")], "another configuration's hash")
-
-
-def test_print_launcher_lists_runnable_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_launcher_lists_runnable_lines(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "grid.yaml", "--launcher", "print", "--arms", "none", "--seeds", "7"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("python -m lit fit -c toy.yaml --seed_everything 7")
     assert main(["sweep", "grid.yaml", "--launcher", "slurm"]) == 2
     assert "expected local or print" in capsys.readouterr().err
-
-
-def test_preparing_steps_run_once_and_must_deliver(folder: Path) -> None:
-    step = Step("listing", ["--help"], ["there.txt"])
-    with pytest.raises(InputError, match=r"left no there\.txt"):
-        prepare(step, folder)
-    (folder / "there.txt").write_text("")
-    prepare(step, folder)
-    written = (folder / "prepared/listing").stat().st_mtime_ns
-    prepare(step, folder)
-    assert (folder / "prepared/listing").stat().st_mtime_ns == written
-    with pytest.raises(InputError, match="no command 'sweeep'"):
-        prepare(Step("listing", ["sweeep"]), folder)
-
-
-def test_a_stopped_cell_leaves_no_record(folder: Path) -> None:
-    (folder / "grid.yaml").write_text(GRID.replace("model.bonus: 40.0", "model.hang: true"))
-    cell = list(read_grid(Path("grid.yaml")).cells())[2]
-    stop = threading.Event()
-    threading.Timer(1.0, stop.set).start()
-    started = time.perf_counter()
-    assert run_cell(cell, 1, stop) == "stopped"
-    assert time.perf_counter() - started < 30
-    assert not (cell.folder / "result.json").exists()

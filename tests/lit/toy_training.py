@@ -106,3 +106,12 @@ class LossLog(pl.Callback):
             stream.write(f"{trainer.global_step} {float(outputs['loss']):.9g}\n")
         if trainer.global_step == self.kill_after:
             os._exit(9)
+
+
+GRID = """
+experiment: toy.yaml
+seeds: [0, 1]
+arms:
+  none: {frames: [50, 100]}
+  lift3d: {frames: [50], options: {model.bonus: 40.0, data.injection: tests.lit.toy_training.ToyInjection}}
+"""
