@@ -41,14 +41,14 @@ class StudioMasks:
     """Views of a posed image set, each on a backdrop of its own."""
 
     def __init__(self, posed: PosedImageSet) -> None:
-        self.rgba = posed.rgba.reshape(-1, *posed.rgba.shape[2:])
+        self.rgba, self.views = posed.rgba, posed.views
 
     def __len__(self) -> int:
-        return len(self.rgba)
+        return len(self.rgba) * self.views
 
     def read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Image (S, S, 3) uint8 and object mask (S, S) uint8."""
-        rgba = self.rgba[index]
+        rgba = self.rgba[divmod(index, self.views)]
         alpha = rgba[..., 3:].astype(np.float32) / 255
         image = draw_backdrop(len(rgba), rng)
         if rng.random() < 0.5:  # a soft shadow below, which is not the object's

@@ -18,15 +18,20 @@ import numpy as np
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.mapped_views import MappedViews, map_objects
 
 SCHEMA = 1
+IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
 OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint8, 3), "edges": (np.uint8, 3)}
 
 
+Views = np.ndarray | MappedViews
+
+
 @dataclass(frozen=True)
 class PosedImageSet:
-    """Posed views of N objects.
+    """Posed views of N objects, in memory or, where that would take too much, mapped from disk.
 
     Attributes:
         ids: N unique names.
@@ -45,12 +50,12 @@ class PosedImageSet:
     ids: tuple[str, ...]
     name: str
     dims: np.ndarray
-    rgba: np.ndarray
+    rgba: Views
     projection: np.ndarray
-    depth: np.ndarray | None = None
-    normals: np.ndarray | None = None
-    parts: np.ndarray | None = None
-    edges: np.ndarray | None = None
+    depth: Views | None = None
+    normals: Views | None = None
+    parts: Views | None = None
+    edges: Views | None = None
     source: str = ""
 
     def __len__(self) -> int:
@@ -65,8 +70,13 @@ class PosedImageSet:
         return self.rgba.shape[2]
 
     @staticmethod
-    def load(folder: str | Path) -> PosedImageSet:
+    def load(folder: str | Path, in_memory: int = IN_MEMORY) -> PosedImageSet:
         """Read and check a folder.
+
+        Args:
+            folder: the set.
+            in_memory: sets of more bytes are unpacked into the folder once and mapped from there, so that memory holds
+                what is looked at, once for all processes of a machine.
 
         Raises:
             InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
@@ -74,11 +84,17 @@ class PosedImageSet:
         folder = Path(folder)
         index = _read_index(folder / "posed.json")
         size, views = int(index["image_size"]), int(index["views"])
-        loaded = [_read_object(folder / f"{entry['id']}.npz", views, size) for entry in index["objects"]]
-        stacked: dict[str, Any] = {}
-        for key in (*REQUIRED, *OPTIONAL):
-            stacked[key] = np.stack([o[key] for o in loaded]) if all(key in o for o in loaded) else None
         ids = tuple(str(entry["id"]) for entry in index["objects"])
+        first = read_object(folder / f"{ids[0]}.npz", views, size)
+        stacked: dict[str, Any] = {}
+        if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
+            mapped = map_objects(folder, ids, lambda name: read_object(folder / f"{name}.npz", views, size))
+            stacked = {key: MappedViews(value) for key, value in mapped.items()}
+            stacked["projection"] = np.array(mapped["projection"])
+        else:
+            loaded = [first, *(read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
+            for key in (*REQUIRED, *OPTIONAL):
+                stacked[key] = np.stack([o[key] for o in loaded]) if all(key in o for o in loaded) else None
         dims = np.array([entry["dims"] for entry in index["objects"]], np.float64)
         return PosedImageSet(ids, str(index["class"]), dims, source=str(index.get("source", "")), **stacked)
 
@@ -88,7 +104,10 @@ class PosedImageSet:
         picked: dict[str, Any] = {}
         for key in (*REQUIRED, *OPTIONAL):
             value = getattr(self, key)
-            picked[key] = None if value is None else value[chosen][:, views]
+            if isinstance(value, MappedViews):
+                picked[key] = value.subset(chosen, np.arange(self.views)[views])
+            else:
+                picked[key] = None if value is None else value[chosen][:, views]
         return replace(self, ids=tuple(self.ids[i] for i in chosen), dims=self.dims[chosen], **picked)
 
 
@@ -112,7 +131,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     return index
 
 
-def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
+def read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
     """Arrays of one object, shapes and types checked."""
     if not path.is_file():
         raise InputError(f"{path}: not found, but posed.json lists it; write the set again")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from datamodules.geometry import CORNER_SIGNS
+from datamodules.mapped_views import MappedViews
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,9 @@ def draw_patch(alpha: np.ndarray, side: int, rng: np.random.Generator) -> np.nda
 
 
 def draw_rays(
-    rgba: np.ndarray,
+    rgba: np.ndarray | MappedViews,
     projection: np.ndarray,
-    labels: np.ndarray | None,
+    labels: np.ndarray | MappedViews | None,
     objects: np.ndarray,
     views: np.ndarray,
     rays: int,

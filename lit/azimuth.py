@@ -83,7 +83,7 @@ class ViewMatcher:
     def __init__(self, posed: PosedImageSet, neighbours: int = 5) -> None:
         objects, views = posed.rgba.shape[:2]
         size = posed.image_size
-        self.descriptors = describe(posed.rgba.reshape(objects * views, size, size, 4))
+        self.descriptors = describe(np.asarray(posed.rgba).reshape(objects * views, size, size, 4))
         direction = np.concatenate([viewing_direction(p, d) for p, d in zip(posed.projection, posed.dims)])
         self.azimuth, self.neighbours = np.arctan2(direction[:, 2], direction[:, 0]), neighbours
 

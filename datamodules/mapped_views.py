@@ -1,0 +1,138 @@
+"""Arrays of a posed image set that memory does not hold: uncompressed on disk, read where they are looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules.errors import InputError
+
+FOLDER, BUILDING, DAY = ".arrays", "building-", 86400.0
+
+
+class MappedViews:
+    """Some views of some objects in an array (N, V, ...) on disk; processes of one machine share what they read.
+
+    Indexed like the array of the chosen objects and views: by object, by object and view, and by whatever follows.
+    An index that leaves out the view gives all chosen views.
+
+    Args:
+        base: (N, V, ...) the mapped array.
+        objects: rows of ``base``; None for all.
+        views: columns of ``base``; None for all.
+    """
+
+    def __init__(self, base: np.ndarray, objects: np.ndarray | None = None, views: np.ndarray | None = None) -> None:
+        self.base = base
+        self.objects = np.arange(base.shape[0]) if objects is None else objects
+        self.views = np.arange(base.shape[1]) if views is None else views
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.objects), len(self.views), *self.base.shape[2:]
+
+    @property
+    def ndim(self) -> int:
+        return self.base.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.base.dtype
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        keys = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in [part for part in keys if not isinstance(part, np.ndarray)]:
+            place = next(number for number, part in enumerate(keys) if part is Ellipsis)
+            keys = (*keys[:place], *[slice(None)] * (self.ndim - len(keys) + 1), *keys[place + 1 :])
+        first, second, rest = keys[0], keys[1] if len(keys) > 1 else slice(None), keys[2:]
+        rows, columns = self.objects[first], self.views[second]
+        if np.ndim(rows) and isinstance(second, slice):
+            return np.stack([np.asarray(self.base[(row, columns, *rest)]) for row in rows])
+        if isinstance(first, slice) and np.ndim(columns):
+            raise InputError(f"index {key}: expected objects by number before views by number")
+        return np.asarray(self.base[(rows, columns, *rest)])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def subset(self, objects: np.ndarray, views: np.ndarray | slice) -> MappedViews:
+        """Some of its objects and views; nothing is read."""
+        return MappedViews(self.base, self.objects[objects], self.views[views])
+
+
+def map_objects(
+    folder: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Arrays (N, V, ...) of all objects, mapped from files under ``folder`` that are written once.
+
+    Args:
+        folder: of the posed image set; the files are known by its index and the objects' sizes and times.
+        ids: the objects.
+        read: arrays (V, ...) of one object; what one object lacks is left out for all.
+
+    Raises:
+        InputError: there is not enough room on the disk.
+    """
+    stamp = hashlib.sha256((folder / "posed.json").read_bytes())
+    for name in ids:
+        path = folder / f"{name}.npz"
+        if not path.is_file():
+            read(name)  # says so
+        found = path.stat()
+        stamp.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
+    place = folder / FOLDER / stamp.hexdigest()[:16]
+    if not place.is_dir():
+        _write(place, ids, read)
+    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
+
+
+def _write(place: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]) -> None:
+    """Stack the arrays under another name and rename the folder, so that it is complete or not there."""
+    place.parent.mkdir(exist_ok=True)
+    for old in place.parent.iterdir():  # of another state of the set, or of a process that died yesterday
+        if not old.name.startswith(BUILDING) or time.time() - old.stat().st_mtime > DAY:
+            shutil.rmtree(old, ignore_errors=True)
+    building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=place.parent))
+    try:
+        maps: dict[str, Any] = {}
+        for row, name in enumerate(ids):
+            arrays = read(name)
+            if not row:
+                _check_room(place.parent, len(ids) * sum(value.nbytes for value in arrays.values()))
+                for key, value in arrays.items():
+                    shape = (len(ids), *value.shape)
+                    maps[key] = np.lib.format.open_memmap(building / f"{key}.npy", "w+", value.dtype, shape)
+            for key in list(maps):
+                if key in arrays:
+                    maps[key][row] = arrays[key]
+                else:
+                    del maps[key]
+                    (building / f"{key}.npy").unlink()
+        for mapped in maps.values():
+            mapped.flush()
+        os.rename(building, place)
+    except OSError:
+        if not place.is_dir():  # another process may have been quicker
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise InputError(
+            f"{folder}: {free / 2**30:.1f} GiB free, expected {wanted / 2**30:.1f} for unpacked views; make room"
+        )
