@@ -24,6 +24,7 @@ from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.generators.lift3d import Lift3D
 from lit.pictures import asset_view, png, stacked
+from lit.torch_files import fill, load_weights
 
 FORMATS = (".mp4", ".webp", ".gif")
 STRIP = 9  # pictures on the strip
@@ -75,23 +76,17 @@ def load_lift3d(config: Path, checkpoint: Path) -> Lift3D:
 
     from lit.trainer_cli import resolve
 
-    for path in (config, checkpoint):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; train one with `python -m lit fit -c conf/experiment/lift3d.yaml`")
+    if not config.is_file():
+        raise InputError(f"{config}: no such file; expected a config such as conf/experiment/lift3d.yaml")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model")
     chosen = resolve(["fit", "-c", str(config)])["model"]
     model = parser.instantiate(parser.parse_object({"model": chosen})).model
     if not isinstance(model, Lift3D):
         raise InputError(f"{config}: its model is {type(model).__name__}, expected Lift3D, which has latents to mix")
-    try:
-        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        model.load_state_dict(weights)
-    except Exception as error:  # torch raises many kinds for files that are none of its own
-        reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{checkpoint}: no weights for {config}: {reason}; give the checkpoint's own config"
-        ) from error
+    expected = f"the checkpoint of a training with {config}"
+    content = load_weights(checkpoint, expected)
+    fill(model, content.get("state_dict") if isinstance(content, dict) else content, checkpoint, expected)
     return model.eval()
 
 

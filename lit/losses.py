@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
+from lit.metrics.weight_files import fit_state, read_state
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG16_CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256)  # to relu3_3; 0 is a 2x2 maximum pooling
@@ -96,24 +96,16 @@ class PerceptualLoss(nn.Module):
 
 def _vgg16_layers(path: str) -> nn.ModuleList:
     """VGG16 up to relu3_3 with torchvision's weights."""
-    if not Path(path).is_file():
-        raise InputError(
-            f"{path}: no VGG16 weights there; give torchvision's vgg16 state dict, or null for random features"
-        )
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(Path(path), "torchvision's vgg16, or null for random features")
     layers: list[nn.Module] = []
     before = 3
     for width in VGG16_CHANNELS:
-        if width == 0:
-            layers.append(nn.MaxPool2d(2))
-            continue
-        convolution = nn.Conv2d(before, width, 3, padding=1)
-        key = f"features.{len(layers)}"
-        if f"{key}.weight" not in state:
-            raise InputError(f"{path}: key {key}.weight is missing; expected torchvision's vgg16 state dict")
-        convolution.load_state_dict({"weight": state[f"{key}.weight"], "bias": state[f"{key}.bias"]})
-        layers += [convolution, nn.ReLU()]
-        before = width
+        layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()] if width else [nn.MaxPool2d(2)]
+        before = width or before
+    network = nn.ModuleDict({"features": nn.ModuleList(layers)})  # named as in torchvision's
+    fit_state(
+        network, {key: state[key] for key in network.state_dict() if key in state}, Path(path), "torchvision's vgg16"
+    )
     return nn.ModuleList(layers)
 
 

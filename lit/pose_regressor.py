@@ -11,9 +11,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
 from datamodules.object_images import ImageBatch
 from lit.image_range import from_pixels
+from lit.torch_files import restore
 
 
 def azimuth_error(first: Tensor, second: Tensor) -> Tensor:
@@ -48,13 +48,7 @@ class PoseRegressor(LightningModule):
         Raises:
             InputError: no such file, or a checkpoint of something else.
         """
-        if not Path(path).is_file():
-            raise InputError(f"{path}: not found; train one with conf/experiment/pose_regressor.yaml")
-        try:
-            model = PoseRegressor.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: no checkpoint of {PoseRegressor.__name__} ({type(error).__name__})") from error
-        return model.eval()
+        return restore(PoseRegressor, path, "a checkpoint of conf/experiment/pose_regressor.yaml; train one with it")
 
     def forward(self, images: Tensor) -> Tensor:
         """Cosine and sine of the azimuth, and the sine of the elevation, (B, 3), of images (B, 3, S, S) uint8."""

@@ -16,6 +16,8 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from datamodules.errors import InputError
 from datamodules.mask_images import IGNORED, MaskBatch
 from lit.arguments import closest
+from lit.metrics.weight_files import fit_state, read_state, require_file
+from lit.torch_files import restore
 
 STRIDE = 32  # images are padded to multiples of the coarsest feature map's stride
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of uint8 RGB
@@ -68,22 +70,7 @@ class Segmenter(LightningModule):
         Raises:
             InputError: the file is missing, is no checkpoint of a segmenter, or does not match its own settings.
         """
-        if not Path(path).is_file():
-            raise InputError(f"{path}: not found; expected a segmenter's checkpoint such as runs/NAME/last.ckpt")
-        try:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling, zip and header errors have no common base
-            raise InputError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
-        settings = stored.get("hyper_parameters") if isinstance(stored, dict) else None
-        if not isinstance(settings, dict) or "classes" not in settings or "encoder" not in settings:
-            raise InputError(f"{path}: no checkpoint of a segmenter; expected one of `python -m lit fit` on Segmenter")
-        model = Segmenter(**{name: value for name, value in settings.items() if not name.startswith("_")})
-        try:
-            model.load_state_dict(stored["state_dict"])
-        except (KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{path}: weights do not match its own settings ({reason}); train it again") from error
-        return model.eval()
+        return restore(Segmenter, path, "a segmenter's checkpoint such as runs/NAME/last.ckpt")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes, H, W) of uint8 RGB images (B, 3, H, W) of any size."""
@@ -167,8 +154,6 @@ def load_encoder(encoder: nn.Module, path: str, name: str) -> None:
     Raises:
         InputError: no such file, or a key is missing or of another shape.
     """
-    from lit.metrics.weight_files import fit_state, read_state, require_file
-
     file = require_file(path, f"encoder {name}", "the state dict of the same encoder, saved once on a machine with it")
     state = {key.removeprefix("model."): value for key, value in read_state(file, name).items()}
     own = encoder.state_dict()

@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.checkpoints.torch_files import load_weights
 from lit.networks.giraffe import GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
 from lit.networks.object_scene import SceneRanges
+from lit.torch_files import load_weights
 
 State = dict[str, Tensor]
 FIELD = {

@@ -16,12 +16,12 @@ from torch import Tensor
 from datamodules.errors import InputError
 from lit.checkpoints.channel_rule import channel_rule
 from lit.checkpoints.official_names import below, block_widths, synthesis_state
-from lit.checkpoints.torch_files import load_weights, one_line
 from lit.metrics.weight_files import fit_state
 from lit.networks.painted_decoder import PaintedDecoder
 from lit.networks.siren import FieldValues
 from lit.networks.triplane_field import TriplaneField
 from lit.rendering import lookup
+from lit.torch_files import load_weights, one_line
 
 CHECKPOINT = "Lift3D's released network (lift3d_ckp.pt)"
 LATENT = "Lift3D's released car (obj_latent.pth: lc_shape and lc_color, each planes and styles)"

@@ -6,10 +6,9 @@ import warnings
 from pathlib import Path
 
 import lpips
-import torch
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
+from lit.metrics.weight_files import fit_state, read_state
 
 
 class LpipsDistance(nn.Module):
@@ -21,21 +20,13 @@ class LpipsDistance(nn.Module):
 
     def __init__(self, vgg16: str) -> None:
         super().__init__()
-        if not Path(vgg16).is_file():
-            raise InputError(
-                f"{vgg16}: no VGG16 weights there; give torchvision's vgg16 state dict, or null for no LPIPS"
-            )
-        state = torch.load(vgg16, map_location="cpu", weights_only=True)
+        state = read_state(Path(vgg16), "torchvision's vgg16, or null for no LPIPS")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips still passes torchvision's deprecated "pretrained"
             self.model = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-        features = self.model.net.state_dict()
-        for name in features:  # slice2.5.weight is torchvision's features.5.weight
-            key = "features." + name.split(".", 1)[1]
-            if key not in state:
-                raise InputError(f"{vgg16}: key {key} is missing; expected torchvision's vgg16 state dict")
-            features[name] = state[key]
-        self.model.net.load_state_dict(features)
+        torchvisions = {name: "features." + name.split(".", 1)[1] for name in self.model.net.state_dict()}
+        given = {name: state[key] for name, key in torchvisions.items() if key in state}
+        fit_state(self.model.net, given, Path(vgg16), "torchvision's vgg16")  # slice2.5.weight: its features.5.weight
         self.requires_grad_(False)
 
     def forward(self, rendered: Tensor, target: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from datamodules.errors import InputError
+from lit.torch_files import load_weights, shortened
 
 
 def require_file(path: str | None, network: str, source: str) -> Path:
@@ -38,22 +38,24 @@ def read_state(path: Path, network: str) -> dict[str, Any]:
     """A state dict from a PyTorch or safetensors file, without running code from it.
 
     Raises:
-        InputError: the file is neither.
+        InputError: missing, or neither.
     """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(str(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling, zip and header errors have no common base
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as weights of {network} ({reason})") from error
+    expected = f"weights of {network}"
+    state = _safetensors(path, expected) if path.suffix == ".safetensors" else load_weights(path, expected)
     while isinstance(state, dict) and isinstance(state.get("state_dict", state.get("model")), dict):
         state = state.get("state_dict", state.get("model"))
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}, expected the state dict of {network}")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _safetensors(path: Path, expected: str) -> Any:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except Exception as error:  # missing files and damaged headers have no common base
+        raise InputError(f"{path}: cannot be read ({shortened(error)}); expected {expected}") from error
 
 
 def fit_state(model: nn.Module, state: dict[str, Any], path: Path, network: str) -> None:

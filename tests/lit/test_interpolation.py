@@ -78,6 +78,14 @@ def test_wrong_input_is_one_line(model: Lift3D, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_lift3d(config, tmp_path / "none.ckpt")
     (tmp_path / "bad.ckpt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no weights for") as caught:
-        load_lift3d(config, tmp_path / "bad.ckpt")
+    refused(config, tmp_path / "bad.ckpt", "no readable weights .*expected the checkpoint of a training with")
+    torch.save({"state_dict": {"latents": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    refused(config, tmp_path / "other.ckpt", "weights of another shape .*expected the checkpoint of a training with")
+    torch.save([1], tmp_path / "list.ckpt")
+    refused(config, tmp_path / "list.ckpt", "weights of another shape .*list")
+
+
+def refused(config: Path, checkpoint: Path, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        load_lift3d(config, checkpoint)
     assert "\n" not in str(caught.value)

@@ -47,8 +47,11 @@ def test_perceptual_loss_reads_torchvision_weights(tmp_path):
     image = torch.rand(1, 3, 32, 32)
     wanted = model.features[:16]((image - loss.mean) / loss.std)
     assert torch.allclose(loss.features(image)[0], wanted, atol=1e-5)
-    with pytest.raises(InputError, match="no VGG16 weights"):
+    with pytest.raises(InputError, match="no such file; expected weights of torchvision's vgg16, or null"):
         PerceptualLoss(str(tmp_path / "missing.pth"))
+    torch.save({key: value[:1] for key, value in model.state_dict().items()}, tmp_path / "narrow.pth")
+    with pytest.raises(InputError, match=r"features\.0\.weight has the shape \(1, 3, 3, 3\), expected \(64, 3, 3, 3\)"):
+        PerceptualLoss(str(tmp_path / "narrow.pth"))
 
 
 def test_semantic_loss_prefers_the_right_part():

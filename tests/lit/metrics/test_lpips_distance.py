@@ -36,5 +36,8 @@ def test_distance_uses_the_given_weights(tmp_path: Path):
 
 
 def test_missing_weights_are_bad_input(tmp_path: Path):
-    with pytest.raises(InputError, match="no VGG16 weights"):
+    with pytest.raises(InputError, match="no such file; expected weights of torchvision's vgg16, or null for no LPIPS"):
         LpipsDistance(str(tmp_path / "none.pth"))
+    torch.save({"features.0.weight": torch.zeros(1, 3, 3, 3)}, tmp_path / "narrow.pth")
+    with pytest.raises(InputError, match=r"narrow\.pth: .*slice1\.0\.weight has the shape \(1, 3, 3, 3\)"):
+        LpipsDistance(str(tmp_path / "narrow.pth"))
