@@ -38,6 +38,7 @@ def weights(argv: list[str]) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, help="NVIDIA .pkl, rosinality .pt, or our .ckpt")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     parser.add_argument("--resolution", type=positive, help="what a StyleGAN2 generator has to be (default: any)")
+    parser.add_argument("--class-label", type=int, help="class that a generator of classes draws from now on")
     options = parser.parse_args(argv)
     if options.out.suffix != ".safetensors":
         raise InputError(f"--out {options.out}: expected a name that ends in .safetensors")
@@ -49,7 +50,7 @@ def weights(argv: list[str]) -> int:
         _write_record(chosen, options.out)
         print(f"wrote {options.out}: G_ema's state under the official names, its arguments in the metadata")
         return 0
-    generator = read_stylegan2(options.checkpoint, options.resolution)
+    generator = read_stylegan2(options.checkpoint, options.resolution, options.class_label)
     write_stylegan2(options.out, generator)
     print(f"wrote {options.out}: StyleGAN2 generator, {', '.join(f'{k} {v}' for k, v in generator.config.items())}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from datamodules.errors import InputError
 from lit.checkpoints.official_names import below, block_widths, mapping_state, synthesis_state
 from lit.checkpoints.pickle_globals import Stub, plain
 from lit.checkpoints.restricted_pickle import read_pickle
-from lit.checkpoints.torch_files import one_line
 from lit.metrics.weight_files import fit_state
 from lit.networks.stylegan2 import StyleGAN2Generator
+from lit.torch_files import one_line
 
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
+SYNTHESIS = ("channel_base", "channel_max", "num_fp16_res", "fused_modconv_default")  # top level in stylegan3's files
 EXPECTED = "an official generator (StyleGAN2's Generator with mapping and synthesis)"
 MAX_DEPTH = 40  # modules inside modules
 MAX_TENSORS = 20_000
@@ -109,18 +111,17 @@ def _walk(
 def stylegan2_of(record: NetworkRecord, path: str | Path) -> StyleGAN2Generator:
     """A StyleGAN2 generator with a record's weights, in evaluation mode.
 
-    Its constructor arguments come from the record's; every tensor has to fit. Activation clamping (``conv_clamp``),
-    which guards half precision, is not applied.
+    Its constructor arguments come from the record's; every tensor has to fit.
 
     Raises:
-        InputError: another network, a class-conditional one, or tensors that do not fit.
+        InputError: another network, or tensors that do not fit.
     """
     if "mapping.w_avg" not in record.state or "synthesis.b4.const" not in record.state:
         raise InputError(f"{path}: {record.name} is a {record.kind}, expected {EXPECTED}")
     synthesis, mapping = below(record.state, "synthesis."), below(record.state, "mapping.")
     config = _config(record, path)
     _check_sizes(config, synthesis, mapping, path)
-    generator = StyleGAN2Generator(**config)
+    generator = StyleGAN2Generator(**config, conv_clamp=_clamp(record.arguments, path))
     renamed = {f"mapping.{key}": value for key, value in mapping_state(mapping).items()}
     renamed |= {f"synthesis.{key}": value for key, value in synthesis_state(synthesis, str(path)).items()}
     fit_state(generator, renamed, Path(path), EXPECTED)
@@ -134,8 +135,6 @@ def _config(record: NetworkRecord, path: str | Path) -> dict[str, int]:
     """
     top = record.arguments
     synthesis, mapping = {**top, **_dict(top.get("synthesis_kwargs"))}, _dict(top.get("mapping_kwargs"))
-    if top.get("c_dim"):
-        raise InputError(f"{path}: {record.name} is conditional (c_dim {top['c_dim']}), expected an unconditional one")
     if synthesis.get("activation", "lrelu") != "lrelu" or mapping.get("lr_multiplier", 0.01) != 0.01:
         raise InputError(f"{path}: {record.name} has other activations or learning rates than {EXPECTED}")
     config = {
@@ -146,11 +145,35 @@ def _config(record: NetworkRecord, path: str | Path) -> dict[str, int]:
         "channel_base": synthesis.get("channel_base", 32768),
         "channel_max": synthesis.get("channel_max", 512),
         "image_channels": top.get("img_channels", 3),
+        "c_dim": top.get("c_dim", 0),
     }
     for key, value in config.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{path}: {record.name} states {key} as {ascii(value)[:40]}, expected a number >= 1")
+        least = 0 if key == "c_dim" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"{path}: {record.name} states {key} as {ascii(value)[:40]}, expected a number >= {least}")
     return config
+
+
+def clamp_bound(value: Any, path: str | Path) -> float | None:
+    """A file's ``conv_clamp``: the bound on activations, or None for none.
+
+    Raises:
+        InputError: neither a positive number nor None.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise InputError(f"{path}: states conv_clamp as {ascii(value)[:40]}, expected a positive number or none")
+    return float(value)
+
+
+def _clamp(arguments: dict[str, Any], path: str | Path) -> float | None:
+    """The bound that a generator was built with; what is not stated is 256 in stylegan3's repository, none before."""
+    nested = arguments.get("synthesis_kwargs")
+    if isinstance(nested, dict):
+        return clamp_bound(nested.get("conv_clamp"), path)
+    newer = any(key in arguments for key in SYNTHESIS)
+    return clamp_bound(arguments.get("conv_clamp", 256 if newer else None), path)
 
 
 def _check_sizes(
@@ -167,8 +190,12 @@ def _check_sizes(
         )
     layers = [value for key, value in mapping.items() if key.endswith("weight") and key.startswith("fc")]
     image = synthesis.get("b4.torgb.bias")
+    embed = mapping.get("embed.weight")
     numbers = len(layers), *(layers[0].shape[::-1] if layers else ()), *(image.shape if image is not None else ())
-    if numbers != tuple(config[key] for key in ("mapping_layers", "z_dim", "w_dim", "image_channels")):
+    stated_embed = (config["w_dim"], config["c_dim"]) if config["c_dim"] else None
+    wide = config["z_dim"] + (config["w_dim"] if config["c_dim"] else 0)  # the class stands beside z
+    expected = config["mapping_layers"], wide, config["w_dim"], config["image_channels"]
+    if numbers != expected or (None if embed is None else tuple(embed.shape)) != stated_embed:
         raise InputError(
             f"{path}: its mapping or image layers are not of the stated sizes {config}; damaged or altered"
         )

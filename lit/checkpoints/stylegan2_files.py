@@ -12,11 +12,11 @@ from torch import Tensor
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from lit.checkpoints.nvidia import read_networks, stylegan2_of
+from lit.checkpoints.nvidia import clamp_bound, read_networks, stylegan2_of
 from lit.checkpoints.rosinality import is_rosinality, stylegan2_of_rosinality
-from lit.checkpoints.torch_files import load_weights, one_line
 from lit.metrics.weight_files import fit_state
 from lit.networks.stylegan2 import StyleGAN2Generator
+from lit.torch_files import load_weights, one_line
 
 FORMATS = "a StyleGAN2 generator (.pkl of NVIDIA, .pt of rosinality, .safetensors or .ckpt of this suite)"
 FORMAT = "stylegan2"
@@ -25,15 +25,18 @@ TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # the number that opens
 ARGUMENTS = ("resolution", "z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", "image_channels")
 
 
-def read_stylegan2(path: str | Path, resolution: int | None = None) -> StyleGAN2Generator:
+def read_stylegan2(
+    path: str | Path, resolution: int | None = None, class_label: int | None = None
+) -> StyleGAN2Generator:
     """A generator in evaluation mode, whatever the format; the content decides, not the name.
 
     Args:
         path: see :data:`FORMATS`.
         resolution: what it has to be, None for any.
+        class_label: the class it draws where none is given; None for the file's own, if it has one.
 
     Raises:
-        InputError: no generator, damaged, refused for what it holds, or of another resolution.
+        InputError: no generator, damaged, refused for what it holds, of another resolution, or without such a class.
     """
     path = Path(path)
     kind = file_kind(path)
@@ -44,6 +47,8 @@ def read_stylegan2(path: str | Path, resolution: int | None = None) -> StyleGAN2
             generator = _of_pickle(path)
         else:
             generator = _of_torch(load_weights(path, FORMATS), path)
+    if class_label is not None:
+        generator.choose(class_label)
     if resolution is not None and generator.config["resolution"] != resolution:
         raise InputError(
             f"{path}: a generator of resolution {generator.config['resolution']}, expected {resolution};"
@@ -132,15 +137,27 @@ def _of_torch(content: Any, path: Path) -> StyleGAN2Generator:
 
 def _built(config: Any, state: dict[str, Any], path: Path) -> StyleGAN2Generator:
     """A generator of this configuration and state; sizes are compared before memory of the stated size is taken."""
-    given = {key: config[key] for key in ARGUMENTS if key in config} if isinstance(config, dict) else {}
+    given: dict[str, Any] = {key: config[key] for key in ARGUMENTS if key in config} if isinstance(config, dict) else {}
     numbers = [value for value in given.values() if isinstance(value, int) and 0 < value < 1 << 20]
     if "resolution" not in given or len(numbers) != len(given) or given.get("mapping_layers", 8) > len(state):
         raise InputError(f"{path}: does not state the generator's sizes; expected {FORMATS}")
     if any(not isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: its state holds something else than tensors; expected {FORMATS}")
+    given |= {"conv_clamp": clamp_bound(config.get("conv_clamp"), path), **_classes(config, path)}
     expected = f"a StyleGAN2 generator of resolution {given['resolution']}"
     with torch.device("meta"):
         fit_state(StyleGAN2Generator(**given), {key: value.to("meta") for key, value in state.items()}, path, expected)
     generator = StyleGAN2Generator(**given)
     generator.load_state_dict(state)
     return generator.eval()
+
+
+def _classes(config: dict[str, Any], path: Path) -> dict[str, int | None]:
+    """Number of classes and the chosen one; files of earlier versions have neither."""
+    count, chosen = config.get("c_dim", 0), config.get("class_label")
+    if any(not isinstance(value, int) or isinstance(value, bool) for value in (count, chosen or 0)):
+        stated = f"c_dim {ascii(count)[:40]}, class_label {ascii(chosen)[:40]}"
+        raise InputError(f"{path}: states {stated}; expected whole numbers")
+    if not 0 <= count < 1 << 20:
+        raise InputError(f"{path}: states {count} classes, expected 0 (none) or more")
+    return {"c_dim": count, "class_label": chosen}

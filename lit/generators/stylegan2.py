@@ -15,12 +15,12 @@ from torch import Tensor
 
 from datamodules.object_images import ImageBatch
 from datamodules.randomness import derive
-from lit.adversarial import discriminator_loss, generator_loss, path_length, r1_penalty
-from lit.diff_augment import DiffAugment
+from lit.adaptive_augment import AdaptiveAugment
 from lit.generators.base import Generator
-from lit.image_cadence import Cadence, descend, follow, half_life_decay, mean_over_ranks
+from lit.image_cadence import Cadence, follow, half_life_decay
 from lit.image_range import from_pixels, to_pixels
 from lit.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from lit.stylegan2_game import PathLength, StyleGAN2Game, lazy_adam
 
 
 class StyleGAN2(Generator):
@@ -53,10 +53,6 @@ class StyleGAN2(Generator):
         total_images: training stops after so many images.
         seed: of latents, noise and augmentation.
     """
-
-    path_mean: Tensor
-    probability: Tensor
-    real_sign: Tensor
 
     def __init__(
         self,
@@ -91,97 +87,33 @@ class StyleGAN2(Generator):
         self.ema.load_state_dict(self.generator.state_dict())
         self.ema.requires_grad_(False)
         self.discriminator = StyleGAN2Discriminator(resolution, channel_base, channel_max)
-        self.augment = DiffAugment(augment)
-        self.r1, self.path = Cadence(r1_every * batch_images), Cadence(path_every * batch_images)
-        self.register_buffer("path_mean", torch.zeros(()))
-        self.register_buffer("probability", torch.tensor(float(augment_target is None)))
-        self.register_buffer("real_sign", torch.zeros(()))
+        self.augment = AdaptiveAugment(augment, augment_target, augment_kimg)
+        self.path = PathLength(path_weight, path_decay, Cadence(path_every * batch_images))
+        self.game = StyleGAN2Game(
+            self.generator, self.discriminator, self.augment, self.path, Cadence(r1_every * batch_images), gamma,
+            mixing, w_decay, batch_images,
+        )  # fmt: skip
         self.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam whose rate and moments allow for the penalties' own steps (Karras et al. 2020, appendix B)."""
-        optimizers: list[torch.optim.Optimizer] = []
-        for network, interval in ((self.generator, "path_every"), (self.discriminator, "r1_every")):
-            share = self.hparams[interval] / (self.hparams[interval] + 1) or 1.0
-            rate = self.hparams["lr"] * share
-            optimizers.append(torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.99**share)))
-        return optimizers
+        h: Any = self.hparams
+        return [lazy_adam(self.generator, h.lr, h.path_every), lazy_adam(self.discriminator, h.lr, h.r1_every)]
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """One step of each network, and those penalties that are due. Returns the losses."""
         step = len(batch.images) * self.trainer.world_size
         rng = derive(self.hparams["seed"], self.images_seen, self.global_rank, "stylegan2")
         torch.manual_seed(int(rng.integers(2**62)))  # latents, noise, augmentation: a resumed run draws the same
-        real = from_pixels(batch.images)
-        losses = self.update_generator(len(real), step) | self.update_discriminator(real, step)
-        h = self.hparams
-        half_life = h["ema_kimg"] * 1000
-        if h["ema_rampup"]:
-            half_life = min(half_life, self.images_seen * h["ema_rampup"])
-        follow(self.ema, self.generator, half_life_decay(step, half_life))
-        if h["augment_target"] is not None:
-            move = torch.sign(self.real_sign - h["augment_target"]) * step / (h["augment_kimg"] * 1000)
-            self.probability.add_(move).clamp_(0, 1)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()})
-        self.count_images(len(real))
-        return losses
-
-    def update_generator(self, count: int, step: int) -> dict[str, Tensor]:
-        """Adversarial step on ``count`` images, and the path-length step when due."""
-        h: Any = self.hparams
-        self.discriminator.requires_grad_(False)
-        latents = self.mixed_latents(count, track=step)
-        logits = self.judge(self.generator.synthesis(latents))
-        losses = {"generator": generator_loss(logits)}
-        self.descend(losses["generator"], self.generator, 0)
-        if self.path.due(self.images_seen, step):
-            with torch.autocast(self.device.type, enabled=False):  # second derivatives in full precision
-                latents = self.mixed_latents(max(count // 2, 1))
-                penalty, lengths = path_length(self.generator.synthesis(latents), latents, self.path_mean)
-                self.descend(h.path_weight * self.path.gain(step) * penalty, self.generator, 0)
-            self.path_mean.lerp_(mean_over_ranks(lengths.detach().mean()), h.path_decay)
-            losses |= {"path": penalty, "path_mean": self.path_mean}
-        self.discriminator.requires_grad_(True)
-        return {name: value.detach() for name, value in losses.items()}
-
-    def update_discriminator(self, real: Tensor, step: int) -> dict[str, Tensor]:
-        """Adversarial step on real and as many generated images, and the R1 step when due."""
-        h: Any = self.hparams
-        with torch.no_grad():
-            fake = self.generator.synthesis(self.mixed_latents(len(real)))
-        real_logits, fake_logits = self.judge(real), self.judge(fake)
-        losses = {"discriminator": discriminator_loss(real_logits, fake_logits)}
-        self.descend(losses["discriminator"], self.discriminator, 1)
-        self.real_sign.lerp_(mean_over_ranks(real_logits.detach().sign().mean()), 0.1)
-        if self.r1.due(self.images_seen, step):
-            with torch.autocast(self.device.type, enabled=False):
-                images = real.detach().requires_grad_()
-                losses["r1"] = r1_penalty(self.judge(images), images)
-                self.descend(h.gamma / 2 * self.r1.gain(step) * losses["r1"], self.discriminator, 1)
-        return {name: value.detach() for name, value in losses.items()}
-
-    def mixed_latents(self, count: int, track: int = 0) -> Tensor:
-        """W+ latents (count, rows, w_dim), some with later rows of a second style; ``track`` > 0 images move w_avg."""
-        mapping, rows, h = self.generator.mapping, self.generator.rows, self.hparams
-        with torch.autocast(self.device.type, enabled=False):
-            first, second = mapping(torch.randn(2 * count, h["z_dim"], device=self.device)).chunk(2)
-        if track:
-            share = 1 - h["w_decay"] ** (track / h["batch_images"])
-            mapping.w_avg.lerp_(mean_over_ranks(first.detach().float().mean(0)), share)
-        mixed = torch.rand(count, 1, device=self.device) < h["mixing"]
-        crossover = torch.randint(1, rows, (count, 1), device=self.device)
-        later = (torch.arange(rows, device=self.device) >= crossover) & mixed
-        return torch.where(later[..., None], second[:, None], first[:, None])
-
-    def judge(self, images: Tensor) -> Tensor:
-        """Logits (B, 1) float32 of augmented images (B, 3, R, R) in about [-1, 1]."""
-        logits: Tensor = self.discriminator(self.augment(images, self.probability))
-        return logits.float()
-
-    def descend(self, loss: Tensor, network: torch.nn.Module, index: int) -> None:
-        """Step of optimiser ``index`` along the gradients of all processes."""
         optimizers: Any = self.optimizers()
-        descend(loss, network, optimizers[index])
+        losses = self.game.play(from_pixels(batch.images), self.images_seen, step, optimizers)
+        half_life = self.hparams["ema_kimg"] * 1000
+        if self.hparams["ema_rampup"]:
+            half_life = min(half_life, self.images_seen * self.hparams["ema_rampup"])
+        follow(self.ema, self.generator, half_life_decay(step, half_life))
+        self.augment.adapt(step)
+        self.log_dict({f"train/{name}": value for name, value in losses.items()})
+        self.count_images(len(batch.images))
+        return losses
 
     @torch.no_grad()
     def sample(self, ids: Sequence[str], truncation: float = 1.0) -> Tensor:

@@ -68,6 +68,11 @@ class ModulatedConv(nn.Module):
         return x + self.bias[None, :, None, None]
 
 
+def clamped(x: Tensor, bound: float | None) -> Tensor:
+    """x (any shape) within [-bound, bound]; None leaves it."""
+    return x if bound is None else x.clamp(-bound, bound)
+
+
 def blur(x: Tensor, padding: int = 1, gain: float = 4.0) -> Tensor:
     """Low-pass (B, C, H, W) by outer([1, 3, 3, 1]) / 64 times ``gain``; the sides grow by ``2 * padding - 3``.
 

@@ -2,8 +2,7 @@
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, config F: skip generator,
 residual discriminator. Parameters hold the numbers that NVIDIA's stylegan2-ada-pytorch stores (see
-:class:`lit.networks.modulated.ModulatedConv` for the kernels' convention), so that its float32 forward is reproduced;
-its clamping of activations, meant for half precision, is left out.
+:class:`lit.networks.modulated.ModulatedConv` for the kernels' convention), so that its float32 forward is reproduced.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from lit.networks.equalised import EqualConv, EqualLinear, activated
-from lit.networks.modulated import ModulatedConv, upsample
+from lit.networks.mapping import MappingNetwork
+from lit.networks.modulated import ModulatedConv, clamped, upsample
 
 Noise = Literal["random", "const", "none"]
 
@@ -33,39 +33,16 @@ def resolutions(resolution: int) -> list[int]:
     return [2**i for i in range(2, int(math.log2(resolution)) + 1)]
 
 
-class MappingNetwork(nn.Module):
-    """Latent z to style row w.
-
-    Args:
-        z_dim: width of z.
-        w_dim: width of w.
-        layers: equalised linear layers.
-        lr_multiplier: of their learning rate.
-    """
-
-    w_avg: Tensor
-
-    def __init__(self, z_dim: int = 512, w_dim: int = 512, layers: int = 8, lr_multiplier: float = 0.01) -> None:
-        super().__init__()
-        widths = [z_dim, *[w_dim] * layers]
-        self.layers = nn.ModuleList(EqualLinear(a, b, lr_multiplier) for a, b in pairwise(widths))
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Style rows (B, w_dim) of latents (B, z_dim), which are brought to unit mean square first."""
-        w = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
-        for layer in self.layers:
-            w = layer(w)
-        return w
-
-
 class NoisyConv(ModulatedConv):
-    """Modulated convolution, noise of a learned strength, bias and activation."""
+    """Modulated convolution, noise of a learned strength, bias, activation, and a clamp of the result if wanted."""
 
     noise_const: Tensor
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, up: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, resolution: int, up: bool = False, clamp: float | None = None
+    ) -> None:
         super().__init__(inputs, outputs, w_dim, up=up)
+        self.clamp = clamp
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
@@ -76,16 +53,19 @@ class NoisyConv(ModulatedConv):
             x = x + torch.randn_like(x[:, :1]) * self.noise_strength
         elif noise == "const":
             x = x + self.noise_const * self.noise_strength
-        return activated(x)
+        return clamped(activated(x), self.clamp)
 
 
 class SynthesisBlock(nn.Module):
     """One resolution: (upsampling convolution,) convolution, and the image this resolution adds."""
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, image_channels: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, resolution: int, image_channels: int, clamp: float | None = None
+    ) -> None:
         super().__init__()
-        self.conv0 = NoisyConv(inputs, outputs, w_dim, resolution, up=True) if inputs else None
-        self.conv1 = NoisyConv(outputs, outputs, w_dim, resolution)
+        self.clamp = clamp
+        self.conv0 = NoisyConv(inputs, outputs, w_dim, resolution, up=True, clamp=clamp) if inputs else None
+        self.conv1 = NoisyConv(outputs, outputs, w_dim, resolution, clamp=clamp)
         self.to_rgb = ModulatedConv(outputs, image_channels, w_dim, size=1, demodulate=False)
         self.styles = 2 if inputs else 1
 
@@ -94,7 +74,7 @@ class SynthesisBlock(nn.Module):
         if self.conv0 is not None:
             x = self.conv0(x, w[:, 0], noise)
         x = self.conv1(x, w[:, self.styles - 1], noise)
-        added = self.to_rgb(x, w[:, self.styles])
+        added = clamped(self.to_rgb(x, w[:, self.styles]), self.clamp)
         return x, added if image is None else upsample(image) + added
 
 
@@ -107,6 +87,8 @@ class SynthesisNetwork(nn.Module):
         channel_base: feature maps at resolution r have ``min(channel_base / r, channel_max)`` channels.
         channel_max: see ``channel_base``.
         image_channels: channels of the images.
+        conv_clamp: bound on the activations and on what a block adds to the image, which the published training sets
+            to 256 against overflows of half precision; None for none.
     """
 
     def __init__(
@@ -116,6 +98,7 @@ class SynthesisNetwork(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         image_channels: int = 3,
+        conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
         sizes = resolutions(resolution)
@@ -123,7 +106,7 @@ class SynthesisNetwork(nn.Module):
         self.resolution, self.w_dim, self.rows = resolution, w_dim, 2 * len(sizes)
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
         self.blocks = nn.ModuleList(
-            SynthesisBlock(before, width, w_dim, size, image_channels)
+            SynthesisBlock(before, width, w_dim, size, image_channels, conv_clamp)
             for before, width, size in zip([0, *widths[:-1]], widths, sizes)
         )
 
@@ -152,7 +135,7 @@ class SynthesisNetwork(nn.Module):
 
 
 class StyleGAN2Generator(nn.Module):
-    """Mapping and synthesis; see there for the arguments.
+    """Mapping and synthesis; see there for the arguments, and for what classes mean.
 
     Attributes:
         config: the constructor's arguments, from which the network can be built again.
@@ -167,6 +150,9 @@ class StyleGAN2Generator(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         image_channels: int = 3,
+        conv_clamp: float | None = None,
+        c_dim: int = 0,
+        class_label: int | None = None,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -177,26 +163,36 @@ class StyleGAN2Generator(nn.Module):
             "channel_base": channel_base,
             "channel_max": channel_max,
             "image_channels": image_channels,
+            "conv_clamp": conv_clamp,
+            "c_dim": c_dim,
+            "class_label": class_label,
         }
         self.z_dim, self.w_dim = z_dim, w_dim
-        self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers)
-        self.synthesis = SynthesisNetwork(resolution, w_dim, channel_base, channel_max, image_channels)
+        self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim=c_dim, class_label=class_label)
+        self.synthesis = SynthesisNetwork(resolution, w_dim, channel_base, channel_max, image_channels, conv_clamp)
+
+    def choose(self, class_label: int) -> None:
+        """Draw this class where none is given; see :meth:`MappingNetwork.choose`."""
+        self.mapping.choose(class_label)
+        self.config["class_label"] = class_label
 
     @property
     def rows(self) -> int:
         """Rows of a W+ latent."""
         return self.synthesis.rows
 
-    def latents(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+    def latents(self, z: Tensor, truncation: float = 1.0, class_label: int | Tensor | None = None) -> Tensor:
         """W+ latents (B, rows, w_dim) of z (B, z_dim), drawn towards the mean style by ``1 - truncation``."""
-        w = self.mapping(z)
+        w = self.mapping(z, class_label)
         if truncation != 1.0:
             w = self.mapping.w_avg.lerp(w, truncation)
         return w[:, None].expand(-1, self.rows, -1)
 
-    def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "random") -> Tensor:
-        """Images (B, C, R, R), about [-1, 1], of z (B, z_dim)."""
-        images: Tensor = self.synthesis(self.latents(z, truncation), noise)
+    def forward(
+        self, z: Tensor, truncation: float = 1.0, noise: Noise = "random", class_label: int | Tensor | None = None
+    ) -> Tensor:
+        """Images (B, C, R, R), about [-1, 1], of z (B, z_dim), and of a class or (B,) classes where there are any."""
+        images: Tensor = self.synthesis(self.latents(z, truncation, class_label), noise)
         return images
 
 

@@ -99,18 +99,24 @@ def write_pickle(path: Path, content: Mapping[str, Any], protocol: int = 3) -> P
 
 
 def stylegan2_pickle(
-    path: Path, state: Mapping[str, Tensor], config: Mapping[str, int], marker: Path, flat: bool = False, **more: Any
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: Mapping[str, int],
+    marker: Path,
+    flat: bool = False,
+    clamp: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Path:
     """A generator as stylegan2-ada-pytorch saves it, whose source would create ``marker`` if it were run.
 
     Args:
         flat: pass the synthesis arguments beside the others, as stylegan3's repository does.
+        clamp: how the synthesis network's ``conv_clamp`` is stated; None states the published 256.
         more: other constructor arguments.
     """
     source = f"open({str(marker)!r}, 'w').write('run')\nclass Generator: pass\n"
-    synthesis = EasyDict(
-        channel_base=config["channel_base"], channel_max=config["channel_max"], num_fp16_res=4, conv_clamp=256
-    )
+    synthesis = EasyDict(channel_base=config["channel_base"], channel_max=config["channel_max"], num_fp16_res=4)
+    synthesis.update({"conv_clamp": 256} if clamp is None else clamp)
     arguments = {
         "z_dim": config["z_dim"],
         "c_dim": 0,

@@ -49,8 +49,8 @@ def nvidia_synthesis(
     return state
 
 
-def nvidia_state(seed: int = 0) -> dict[str, Tensor]:
-    """A small StyleGAN2 generator's state in NVIDIA's layout."""
+def nvidia_state(seed: int = 0, classes: int = 0) -> dict[str, Tensor]:
+    """A small StyleGAN2 generator's state in NVIDIA's layout, of so many classes."""
     draw = torch.Generator().manual_seed(seed)
     state = nvidia_synthesis(draw, WIDTHS, SMALL["w_dim"], 3, "synthesis.")
     inputs = SMALL["z_dim"]
@@ -59,6 +59,11 @@ def nvidia_state(seed: int = 0) -> dict[str, Tensor]:
         state[f"mapping.fc{index}.bias"] = torch.randn(SMALL["w_dim"], generator=draw) * 30
         inputs = SMALL["w_dim"]
     state["mapping.w_avg"] = torch.randn(SMALL["w_dim"], generator=draw)
+    if classes:
+        width = SMALL["w_dim"]
+        state["mapping.fc0.weight"] = torch.randn(width, SMALL["z_dim"] + width, generator=draw) * 100
+        state["mapping.embed.weight"] = torch.randn(width, classes, generator=draw)
+        state["mapping.embed.bias"] = torch.randn(width, generator=draw) * 0.3
     return state
 
 

@@ -42,28 +42,34 @@ def modulated(weight: Tensor, style: Tensor, demodulate: bool) -> Tensor:
     return own
 
 
-def nvidia_layer(state: State, name: str, x: Tensor, w: Tensor, up: bool) -> Tensor:
-    """One synthesis layer with constant noise."""
+def nvidia_layer(state: State, name: str, x: Tensor, w: Tensor, up: bool, bound: float = math.inf) -> Tensor:
+    """One synthesis layer with constant noise; ``bound`` is the official conv_clamp."""
     affine = state[f"{name}.affine.weight"]
     style = w @ (affine / math.sqrt(affine.shape[1])).T + state[f"{name}.affine.bias"]
     weight = modulated(state[f"{name}.weight"], style, demodulate=True)
     # after doubling a true convolution, hence the turned kernel
     x = grouped(upfirdn(x, 2, (3, 2), 4.0), weight.flip(3, 4), 0) if up else grouped(x, weight, 1)
     x = x + state[f"{name}.noise_const"] * state[f"{name}.noise_strength"]
-    return F.leaky_relu(x + state[f"{name}.bias"].view(1, -1, 1, 1), 0.2) * math.sqrt(2)
+    x = F.leaky_relu(x + state[f"{name}.bias"].view(1, -1, 1, 1), 0.2) * math.sqrt(2)
+    return torch.minimum(x.abs(), torch.tensor(bound)) * x.sign()
 
 
-def nvidia_image(state: State, name: str, x: Tensor, w: Tensor) -> Tensor:
+def nvidia_image(state: State, name: str, x: Tensor, w: Tensor, bound: float = math.inf) -> Tensor:
     """One layer to RGB."""
     affine, weight = state[f"{name}.affine.weight"], state[f"{name}.weight"]
     style = w @ (affine / math.sqrt(affine.shape[1])).T + state[f"{name}.affine.bias"]
     own = modulated(weight, style / math.sqrt(weight.shape[1]), demodulate=False)
-    return grouped(x, own, 0) + state[f"{name}.bias"].view(1, -1, 1, 1)
+    image = grouped(x, own, 0) + state[f"{name}.bias"].view(1, -1, 1, 1)
+    return torch.minimum(image.abs(), torch.tensor(bound)) * image.sign()
 
 
-def nvidia_styles(state: State, z: Tensor, layers: int, truncation: float) -> Tensor:
-    """Mapping network; the styles (B, w_dim)."""
-    w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+def nvidia_styles(state: State, z: Tensor, layers: int, truncation: float, labels: list[int] | None = None) -> Tensor:
+    """Mapping network; the styles (B, w_dim) of z and, in a network of classes, of one class each."""
+    w = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    if labels is not None:
+        table = state["mapping.embed.weight"] / math.sqrt(state["mapping.embed.weight"].shape[1])
+        embedded = torch.stack([table[:, label] + state["mapping.embed.bias"] for label in labels])
+        w = torch.cat([w, embedded / (embedded.square().mean(1, keepdim=True) + 1e-8).sqrt()], 1)
     for index in range(layers):
         weight = state[f"mapping.fc{index}.weight"]
         w = w @ (weight * 0.01 / math.sqrt(weight.shape[1])).T + state[f"mapping.fc{index}.bias"] * 0.01
@@ -72,17 +78,25 @@ def nvidia_styles(state: State, z: Tensor, layers: int, truncation: float) -> Te
     return average + truncation * (w - average)
 
 
-def nvidia_forward(state: State, z: Tensor, resolution: int, layers: int, truncation: float = 1.0) -> Tensor:
+def nvidia_forward(
+    state: State,
+    z: Tensor,
+    resolution: int,
+    layers: int,
+    truncation: float = 1.0,
+    bound: float = math.inf,
+    labels: list[int] | None = None,
+) -> Tensor:
     """Images of z from a state in NVIDIA's layout, noise_mode "const"."""
-    w = nvidia_styles(state, z, layers, truncation)
+    w = nvidia_styles(state, z, layers, truncation, labels)
     x = state["synthesis.b4.const"].expand(len(z), -1, -1, -1)
-    x = nvidia_layer(state, "synthesis.b4.conv1", x, w, up=False)
-    image = nvidia_image(state, "synthesis.b4.torgb", x, w)
+    x = nvidia_layer(state, "synthesis.b4.conv1", x, w, False, bound)
+    image = nvidia_image(state, "synthesis.b4.torgb", x, w, bound)
     size = 8
     while size <= resolution:
-        x = nvidia_layer(state, f"synthesis.b{size}.conv0", x, w, up=True)
-        x = nvidia_layer(state, f"synthesis.b{size}.conv1", x, w, up=False)
-        image = upfirdn(image, 2, (2, 1), 4.0) + nvidia_image(state, f"synthesis.b{size}.torgb", x, w)
+        x = nvidia_layer(state, f"synthesis.b{size}.conv0", x, w, True, bound)
+        x = nvidia_layer(state, f"synthesis.b{size}.conv1", x, w, False, bound)
+        image = upfirdn(image, 2, (2, 1), 4.0) + nvidia_image(state, f"synthesis.b{size}.torgb", x, w, bound)
         size *= 2
     return image
 

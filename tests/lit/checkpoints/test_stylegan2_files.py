@@ -11,6 +11,7 @@ import torch
 from datamodules.errors import InputError
 from lit.checkpoints import read_stylegan2, write_stylegan2
 from lit.checkpoints.nvidia import read_networks
+from lit.checkpoints.stylegan2_files import write_state
 from lit.cli import main
 from lit.generators.stylegan2 import StyleGAN2
 from lit.networks.stylegan2 import StyleGAN2Generator
@@ -37,6 +38,91 @@ def test_a_network_pickle_gives_the_official_images(tmp_path: Path, flat: bool, 
     torch.testing.assert_close(images(generator, truncation), expected, atol=1e-4, rtol=1e-4)
     assert {key: generator.config[key] for key in SMALL} == SMALL
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["stylegan2-ada", "stylegan3-repository"])
+def test_activations_are_clamped_as_the_file_states(tmp_path: Path, flat: bool) -> None:
+    state = nvidia_state()
+    path = stylegan2_pickle(tmp_path / "cars.pkl", state, SMALL, tmp_path / "marker", flat, clamp={"conv_clamp": 0.8})
+    generator = read_stylegan2(path)
+    free, expected = (nvidia_forward(state, Z, 32, SMALL["mapping_layers"], 1.0, bound) for bound in (1e9, 0.8))
+    assert (free - expected).abs().mean() > 0.2
+    torch.testing.assert_close(images(generator), expected, atol=1e-4, rtol=1e-4)
+    write_stylegan2(tmp_path / "cars.safetensors", generator)
+    again = read_stylegan2(tmp_path / "cars.safetensors")
+    assert again.config["conv_clamp"] == 0.8
+    assert torch.equal(images(again), images(generator))
+
+
+def test_an_unstated_clamp_is_the_repository_s_own_default(tmp_path: Path) -> None:
+    def read(clamp: dict[str, object], flat: bool) -> object:
+        path = stylegan2_pickle(tmp_path / "g.pkl", nvidia_state(), SMALL, tmp_path / "marker", flat, clamp)
+        return read_stylegan2(path).config["conv_clamp"]
+
+    assert read({}, flat=False) is None
+    assert read({}, flat=True) == 256
+    assert read({"conv_clamp": 256}, flat=False) == 256
+    assert read({"conv_clamp": None}, flat=True) is None
+    for wrong in ("256", True, 0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"states conv_clamp as .*, expected a positive number or none"):
+            read({"conv_clamp": wrong}, flat=False)
+
+
+def test_safetensors_from_before_clamping_have_none(tmp_path: Path) -> None:
+    generator = StyleGAN2Generator(**SMALL)
+    config = {key: value for key, value in generator.config.items() if key != "conv_clamp"}
+    write_state(tmp_path / "old.safetensors", generator.state_dict(), "stylegan2", config)
+    found = read_stylegan2(tmp_path / "old.safetensors")
+    assert found.config["conv_clamp"] is None
+    assert torch.equal(images(found), images(generator))
+    write_state(tmp_path / "odd.safetensors", generator.state_dict(), "stylegan2", {**config, "conv_clamp": "x"})
+    with pytest.raises(InputError, match="conv_clamp as 'x'"):
+        read_stylegan2(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.6])
+def test_a_generator_of_classes_gives_the_official_images(tmp_path: Path, truncation: float) -> None:
+    state, labels = nvidia_state(classes=5), [4, 0, 2]
+    generator = read_stylegan2(stylegan2_pickle(tmp_path / "g.pkl", state, SMALL, tmp_path / "marker", c_dim=5))
+    expected = nvidia_forward(state, Z, 32, SMALL["mapping_layers"], truncation, labels=labels)
+    other = nvidia_forward(state, Z, 32, SMALL["mapping_layers"], truncation, labels=[0, 0, 2])
+    assert (expected - other)[0].abs().mean() > 0.05
+    with torch.no_grad():
+        found = generator(Z, truncation, "const", torch.tensor(labels))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(generator(Z, truncation, "const", 4)[0], expected[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_class_is_chosen_once_for_all_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = stylegan2_pickle(tmp_path / "g.pkl", nvidia_state(classes=5), SMALL, tmp_path / "marker", c_dim=5)
+    out = tmp_path / "cars.safetensors"
+    convert = ["prepare", "weights", "--checkpoint", str(path), "--out", str(out)]
+    assert main([*convert, "--class-label", "3"]) == 0
+    chosen, free = read_stylegan2(out), read_stylegan2(path)
+    assert chosen.config["class_label"] == 3
+    with torch.no_grad():
+        assert torch.equal(images(chosen), free(Z, 1.0, "const", 3))
+        assert torch.equal(chosen(Z, 1.0, "const", 1), free(Z, 1.0, "const", 1))
+        assert torch.equal(images(read_stylegan2(out, class_label=0)), free(Z, 1.0, "const", 0))
+    with pytest.raises(
+        InputError, match=r"a generator of 5 classes: expected a class; choose one with .*--class-label"
+    ):
+        free(Z)
+    for wrong in (5, -1, torch.tensor([0, 5, 1])):
+        with pytest.raises(InputError, match="expected 0 to 4"):
+            free(Z, class_label=wrong)
+    capsys.readouterr()
+    assert main([*convert, "--class-label", "5"]) == 2
+    assert capsys.readouterr().err.strip().endswith("class label 5: expected 0 to 4")
+    plain = read_stylegan2(stylegan2_pickle(tmp_path / "g.pkl", nvidia_state(), SMALL, tmp_path / "marker"))
+    with pytest.raises(InputError, match="expected none, the generator has no classes"):
+        plain.latents(Z, class_label=0)
+    with pytest.raises(InputError, match="expected none, the generator has no classes"):
+        plain.choose(0)
+    for wrong in ({"c_dim": "5"}, {"c_dim": True}, {"c_dim": -1}, {"class_label": 0.5}, {"class_label": 7}):
+        write_state(tmp_path / "odd.safetensors", chosen.state_dict(), "stylegan2", {**chosen.config, **wrong})
+        with pytest.raises(InputError):
+            read_stylegan2(tmp_path / "odd.safetensors")
 
 
 def test_every_network_of_a_pickle_is_read_as_the_original_saves_it(tmp_path: Path) -> None:
@@ -136,8 +222,15 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     stylegan2_pickle(path, state, {**SMALL, "channel_base": 1 << 40, "channel_max": 1 << 40}, marker)
     with pytest.raises(InputError, match="channels"):  # before anything of that size is allocated
         read_stylegan2(path)
-    stylegan2_pickle(path, state, SMALL, marker, c_dim=25)
-    with pytest.raises(InputError, match="conditional"):
+    for classes in (25, 1 << 40):
+        stylegan2_pickle(path, state, SMALL, marker, c_dim=classes)
+        with pytest.raises(InputError, match="mapping or image layers are not of the stated sizes"):
+            read_stylegan2(path)
+    stylegan2_pickle(path, nvidia_state(classes=5), SMALL, marker)
+    with pytest.raises(InputError, match="mapping or image layers are not of the stated sizes"):
+        read_stylegan2(path)
+    stylegan2_pickle(path, nvidia_state(classes=5), SMALL, marker, c_dim=4)
+    with pytest.raises(InputError, match="mapping or image layers are not of the stated sizes"):
         read_stylegan2(path)
     stylegan2_pickle(path, {**state, "synthesis.b8.skip.weight": torch.zeros(1)}, SMALL, marker)
     with pytest.raises(InputError, match=r"synthesis\.b8\.skip\.weight is no parameter"):

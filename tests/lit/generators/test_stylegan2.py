@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.object_images import ObjectImages
+from datamodules.randomness import derive
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.stylegan2 import StyleGAN2
 from tests.lit.posed_boxes import write_posed_boxes
@@ -76,6 +79,74 @@ def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, kil
         assert torch.allclose(got, wanted, atol=1e-5), name
 
 
+class Batches(pl.Callback):
+    def __init__(self) -> None:
+        self.images: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.images.append(batch.images.clone())
+
+
+def test_two_steps_are_those_of_the_paper_written_out(boxes: Path, tmp_path: Path):
+    """Adam's steps one after the other, to the last bit: game, path length and R1 (due at the first step only)."""
+    model, batches = small(augment=[], ema_rampup=0.0), Batches()
+    start = copy.deepcopy(model)
+    trainer(tmp_path, max_epochs=1, callbacks=[batches]).fit(model, datamodule=data(boxes, steps_per_epoch=2))
+    generator, discriminator, ema, mean = start.generator, start.discriminator, start.ema, torch.zeros(())
+
+    def adam(network: torch.nn.Module, every: int) -> torch.optim.Adam:
+        share = every / (every + 1)
+        return torch.optim.Adam(network.parameters(), 0.002 * share, betas=(0.0, 0.99**share))
+
+    first, second = adam(generator, 2), adam(discriminator, 4)
+
+    def step(optimizer: torch.optim.Adam, loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def draw(count: int, track: bool = False) -> torch.Tensor:
+        one, two = generator.mapping(torch.randn(2 * count, 8)).chunk(2)
+        if track:
+            generator.mapping.w_avg.lerp_(one.detach().mean(0), 1 - 0.995)
+        mixed = torch.rand(count, 1) < 0.9
+        later = (torch.arange(4) >= torch.randint(1, 4, (count, 1))) & mixed
+        return torch.where(later[..., None], two[:, None], one[:, None])
+
+    for number, images in enumerate(batches.images):
+        torch.manual_seed(int(derive(0, 8 * number, 0, "stylegan2").integers(2**62)))
+        real = images.float() / 127.5 - 1
+        discriminator.requires_grad_(False)
+        latents = draw(8, track=True)
+        step(first, F.softplus(-discriminator(generator.synthesis(latents))).mean())
+        if number == 0:
+            latents = draw(4)
+            shown = generator.synthesis(latents)
+            noise = torch.randn_like(shown)
+            (gradient,) = torch.autograd.grad((shown * noise).sum() / 8, latents, create_graph=True)
+            lengths = gradient.square().sum(-1).mean(-1).sqrt()
+            step(first, 2.0 * 2.0 * (lengths - mean).square().mean())
+            mean.lerp_(lengths.detach().mean(), 0.01)
+        discriminator.requires_grad_(True)
+        with torch.no_grad():
+            fake = generator.synthesis(draw(8))
+        on_real = discriminator(real)
+        on_fake = discriminator(fake)
+        step(second, F.softplus(-on_real).mean() + F.softplus(on_fake).mean())
+        if number == 0:
+            given = real.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(discriminator(given).sum(), given, create_graph=True)
+            step(second, 0.5 * 4.0 * gradient.square().flatten(1).sum(1).mean())
+        for kept, value in zip(ema.parameters(), generator.parameters()):
+            kept.data.lerp_(value.data, 1 - 0.5 ** (8 / 100))
+    assert torch.equal(model.path.mean, mean)
+    for ours, theirs in ((model.generator, generator), (model.discriminator, discriminator)):
+        for (name, got), wanted in zip(ours.state_dict().items(), theirs.state_dict().values()):
+            assert torch.equal(got, wanted), name
+    for got, wanted in zip(model.ema.parameters(), ema.parameters()):
+        assert torch.equal(got, wanted)
+
+
 def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
     model = small(ema_rampup=0.0, ema_kimg=1.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -90,7 +161,7 @@ def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
     for part in ("generator", "discriminator"):
         names = {name for name, _ in getattr(model, part).named_parameters(part)}
         assert names <= moved, names - moved
-    assert {"generator.mapping.w_avg", "ema.mapping.w_avg", "path_mean"} <= moved
+    assert {"generator.mapping.w_avg", "ema.mapping.w_avg", "path.mean"} <= moved
     assert all(p.requires_grad for p in model.discriminator.parameters())
     assert not any(p.requires_grad for p in model.ema.parameters())
 
@@ -98,28 +169,28 @@ def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
 def test_mixing_exchanges_later_rows():
     model = small(mixing=1.0)
     torch.manual_seed(1)
-    latents = model.mixed_latents(200)
+    latents = model.game.mixed_latents(200)
     same = (latents == latents[:, :1]).all(-1)
     lengths = same.sum(1)
     assert set(lengths.tolist()) == {1, 2, 3}  # of four rows, at least one on each side
     assert all((row[: int(n)]).all() and not row[int(n) :].any() for row, n in zip(same, lengths))
     later = latents[range(200), lengths.clamp(max=3)]
     assert torch.equal(later, latents[:, -1])  # one second style, not one a row
-    model.hparams["mixing"] = 0.5
-    half = model.mixed_latents(400)
+    model.game.mixing = 0.5
+    half = model.game.mixed_latents(400)
     assert (half[:, 0] == half[:, -1]).all(-1).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    model.hparams["mixing"] = 0.0
-    plain = model.mixed_latents(20)
+    model.game.mixing = 0.0
+    plain = model.game.mixed_latents(20)
     assert torch.equal(plain, plain[:, :1].expand_as(plain))
 
 
 def test_adaptive_probability_follows_the_sign_of_real_logits(boxes: Path, tmp_path: Path):
     model = small(augment_target=-1.0, augment_kimg=0.1)  # any sign lies above: it rises by a step's share
     trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=3))
-    assert model.probability.item() == pytest.approx(3 * 8 / 100)
+    assert model.augment.probability.item() == pytest.approx(3 * 8 / 100)
     model = small(augment_target=2.0)
     trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=3))
-    assert model.probability.item() == 0
+    assert model.augment.probability.item() == 0
 
 
 def test_samples_belong_to_their_names_and_are_scored(boxes: Path, tmp_path: Path):

@@ -84,6 +84,21 @@ def test_noise_has_a_learned_strength_and_three_modes():
     assert torch.equal(layer(x, w, "none"), plain)
 
 
+def test_a_clamp_bounds_activations_after_their_gain_and_what_is_added_to_the_image():
+    torch.manual_seed(0)
+    x, w = 5 * torch.randn(2, 3, 8, 8), torch.randn(2, 6)
+    free, bounded = NoisyConv(3, 4, 6, 8), NoisyConv(3, 4, 6, 8, clamp=1.0)
+    bounded.load_state_dict(free.state_dict())
+    plain = free(x, w, "none")
+    assert plain.abs().max() > 1.3
+    assert torch.equal(bounded(x, w, "none"), plain.where(plain.abs() < 1, plain.sign()))
+    net = StyleGAN2Generator(8, 8, 12, 3, 128, 16, conv_clamp=1e-3)
+    with torch.no_grad():
+        image = net(torch.randn(2, 8), noise="const")
+    assert image.abs().max() <= 2e-3  # two blocks
+    assert image.abs().max() > 1e-4
+
+
 @pytest.mark.parametrize(("resolution", "rows"), [(8, 4), (16, 6)])
 def test_every_row_counts_and_rows_are_those_of_the_paper(resolution: int, rows: int):
     net = small(resolution)
