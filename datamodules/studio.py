@@ -28,7 +28,12 @@ EDGE_TURN = 0.70  # cosine between neighbouring normals below which there is an 
 
 
 def view_projection(
-    dims: np.ndarray, azimuth: float, elevation: float, size: int, distance: float | None = None
+    dims: np.ndarray,
+    azimuth: float,
+    elevation: float,
+    size: int,
+    distance: float | None = None,
+    field_of_view: float = FIELD_OF_VIEW,
 ) -> np.ndarray:
     """Projection (3, 4) from the canonical cube to pixels of a square view that looks at the object's middle.
 
@@ -37,10 +42,11 @@ def view_projection(
         azimuth, elevation: degrees, see the module's text; elevation is above the horizon.
         size: pixels.
         distance: metres to the object's middle; None: the object's diagonal fills the view.
+        field_of_view: radians, of the whole view.
     """
     radius = float(np.linalg.norm(dims)) / 2
     if distance is None:
-        distance = 1.02 * radius / np.sin(FIELD_OF_VIEW / 2)
+        distance = 1.02 * radius / np.sin(field_of_view / 2)
     a, e = np.deg2rad(azimuth), np.deg2rad(elevation)
     outward = np.array([np.cos(e) * np.cos(a), -np.sin(e), np.cos(e) * np.sin(a)])
     forward = -outward
@@ -48,7 +54,7 @@ def view_projection(
     right = np.cross(np.array([0.0, 1.0, 0.0]), forward)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(forward, right), forward])
-    focal = size / (2 * np.tan(FIELD_OF_VIEW / 2))
+    focal = size / (2 * np.tan(field_of_view / 2))
     intrinsics = np.array([[focal, 0, (size - 1) / 2], [0, focal, (size - 1) / 2], [0, 0, 1.0]])
     return intrinsics @ np.column_stack([rotation * (np.asarray(dims) / 2), -rotation @ outward * distance])
 

@@ -1,4 +1,4 @@
-"""Posed views of new cars from a StyleGAN2: pose codes of inverted templates, one random code for everything else.
+"""Posed views of new cars from a StyleGAN2: the poses of given codes, one random code for everything else.
 
 Source: Li et al., Lift3D, CVPR 2023, section 3.2: rows [0, pose_layers) of a W+ latent carry the pose, the others shape
 and appearance; views of one car share the latter; masks come from a segmenter that has to be sure of them.
@@ -16,11 +16,9 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.segmentation import Segmenter
-
-CHUNK = 32  # images generated and segmented at a time
+from lit.pose_codes import CHUNK, PoseCodes, pictures, posed, random_car
+from lit.torchvision_segmenter import AnySegmenter
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class ViewRules:
     Attributes:
         confidence: least expected IoU of the mask, see :func:`mask_confidence`.
         area: least share of the image that the mask covers.
-        overlap: least IoU of the mask with the template's silhouette; 0 asks for none.
+        overlap: least IoU of the mask with the pose's silhouette; 0 asks for none.
     """
 
     confidence: float = 0.5
@@ -44,7 +42,7 @@ class GanCar:
 
     Attributes:
         rgba: (V, S, S, 4) uint8 its good views, or None when there are too few.
-        views: (V,) the templates they were made from.
+        views: (V,) the poses they were made from.
         faults: how many views failed for which reason.
     """
 
@@ -70,6 +68,12 @@ def mask_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
     return float(probability[mask].sum()) / union if union > 0 else 0.0
 
 
+def object_probability(segmenter: AnySegmenter, rows: list[int], images: Tensor) -> np.ndarray:
+    """(K, S, S) float32 probability that a pixel of images (K, 3, S, S) uint8 is of one of the segmenter's rows."""
+    found = [segmenter.probabilities(chunk)[:, rows].sum(1).cpu() for chunk in images.split(CHUNK)]
+    return torch.cat(found).clamp(0, 1).float().numpy()
+
+
 def cut_out(probability: np.ndarray) -> np.ndarray:
     """(S, S) bool the largest connected part of the pixels that are more probably the object's than not."""
     count, parts, facts, _ = cv2.connectedComponentsWithStats((probability > 0.5).astype(np.uint8), connectivity=8)
@@ -78,12 +82,12 @@ def cut_out(probability: np.ndarray) -> np.ndarray:
     return np.asarray(parts == 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax()))
 
 
-def fault(probability: np.ndarray, silhouette: np.ndarray, rules: ViewRules) -> str | None:
+def fault(probability: np.ndarray, silhouette: np.ndarray | None, rules: ViewRules) -> str | None:
     """Why a view is not to be used, or None.
 
     Args:
         probability: (S, S) of the object.
-        silhouette: (S, S) bool of the template.
+        silhouette: (S, S) bool of the pose; None is no fault.
         rules: what is asked for.
     """
     mask = cut_out(probability)
@@ -93,7 +97,7 @@ def fault(probability: np.ndarray, silhouette: np.ndarray, rules: ViewRules) -> 
         return "border"
     if mask_confidence(probability, mask) < rules.confidence:
         return "unsure"
-    if rules.overlap and (mask & silhouette).sum() < rules.overlap * (mask | silhouette).sum():
+    if silhouette is not None and (mask & silhouette).sum() < rules.overlap * (mask | silhouette).sum():
         return "displaced"
     return None
 
@@ -132,9 +136,8 @@ class GanViews:
         generator: in evaluation mode.
         segmenter: of images such as the generator's.
         rows: the segmenter's classes that are the object.
-        latents: (K, rows, w_dim) inverted templates.
-        silhouettes: (K, S, S) bool of the templates.
-        pose_layers: rows that are taken from the templates.
+        poses: among which the views are chosen.
+        pose_layers: rows that are taken from the poses' latents.
         views: views a car; cars with fewer good ones are dropped.
         rules: when a view is good.
         truncation: of the shared code.
@@ -143,16 +146,15 @@ class GanViews:
             object's rim; None leaves the rim as it is.
 
     Raises:
-        InputError: the split leaves no row on one side, or more views are wanted than there are templates.
+        InputError: the split leaves no row on one side, or more views are wanted than there are poses.
     """
 
     def __init__(
         self,
         generator: StyleGAN2Generator,
-        segmenter: Segmenter,
+        segmenter: AnySegmenter,
         rows: list[int],
-        latents: Tensor,
-        silhouettes: np.ndarray,
+        poses: PoseCodes,
         pose_layers: int,
         views: int,
         rules: ViewRules | None = None,
@@ -161,38 +163,34 @@ class GanViews:
         backdrop: np.ndarray | None = None,
     ) -> None:
         check_split(generator, pose_layers)
-        if not 0 < views <= len(latents):
-            raise InputError(f"{views} views of {len(latents)} templates: expected 1 to {len(latents)}")
-        self.generator, self.segmenter, self.rows, self.latents = generator, segmenter, rows, latents
-        self.silhouettes, self.pose_layers, self.views = silhouettes, pose_layers, views
+        if not 0 < views <= len(poses):
+            raise InputError(f"{views} views of {len(poses)} poses: expected 1 to {len(poses)}")
+        self.generator, self.segmenter, self.rows, self.poses = generator, segmenter, rows, poses
+        self.pose_layers, self.views = pose_layers, views
         self.rules, self.truncation, self.seed = rules or ViewRules(), truncation, seed
         self.backdrop = backdrop
 
     def car_latents(self, draw: int) -> Tensor:
-        """(K, rows, w_dim) latents of car number ``draw`` in every template's pose."""
-        z = torch.from_numpy(derive(self.seed, "gan views", draw).standard_normal((1, self.generator.z_dim), "f4"))
-        shared = self.generator.latents(z.to(self.latents.device), self.truncation)
-        latents = shared.expand(len(self.latents), -1, -1).clone()
-        latents[:, : self.pose_layers] = self.latents[:, : self.pose_layers]
-        return latents
+        """(K, rows, w_dim) latents of car number ``draw`` in every pose."""
+        given = self.poses.latents
+        car = random_car(self.generator, derive(self.seed, "gan views", draw), given.device, self.truncation)
+        return posed(given, car, self.pose_layers)
 
-    @torch.no_grad()
     def images(self, latents: Tensor) -> Tensor:
-        """(K, 3, S, S) uint8 images of latents under the generator's stored noise."""
-        shown = [self.generator.synthesis(chunk, noise="const") for chunk in latents.split(CHUNK)]
-        return torch.cat([to_pixels(images) for images in shown])
+        """(K, 3, S, S) uint8 images of latents."""
+        return pictures(self.generator, latents)
 
     def probabilities(self, images: Tensor) -> np.ndarray:
         """(K, S, S) float32 probability that a pixel is the object's."""
-        found = [self.segmenter.probabilities(chunk)[:, self.rows].sum(1).cpu() for chunk in images.split(CHUNK)]
-        return torch.cat(found).clamp(0, 1).float().numpy()
+        return object_probability(self.segmenter, self.rows, images)
 
     @torch.no_grad()
     def draw(self, draw: int) -> GanCar:
         """Car number ``draw``: the same for the same seed, whatever was drawn before."""
         images = self.images(self.car_latents(draw))
         probability = self.probabilities(images)
-        faults = [fault(p, silhouette, self.rules) for p, silhouette in zip(probability, self.silhouettes)]
+        silhouettes = [None] * len(self.poses) if self.poses.silhouettes is None else self.poses.silhouettes
+        faults = [fault(p, silhouette, self.rules) for p, silhouette in zip(probability, silhouettes)]
         counted = dict(sorted(Counter(name for name in faults if name is not None).items()))
         accepted = np.flatnonzero([name is None for name in faults])
         if len(accepted) < self.views:

@@ -20,19 +20,19 @@ from datamodules.kitti_format import read_image, write_image
 from datamodules.kitti_tree import not_found, read_split
 from lit.arguments import Arguments
 from lit.metrics.weight_files import digest
-from lit.segmentation import Segmenter
+from lit.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 
 ROADS = ("road", "parking")  # Cityscapes' drivable classes; the suite's own segmenter has the first
 MOVERS = (
-    "vehicle", "car", "van", "truck", "bus", "caravan", "trailer", "train", "tram", "motorcycle", "bicycle",
-    "person", "pedestrian", "rider", "cyclist",
+    "vehicle", "car", "van", "truck", "bus", "caravan", "trailer", "train", "tram", "motorcycle", "motorbike",
+    "bicycle", "person", "pedestrian", "rider", "cyclist",
 )  # fmt: skip
 
 
 def _parser(command: str, description: str) -> Arguments:
     parser = Arguments(f"prepare {command}", description)
     parser.add_argument("--root", type=Path, required=True, help="KITTI folder with training/ and ImageSets/")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="segmenter, runs/road_segmenter/last.ckpt")
+    parser.add_argument("--checkpoint", type=Path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}")
     return parser
 
 
@@ -48,7 +48,7 @@ def share(text: str) -> float:
     return value
 
 
-def class_rows(model: Segmenter, names: Iterable[str], path: Path) -> list[int]:
+def class_rows(model: AnySegmenter, names: Iterable[str], path: Path) -> list[int]:
     """Numbers of the model's classes that are among ``names``.
 
     Raises:
@@ -56,11 +56,13 @@ def class_rows(model: Segmenter, names: Iterable[str], path: Path) -> list[int]:
     """
     rows = [row for row, name in enumerate(model.classes) if name.lower() in tuple(names)]
     if not rows:
-        raise InputError(f"{path}: classes {', '.join(model.classes)}, expected one of {', '.join(names)}")
+        raise InputError(
+            f"{path}: classes {', '.join(model.classes)}, expected one of {', '.join(names)}; give another segmenter"
+        )
     return rows
 
 
-def predicted(model: Segmenter, folder: Path, ids: list[str], title: str) -> Iterator[tuple[str, np.ndarray]]:
+def predicted(model: AnySegmenter, folder: Path, ids: list[str], title: str) -> Iterator[tuple[str, np.ndarray]]:
     """Ids and the most probable class (H, W) of every pixel of their images, one after the other: sizes may differ."""
     model = model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for sample_id in track(ids, title):
@@ -81,9 +83,10 @@ def road_masks(argv: list[str]) -> int:
     parser.add_argument("--folder", default="road_2", help="folder under training/ (default road_2)")
     options = parser.parse_args(argv)
     images, out = _open(options.root), options.root / "training" / options.folder
-    model = Segmenter.load(options.checkpoint)
+    model = load_segmenter(options.checkpoint)
     roads = class_rows(model, ROADS, options.checkpoint)
-    note, maker = out.with_suffix(".json"), {"checkpoint": digest(options.checkpoint)}  # beside: readers count masks
+    note = out.with_suffix(".json")  # beside: readers count masks
+    maker = {"checkpoint": digest(segmenter_file(options.checkpoint))}
     if out.is_dir() and any(out.iterdir()) and _maker(note) != maker:
         raise InputError(
             f"{out}: holds masks of another source, expected none or this checkpoint's; delete it or give --folder"
@@ -130,7 +133,7 @@ def empty_frames(argv: list[str]) -> int:
     images, ids = _open(options.root), read_split(options.root, options.split)
     if options.name == options.split:
         raise InputError(f"--name {options.name}: the split to choose from; give another name")
-    model = Segmenter.load(options.checkpoint)
+    model = load_segmenter(options.checkpoint)
     movers = class_rows(model, MOVERS, options.checkpoint)
     background = {
         sample_id: 1.0 - float(np.isin(classes, movers).mean())

@@ -1,23 +1,24 @@
-"""Cars from a GAN: what views share, which are dropped, and the posed image set that is written."""
+"""Cars from a GAN: what views share, and which are dropped."""
 
 from __future__ import annotations
-
-import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from datamodules.errors import InputError
-from datamodules.posed_images import PosedImageSet
-from lit.checkpoints import write_stylegan2
-from lit.cli import main
-from lit.gan_views import GanViews, ViewRules, cut_out, fault, mask_confidence, soft_alpha, spread, straight_colour
+from lit.gan_views import (
+    GanViews,
+    ViewRules,
+    cut_out,
+    fault,
+    mask_confidence,
+    soft_alpha,
+    spread,
+    straight_colour,
+)
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.segmentation import Segmenter
-from tests.lit.posed_boxes import write_posed_boxes
+from lit.pose_codes import PoseCodes
 
 SIZE = 16
 
@@ -46,13 +47,14 @@ def views(segmenter: Blob | None = None, **changes: object) -> GanViews:
     torch.manual_seed(1)
     settings = {"pose_layers": 2, "views": 3, "seed": 0} | changes
     latents, silhouettes = torch.randn(5, generator.rows, 8), np.ones((5, SIZE, SIZE), bool)
-    return GanViews(generator, segmenter or Blob(), [1], latents, silhouettes, **settings)  # type: ignore[arg-type]
+    poses = PoseCodes("box", latents, np.zeros((5, 3, 4)), np.ones(3), silhouettes)
+    return GanViews(generator, segmenter or Blob(), [1], poses, **settings)  # type: ignore[arg-type]
 
 
 def test_views_of_a_car_share_everything_but_the_pose_rows() -> None:
     cars = views()
     first, second = cars.car_latents(0), cars.car_latents(1)
-    assert torch.equal(first[:, :2], cars.latents[:, :2])
+    assert torch.equal(first[:, :2], cars.poses.latents[:, :2])
     assert torch.equal(first[:, 2:], first[:1, 2:].expand(5, -1, -1))
     assert torch.equal(first[:, :2], second[:, :2])
     assert not torch.allclose(first[0, 2:], second[0, 2:])
@@ -118,6 +120,8 @@ def test_every_fault_has_its_name() -> None:
     assert judged(5, 5, 10, likely=0.55, around=0.2, confidence=0.3) is None
     assert judged(9, 9, 10, overlap=0.5) == "displaced"
     assert judged(9, 9, 10) is None
+    probability = np.pad(np.full((10, 10), 0.95), ((9, 1), (9, 1)))
+    assert fault(probability, None, ViewRules(overlap=0.5)) is None  # poses that no known object has
 
 
 def test_confidence_is_the_expected_iou() -> None:
@@ -146,95 +150,5 @@ def test_kept_views_are_spread() -> None:
 def test_impossible_splits() -> None:
     with pytest.raises(InputError, match="pose layers 8: a generator of 16 pixels has 6 rows, expected 1 to 5"):
         views(pose_layers=8)
-    with pytest.raises(InputError, match="9 views of 5 templates"):
+    with pytest.raises(InputError, match="9 views of 5 poses"):
         views(views=9)
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    write_stylegan2(tmp_path / "gan.safetensors", small())
-    (tmp_path / "seg.ckpt").write_text("weights")
-    write_posed_boxes(tmp_path / "templates", objects=2, views=6, size=SIZE)
-    monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: Blob()))
-    files = ["--generator", str(tmp_path / "gan.safetensors"), "--segmenter", str(tmp_path / "seg.ckpt")]
-    paths = ["--templates", str(tmp_path / "templates"), "--root", str(tmp_path / "out")]
-    return ["prepare", "gan-views", *files, *paths, "--pose-layers", "2", "--steps", "4", "--views", "4"]
-
-
-def test_the_command_writes_a_posed_image_set(command: list[str], tmp_path: Path) -> None:
-    assert main([*command, "--objects", "2"]) == 0
-    posed, template = PosedImageSet.load(tmp_path / "out"), PosedImageSet.load(tmp_path / "templates")
-    assert posed.ids == ("gan-000000", "gan-000001")
-    assert (posed.views, posed.image_size, posed.name) == (4, SIZE, "Car")
-    assert np.array_equal(posed.dims, template.dims[[0, 0]])
-    chosen = [0, 2, 3, 5]
-    assert np.array_equal(posed.projection[1], template.projection[0][chosen])
-    assert not np.array_equal(posed.rgba[0], posed.rgba[1])
-    assert {"templates.png", "cars.png", "draws.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
-
-
-def test_the_command_goes_on_where_it_stopped(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, "--objects", "3"]) == 0
-    out = tmp_path / "out"
-    whole = {path.name: path.read_bytes() for path in out.iterdir()}
-    progress = json.loads((out / "draws.json").read_text())
-    progress["draws"] = progress["draws"][:1]  # as if killed after the first car
-    (out / "draws.json").write_text(json.dumps(progress))
-    for name in ("gan-000001.npz", "gan-000002.npz", "posed.json"):
-        os.remove(out / name)
-    kept = (out / "gan-000000.npz").stat().st_mtime_ns
-    assert main([*command, "--objects", "3"]) == 0
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
-    assert (out / "gan-000000.npz").stat().st_mtime_ns == kept
-    assert main([*command, "--objects", "4"]) == 0  # more of the same
-    assert len(PosedImageSet.load(out)) == 4
-    assert main([*command, "--objects", "3", "--seed", "5"]) == 2
-    assert "another seed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--pose-layers", "6"], "expected 1 to 5"),
-        (["--views", "7"], "the template has 6"),
-        (["--template-object", "2"], "has 2 objects"),
-        (["--backdrop", "blue"], "expected grey or R,G,B"),
-        (["--min-area", "0.9", "--objects", "2"], "0 cars have 4 good views, expected 2"),
-        (["--min-confidence", "2"], "min-confidence"),
-    ],
-)
-def test_bad_requests_are_one_line(
-    options: list[str], message: str, command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, *options]) == 2
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert len(error.splitlines()) == 1
-
-
-def test_bad_inputs_are_one_line(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refused(message: str, *options: str) -> None:
-        assert main([*command, *options]) == 2
-        error = capsys.readouterr().err.strip()
-        assert message in error
-        assert len(error.splitlines()) == 1
-
-    write_posed_boxes(tmp_path / "large", objects=1, views=4, size=24)
-    refused("images of 24 pixels, the generator makes 16", "--templates", str(tmp_path / "large"))
-    index = tmp_path / "large" / "posed.json"
-    index.write_text(json.dumps({**json.loads(index.read_text()), "objects": []}))
-    refused("no objects", "--templates", str(tmp_path / "large"))
-    refused("not found", "--templates", str(tmp_path / "nothing"))
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "file").write_text("")
-    refused("holds other files", "--root", str(tmp_path / "full"))
-    monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: Blob(likely=0.0)))
-    refused("masks nothing in any of 6 template views")
-    model = Blob()
-    model.classes = ["background", "road"]
-    monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: model))
-    refused("expected one of object")
