@@ -21,8 +21,8 @@ def pose_swap(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from lit.checkpoints import read_stylegan2  # imports torch: --help stays quick
+    from lit.gan_poses.swap import VERSION, measure_pose_swap
     from lit.pose_regressor import PoseRegressor
-    from lit.pose_swap import VERSION, measure_pose_swap
     from lit.results import write_json
 
     generator, regressor = read_stylegan2(options.generator), PoseRegressor.load(options.regressor)

@@ -20,11 +20,11 @@ from datamodules.randomness import derive
 from lit.arguments import Arguments
 from lit.azimuth import ViewMatcher
 from lit.checkpoints import read_stylegan2
-from lit.gan_draws import GanDraws
-from lit.gan_pose_sources import DirectionSource, TemplateSource
-from lit.gan_views import GanViews, ViewRules, check_split, object_probability
+from lit.gan_poses.draws import GanDraws
+from lit.gan_poses.figures import VERSION, measure_poses
+from lit.gan_poses.sources import DirectionSource, TemplateSource
+from lit.gan_poses.views import GanViews, ViewRules, check_split, object_probability
 from lit.metrics.weight_files import digest
-from lit.pose_figures import VERSION, measure_poses
 from lit.pose_regressor import PoseRegressor
 from lit.prepare import positive
 from lit.prepare_masks import class_rows, share

@@ -13,12 +13,12 @@ from datamodules.object_images import backdrop
 from datamodules.posed_images import PosedImageSet
 from lit.checkpoints import write_stylegan2
 from lit.cli import main
-from lit.gan_views import GanViews, composited
-from lit.inversion import InversionSettings, invert
-from lit.pose_codes import PoseCodes
+from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.inversion import InversionSettings, invert
+from lit.gan_poses.views import GanViews, composited
 from lit.segmentation import Segmenter
+from tests.lit.gan_poses.test_views import SIZE, Blob, small
 from tests.lit.posed_boxes import write_posed_boxes
-from tests.lit.test_gan_views import SIZE, Blob, small
 
 
 @pytest.fixture

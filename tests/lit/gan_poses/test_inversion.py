@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.inversion import InversionSettings, image_distance, invert, latent_statistics, noise_structure
+from lit.gan_poses.inversion import InversionSettings, image_distance, invert, latent_statistics, noise_structure
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 

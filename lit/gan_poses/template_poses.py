@@ -14,12 +14,12 @@ from torch import Tensor
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.posed_images import PosedImageSet
-from lit.gan_views import composited
+from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.inversion import InversionSettings, image_distance, invert
+from lit.gan_poses.views import composited
 from lit.image_range import to_pixels
-from lit.inversion import InversionSettings, image_distance, invert
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pictures import png, stacked
-from lit.pose_codes import PoseCodes
 
 SHOWN = 8  # views of a template in its picture
 
@@ -56,7 +56,7 @@ class TemplateInversion:
     Attributes:
         root: the folder; a template's codes do not depend on the templates beside it.
         settings: of the inversion.
-        vgg16: see :func:`lit.inversion.image_distance`.
+        vgg16: see :func:`lit.gan_poses.inversion.image_distance`.
         batch: views inverted side by side.
         backdrop: (S, S, 3) or (3,) in [0, 255], behind the views.
     """

@@ -11,9 +11,9 @@ from datamodules.errors import InputError
 from datamodules.object_images import ImageBatch
 from lit.checkpoints import write_stylegan2
 from lit.evaluate import main
+from lit.gan_poses.swap import measure_pose_swap
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pose_regressor import PoseRegressor, azimuth_error
-from lit.pose_swap import measure_pose_swap
 
 
 class Turned(StyleGAN2Generator):

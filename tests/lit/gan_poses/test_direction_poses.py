@@ -12,9 +12,11 @@ import torch
 from datamodules.errors import InputError
 from datamodules.posed_images import PosedImageSet
 from datamodules.studio import view_projection
-from lit import gan_pose_sources, prepare_gan_views, silhouette_hull
+from lit import prepare_gan_views
 from lit.cli import main
-from lit.direction_poses import (
+from lit.gan_poses import silhouette_hull, sources
+from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.direction_poses import (
     DirectionSearch,
     choose,
     label,
@@ -24,12 +26,11 @@ from lit.direction_poses import (
     nearest,
     trusted,
 )
-from lit.pose_codes import PoseCodes
-from lit.pose_figures import camera_angles, measure_poses
+from lit.gan_poses.figures import camera_angles, measure_poses
 from lit.pose_regressor import PoseRegressor
+from tests.lit.gan_poses.test_views import Blob
+from tests.lit.gan_poses.toy_poses import SIZE, Compass, Reader
 from tests.lit.posed_boxes import write_posed_boxes
-from tests.lit.test_gan_views import Blob
-from tests.lit.toy_poses import SIZE, Compass, Reader
 
 METHODS = pytest.mark.parametrize("method", ["sefa", "ganspace"])
 CPU = torch.device("cpu")
@@ -210,7 +211,7 @@ def test_the_command_writes_a_posed_image_set(
     posed = PosedImageSet.load(out)
     assert (len(posed), posed.views, posed.image_size, posed.name) == (2, 9, SIZE, "Car")
     assert posed.source.endswith(f"poses of {method}")
-    assert np.allclose(posed.dims, gan_pose_sources.mean_car())
+    assert np.allclose(posed.dims, sources.mean_car())
     assert np.allclose(posed.dims[0], [3.94, 1.53, 1.64], atol=0.1)
     for car in range(2):  # the image itself says which azimuth it shows
         angles = camera_angles(posed.projection[car], posed.dims[car])

@@ -17,16 +17,16 @@ from datamodules.atomic_files import write_atomically
 from datamodules.cars import BODIES, BODY_SHARES, DIMS
 from datamodules.errors import InputError
 from datamodules.studio import view_projection
-from lit.direction_poses import DirectionSearch, choose, label, labelling_cars, loop_codes, trusted
+from lit.gan_poses.codes import PoseCodes, pictures, posed
+from lit.gan_poses.direction_poses import DirectionSearch, choose, label, labelling_cars, loop_codes, trusted
+from lit.gan_poses.inversion import InversionSettings
+from lit.gan_poses.silhouette_hull import mean_colours
+from lit.gan_poses.template_poses import TemplateInversion, read_templates
 from lit.image_range import to_pixels
-from lit.inversion import InversionSettings
 from lit.metrics.weight_files import digest
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pictures import png, stacked
-from lit.pose_codes import PoseCodes, pictures, posed
 from lit.pose_regressor import PoseRegressor
-from lit.silhouette_hull import mean_colours
-from lit.template_poses import TemplateInversion, read_templates
 
 Probability = Callable[[Tensor], np.ndarray]
 SHOWN = 16  # poses in the picture of direction codes
@@ -78,7 +78,7 @@ class TemplateSource:
 
 
 class DirectionSource:
-    """Loops in the span of latent directions (:mod:`lit.direction_poses`); what is found is kept in ``poses.npz``.
+    """Loops in the span of latent directions (:mod:`lit.gan_poses.direction_poses`), kept in ``poses.npz``.
 
     The camera of a pose orbits a car of mean dims as the studio's does.
 

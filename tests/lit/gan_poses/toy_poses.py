@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lit.latent_directions import row_styles
+from lit.gan_poses.latent_directions import row_styles
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pose_regressor import PoseRegressor
 

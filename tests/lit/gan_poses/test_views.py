@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.gan_views import (
+from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.views import (
     GanViews,
     ViewRules,
     cut_out,
@@ -18,7 +19,6 @@ from lit.gan_views import (
     straight_colour,
 )
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.pose_codes import PoseCodes
 
 SIZE = 16
 

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.inversion import latent_statistics
-from lit.latent_directions import ganspace, sefa
+from lit.gan_poses.codes import pictures, posed, random_car
+from lit.gan_poses.inversion import latent_statistics
+from lit.gan_poses.latent_directions import ganspace, sefa
+from lit.gan_poses.silhouette_hull import agreement, carve
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.pose_codes import pictures, posed, random_car
 from lit.pose_regressor import PoseRegressor
-from lit.silhouette_hull import agreement, carve
 
 STEPS = 24  # codes a loop
 OFF = 0.02  # what it costs, in IoU, to lie one step of azimuth beside the wanted one (squared)

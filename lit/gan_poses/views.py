@@ -16,8 +16,8 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
+from lit.gan_poses.codes import CHUNK, PoseCodes, pictures, posed, random_car
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.pose_codes import CHUNK, PoseCodes, pictures, posed, random_car
 from lit.torchvision_segmenter import AnySegmenter
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from datamodules.randomness import derive
 from datamodules.view_assets import viewing_direction
 from lit.azimuth import ViewMatcher
-from lit.direction_poses import largest_gap
+from lit.gan_poses.codes import PoseCodes, pictures, posed, random_car
+from lit.gan_poses.direction_poses import largest_gap
+from lit.gan_poses.silhouette_hull import agreement, carve, mean_colours
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.pose_codes import PoseCodes, pictures, posed, random_car
 from lit.pose_regressor import PoseRegressor, azimuth_error
-from lit.silhouette_hull import agreement, carve, mean_colours
 
 VERSION = "1"  # of the figures; changes with how they are computed
 

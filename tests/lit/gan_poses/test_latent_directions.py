@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.latent_directions import ganspace, move, row_styles, sefa
+from lit.gan_poses.latent_directions import ganspace, move, row_styles, sefa
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 

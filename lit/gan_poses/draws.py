@@ -14,7 +14,7 @@ from rich.progress import track
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.posed_images import write_index, write_object
-from lit.gan_views import GanViews
+from lit.gan_poses.views import GanViews
 from lit.pictures import png, stacked
 
 TRIES = 5  # cars drawn for each one that is asked for, before giving up
