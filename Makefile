@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 .PHONY: help demo test lint openmmlab clean
 
 help:
-	@echo "make demo   environment, road world, Lift3D bank, three detectors, leaderboard (minutes)"
+	@echo "make demo   environment, road world, Lift3D bank, nine detector runs, leaderboard (minutes)"
 	@echo "make test   environment, lint, type check, tests"
 
 $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt

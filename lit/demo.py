@@ -1,4 +1,4 @@
-"""``python -m lit demo``: world, Lift3D bank, three detectors and a leaderboard, small enough for two cores."""
+"""``python -m lit demo``: world, Lift3D bank, nine detector runs and a leaderboard, small enough for two cores."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def main(argv: list[str]) -> int:
     end_children_when_terminated()
     failed = run_grid(grid, options.jobs)
     write_all([grid.folder], grid.folder / "leaderboard.html")
-    print(f"demo: {time.perf_counter() - started:.0f} s. Twenty labelled frames, a bank trained for a minute, few")
-    print("steps and seeds: a first look. The full comparison: python -m lit sweep conf/sweep/world_augmentation.yaml")
+    print(f"demo: {time.perf_counter() - started:.0f} s. A first look: twenty labelled frames, few steps, few seeds.")
+    print("The full comparison: python -m lit sweep conf/sweep/world_augmentation.yaml")
     return 1 if failed else 0
