@@ -67,7 +67,7 @@ class MappedViews:
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype)
 
-    def subset(self, objects: np.ndarray, views: np.ndarray | slice) -> MappedViews:
+    def subset(self, objects: np.ndarray, views: Sequence[int] | slice) -> MappedViews:
         """Some of its objects and views; nothing is read."""
         return MappedViews(self.base, self.objects[objects], self.views[views])
 

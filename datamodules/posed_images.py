@@ -85,14 +85,14 @@ class PosedImageSet:
         index = _read_index(folder / "posed.json")
         size, views = int(index["image_size"]), int(index["views"])
         ids = tuple(str(entry["id"]) for entry in index["objects"])
-        first = read_object(folder / f"{ids[0]}.npz", views, size)
+        first = _read_object(folder / f"{ids[0]}.npz", views, size)
         stacked: dict[str, Any] = {}
         if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
-            mapped = map_objects(folder, ids, lambda name: read_object(folder / f"{name}.npz", views, size))
+            mapped = map_objects(folder, ids, lambda name: _read_object(folder / f"{name}.npz", views, size))
             stacked = {key: MappedViews(value) for key, value in mapped.items()}
             stacked["projection"] = np.array(mapped["projection"])
         else:
-            loaded = [first, *(read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
+            loaded = [first, *(_read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
             for key in (*REQUIRED, *OPTIONAL):
                 stacked[key] = np.stack([o[key] for o in loaded]) if all(key in o for o in loaded) else None
         dims = np.array([entry["dims"] for entry in index["objects"]], np.float64)
@@ -105,7 +105,7 @@ class PosedImageSet:
         for key in (*REQUIRED, *OPTIONAL):
             value = getattr(self, key)
             if isinstance(value, MappedViews):
-                picked[key] = value.subset(chosen, np.arange(self.views)[views])
+                picked[key] = value.subset(chosen, views)
             else:
                 picked[key] = None if value is None else value[chosen][:, views]
         return replace(self, ids=tuple(self.ids[i] for i in chosen), dims=self.dims[chosen], **picked)
@@ -131,7 +131,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     return index
 
 
-def read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
+def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
     """Arrays of one object, shapes and types checked."""
     if not path.is_file():
         raise InputError(f"{path}: not found, but posed.json lists it; write the set again")

@@ -45,7 +45,7 @@ class Step:
     def digest(self) -> str:
         """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
         parts = [part + stated(Path(part), set()) for part in self.command]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        return fingerprint("\0".join(parts))
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,17 @@ class Grid:
         arms = [arm for arm in self.arms if step.serves(arm)]
         earlier = self.prepare[: self.prepare.index(step)]
         digests = [other.digest for other in earlier if any(other.serves(arm) for arm in arms)]
-        return hashlib.sha256("".join([*digests, step.digest]).encode()).hexdigest()[:16]
+        return fingerprint("".join([*digests, step.digest]))
 
     def inputs(self, arm: str) -> str | None:
         """Hash of the preparing steps an arm needs, recorded with its runs; None without any."""
         digests = [step.digest for step in self.prepare if step.serves(arm)]
-        return hashlib.sha256("".join(digests).encode()).hexdigest()[:16] if digests else None
+        return fingerprint("".join(digests)) if digests else None
+
+
+def fingerprint(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def stated(path: Path, seen: set[Path]) -> str:

@@ -48,7 +48,7 @@ def run_grid(grid: Grid, jobs: int) -> int:
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
     with progress_bar() as bar:
-        return GridRun(grid, pending, jobs, bar).finish()
+        return GridRun(grid, pending, jobs, bar).finish(len(cells))
 
 
 def progress_bar() -> Progress:
@@ -78,10 +78,13 @@ class GridRun:
         self.stop = threading.Event()
         self.running: dict[Future[str | None], Step | Cell] = {}
 
-    def finish(self) -> int:
-        """Do everything. Returns the number of failed runs; raises InputError after a failed step."""
+    def finish(self, total: int) -> int:
+        """Do everything. Returns the number of failed runs; raises InputError after a failed step.
+
+        Args:
+            total: runs of the grid, finished ones included.
+        """
         failed, broken = 0, ""
-        total = sum(1 for _ in self.grid.cells())
         task = self.bar.add_task("runs", total=total, completed=total - len(self.pending))
         with ThreadPoolExecutor(self.jobs) as pool:
             try:

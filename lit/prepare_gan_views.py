@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
@@ -53,15 +53,12 @@ def main(argv: list[str]) -> int:
     settings = _settings(options, views) | source.settings()
     draws = GanDraws(options.root, settings)
 
-    def probability(images: Tensor) -> np.ndarray:
-        return object_probability(segmenter, rows, images)
-
+    probability = partial(object_probability, segmenter, rows)
     codes = source.codes(generator, probability, behind)
     rules = ViewRules(options.min_confidence, options.min_area, options.min_overlap)
     makers = [
         GanViews(
-            generator, segmenter, rows, poses, options.pose_layers, views, rules, options.truncation, options.seed,
-            behind,
+            generator, probability, poses, options.pose_layers, views, rules, options.truncation, options.seed, behind,
         )
         for poses in codes
     ]  # fmt: skip
@@ -79,7 +76,7 @@ def _measure(options: argparse.Namespace, makers: list[GanViews], device: torch.
     matcher = ViewMatcher(PosedImageSet.load(options.judge)) if options.judge else None
     figures = []
     for maker in makers:
-        judged = maker.generator, regressor, maker.poses, maker.pose_layers, maker.probabilities
+        judged = maker.generator, regressor, maker.poses, maker.pose_layers, maker.probability
         figures.append(measure_poses(*judged, seed=options.seed, matcher=matcher))
         print(figures[-1])
     stated = {"name": "gan-poses", "version": VERSION, "regressor": digest(options.regressor)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.atomic_files import write_atomically
 from lit.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 
@@ -50,6 +53,13 @@ def posed(poses: Tensor, car: Tensor, pose_layers: int) -> Tensor:
     latents = car.expand(len(poses), -1, -1).clone()
     latents[:, :pose_layers] = poses[:, :pose_layers]
     return latents
+
+
+def keep(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays to an ``.npz`` that is complete or not there."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stubs take a name for allow_pickle
+    write_atomically(path, buffer.getvalue())
 
 
 @torch.no_grad()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from datamodules.object_images import view_angles
 from datamodules.randomness import derive
-from datamodules.view_assets import viewing_direction
 from lit.azimuth import ViewMatcher
 from lit.gan_poses.codes import PoseCodes, pictures, posed, random_car
 from lit.gan_poses.direction_poses import largest_gap
 from lit.gan_poses.silhouette_hull import agreement, carve, mean_colours
+from lit.gan_poses.views import Probability
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pose_regressor import PoseRegressor, azimuth_error
 
@@ -26,8 +25,7 @@ class PoseFigures:
     """Figures of one set of pose codes; angles in degrees, means over codes and cars.
 
     The regressor is the judge. Where it labelled the codes as well, its own error does not show in the first three, and
-    ``matched_error`` tells more;
-    ``hull_iou`` and ``paint_error`` do not come from it.
+    ``matched_error`` tells more; ``hull_iou`` and ``paint_error`` do not come from it.
 
     Attributes:
         id: of the codes.
@@ -67,18 +65,12 @@ class PoseFigures:
         )
 
 
-def camera_angles(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
-    """(K, 2) azimuth in [0, 360) and elevation, degrees, of cameras (K, 3, 4) around an object of dims (3,)."""
-    x, y, z = viewing_direction(projection, dims).T
-    return np.stack([np.rad2deg(np.arctan2(z, x)) % 360, np.rad2deg(np.arcsin(-y.clip(-1, 1)))], 1)
-
-
 def measure_poses(
     generator: StyleGAN2Generator,
     regressor: PoseRegressor,
     poses: PoseCodes,
     pose_layers: int,
-    probability: Callable[[Tensor], np.ndarray],
+    probability: Probability,
     cars: int = 4,
     seed: int = 0,
     matcher: ViewMatcher | None = None,
@@ -95,7 +87,7 @@ def measure_poses(
         seed: of the cars.
         matcher: a second judge, which knows nothing of the regressor.
     """
-    wanted = camera_angles(poses.projection, poses.dims)
+    wanted = view_angles(poses.projection, poses.dims)
     target, seen, matched, fit, tint = torch.from_numpy(wanted), [], [], [], []
     for number in range(cars):
         car = random_car(generator, derive(seed, "pose figures", number), poses.latents.device)

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from datamodules.atomic_files import write_atomically
 from datamodules.cars import BODIES, BODY_SHARES, DIMS
 from datamodules.errors import InputError
 from datamodules.studio import view_projection
-from lit.gan_poses.codes import PoseCodes, pictures, posed
+from lit.gan_poses.codes import PoseCodes, keep, pictures, posed
 from lit.gan_poses.direction_poses import DirectionSearch, choose, label, labelling_cars, loop_codes, trusted
 from lit.gan_poses.inversion import InversionSettings
 from lit.gan_poses.silhouette_hull import mean_colours
 from lit.gan_poses.template_poses import TemplateInversion, read_templates
+from lit.gan_poses.views import Probability
 from lit.image_range import to_pixels
 from lit.metrics.weight_files import digest
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pictures import png, stacked
 from lit.pose_regressor import PoseRegressor
 
-Probability = Callable[[Tensor], np.ndarray]
 SHOWN = 16  # poses in the picture of direction codes
 
 
@@ -150,14 +147,8 @@ class DirectionSource:
         paint = np.concatenate([mean_colours(shown.permute(0, 2, 3, 1).cpu().numpy(), masks) for shown in images], 1)
         chosen = choose(angles[:, 0], masks, paint, self._cameras(angles), self.search.count)
         print(f"{self.name}: {len(good)} of {len(rows)} codes are trusted, kept {len(chosen)}")
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            latents=latents[torch.from_numpy(chosen).to(device)].cpu().numpy(),
-            angles=angles[chosen],
-            spread=labels.spread[good][chosen],
-        )
-        write_atomically(path, buffer.getvalue())
+        kept = latents[torch.from_numpy(chosen).to(device)].cpu().numpy()
+        keep(path, latents=kept, angles=angles[chosen], spread=labels.spread[good][chosen])
         shown = chosen[np.linspace(0, len(chosen) - 1, SHOWN).round().astype(int)]
         tiles = [picture.permute(1, 2, 0).cpu().numpy() for pair in images for picture in pair[shown]]
         write_atomically(self.options.root / "poses.png", png(stacked(tiles, SHOWN, 2)))

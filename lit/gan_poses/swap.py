@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.image_range import to_pixels
+from lit.gan_poses.codes import pictures
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pose_regressor import PoseRegressor, azimuth_error
 
@@ -78,7 +78,7 @@ def measure_pose_swap(
         first, second = (generator.latents(side[start : start + batch], truncation) for side in z)
         # columns: first, second, first's pose rows with second's others, second's pose rows with first's others
         latents = (first, second, torch.where(early, first, second), torch.where(early, second, first))
-        poses.append(torch.stack([regressor.pose(pixels(generator, latent)) for latent in latents]))
+        poses.append(torch.stack([regressor.pose(pictures(generator, latent)) for latent in latents]))
     first, second, crossed, other = torch.cat(poses, 1)  # (pairs, 2) each
     kept = azimuth_error(first[:, 0], crossed[:, 0])
     return PoseSwap(
@@ -92,9 +92,3 @@ def measure_pose_swap(
         follows=float((kept < azimuth_error(second[:, 0], crossed[:, 0])).float().mean()),
         pairs=pairs,
     )
-
-
-def pixels(generator: StyleGAN2Generator, latents: Tensor) -> Tensor:
-    """Images (B, 3, R, R) uint8 of W+ latents, with the stored noise."""
-    images: Tensor = generator.synthesis(latents, "const")
-    return to_pixels(images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.posed_images import PosedImageSet
-from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.codes import PoseCodes, keep, pictures
 from lit.gan_poses.inversion import InversionSettings, image_distance, invert
 from lit.gan_poses.views import composited
 from lit.image_range import to_pixels
@@ -92,11 +91,8 @@ class TemplateInversion:
             with np.load(path, allow_pickle=False) as stored:
                 return torch.from_numpy(stored["latents"]).to(device)
         found = invert(generator, images, self.settings, image_distance(self.vgg16), self.batch, progress=True)
-        buffer = io.BytesIO()
-        np.savez(buffer, latents=found.latents.cpu().numpy(), distances=found.distances.cpu().numpy())
-        write_atomically(path, buffer.getvalue())
-        with torch.no_grad():
-            plain = to_pixels(generator.synthesis(found.latents, noise="const"))
+        keep(path, latents=found.latents.cpu().numpy(), distances=found.distances.cpu().numpy())
+        plain = pictures(generator, found.latents[:SHOWN])
         strips = [
             strip[:SHOWN].permute(0, 2, 3, 1).cpu().numpy()
             for strip in (to_pixels(images), to_pixels(found.images), plain)

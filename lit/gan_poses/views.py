@@ -7,6 +7,7 @@ and appearance; views of one car share the latter; masks come from a segmenter t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,6 +20,8 @@ from datamodules.randomness import derive
 from lit.gan_poses.codes import CHUNK, PoseCodes, pictures, posed, random_car
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.torchvision_segmenter import AnySegmenter
+
+Probability = Callable[[Tensor], np.ndarray]  # images (K, 3, S, S) uint8 to (K, S, S) that a pixel is the object's
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,7 @@ class GanViews:
 
     Args:
         generator: in evaluation mode.
-        segmenter: of images such as the generator's.
-        rows: the segmenter's classes that are the object.
+        probability: of the object, in images such as the generator's; see :func:`object_probability`.
         poses: among which the views are chosen.
         pose_layers: rows that are taken from the poses' latents.
         views: views a car; cars with fewer good ones are dropped.
@@ -152,8 +154,7 @@ class GanViews:
     def __init__(
         self,
         generator: StyleGAN2Generator,
-        segmenter: AnySegmenter,
-        rows: list[int],
+        probability: Probability,
         poses: PoseCodes,
         pose_layers: int,
         views: int,
@@ -165,7 +166,7 @@ class GanViews:
         check_split(generator, pose_layers)
         if not 0 < views <= len(poses):
             raise InputError(f"{views} views of {len(poses)} poses: expected 1 to {len(poses)}")
-        self.generator, self.segmenter, self.rows, self.poses = generator, segmenter, rows, poses
+        self.generator, self.probability, self.poses = generator, probability, poses
         self.pose_layers, self.views = pose_layers, views
         self.rules, self.truncation, self.seed = rules or ViewRules(), truncation, seed
         self.backdrop = backdrop
@@ -176,19 +177,11 @@ class GanViews:
         car = random_car(self.generator, derive(self.seed, "gan views", draw), given.device, self.truncation)
         return posed(given, car, self.pose_layers)
 
-    def images(self, latents: Tensor) -> Tensor:
-        """(K, 3, S, S) uint8 images of latents."""
-        return pictures(self.generator, latents)
-
-    def probabilities(self, images: Tensor) -> np.ndarray:
-        """(K, S, S) float32 probability that a pixel is the object's."""
-        return object_probability(self.segmenter, self.rows, images)
-
     @torch.no_grad()
     def draw(self, draw: int) -> GanCar:
         """Car number ``draw``: the same for the same seed, whatever was drawn before."""
-        images = self.images(self.car_latents(draw))
-        probability = self.probabilities(images)
+        images = pictures(self.generator, self.car_latents(draw))
+        probability = self.probability(images)
         silhouettes = [None] * len(self.poses) if self.poses.silhouettes is None else self.poses.silhouettes
         faults = [fault(p, silhouette, self.rules) for p, silhouette in zip(probability, silhouettes)]
         counted = dict(sorted(Counter(name for name in faults if name is not None).items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lit.checkpoints import write_stylegan2
 from lit.cli import main
 from lit.gan_poses.codes import PoseCodes
 from lit.gan_poses.inversion import InversionSettings, invert
-from lit.gan_poses.views import GanViews, composited
+from lit.gan_poses.views import GanViews, composited, object_probability
 from lit.segmentation import Segmenter
 from tests.lit.gan_poses.test_views import SIZE, Blob, small
 from tests.lit.posed_boxes import write_posed_boxes
@@ -95,7 +96,7 @@ def test_one_template_is_inverted_and_drawn_as_by_hand(command: list[str], tmp_p
     with np.load(tmp_path / "out" / "templates.npz") as stored:
         assert np.array_equal(stored["latents"], found.numpy())
     poses = PoseCodes("box", found, template.projection[0], template.dims[0], template.rgba[0, ..., 3] > 127)
-    car = GanViews(small(), Blob(), [1], poses, 2, 4, backdrop=behind).draw(0)  # type: ignore[arg-type]
+    car = GanViews(small(), partial(object_probability, Blob(), [1]), poses, 2, 4, backdrop=behind).draw(0)  # type: ignore[arg-type]
     assert car.rgba is not None
     assert np.array_equal(PosedImageSet.load(tmp_path / "out").rgba[0], car.rgba)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
+from datamodules.object_images import view_angles
 from datamodules.posed_images import PosedImageSet
 from datamodules.studio import view_projection
 from lit import prepare_gan_views
@@ -26,7 +27,7 @@ from lit.gan_poses.direction_poses import (
     nearest,
     trusted,
 )
-from lit.gan_poses.figures import camera_angles, measure_poses
+from lit.gan_poses.figures import measure_poses
 from lit.pose_regressor import PoseRegressor
 from tests.lit.gan_poses.test_views import Blob
 from tests.lit.gan_poses.toy_poses import SIZE, Compass, Reader
@@ -143,9 +144,9 @@ def test_cameras_tell_their_angles() -> None:
     angles = np.array([[10.0, 5], [100, 0], [350, -3], [200, 20]])
     dims = np.array([4.0, 1.5, 1.7])
     cameras = np.stack([view_projection(dims, a, e, 64) for a, e in angles])
-    assert np.allclose(camera_angles(cameras, dims), angles)
+    assert np.allclose(view_angles(cameras, dims), angles)
     near = view_projection(dims, 30, 5, 64, distance=9.0, field_of_view=0.4)
-    assert np.allclose(camera_angles(near[None], dims), [[30, 5]])
+    assert np.allclose(view_angles(near[None], dims), [[30, 5]])
     assert near[2, 3] == pytest.approx(9.0)
     assert not np.allclose(near, view_projection(dims, 30, 5, 64, distance=9.0))
 
@@ -214,7 +215,7 @@ def test_the_command_writes_a_posed_image_set(
     assert np.allclose(posed.dims, sources.mean_car())
     assert np.allclose(posed.dims[0], [3.94, 1.53, 1.64], atol=0.1)
     for car in range(2):  # the image itself says which azimuth it shows
-        angles = camera_angles(posed.projection[car], posed.dims[car])
+        angles = view_angles(posed.projection[car], posed.dims[car])
         shown = Reader().pose(torch.from_numpy(posed.rgba[car, ..., :3]).permute(0, 3, 1, 2))
         assert off(angles[:, 0], shown[:, 0].numpy()).max() < 2
         assert np.allclose(angles[:, 1], 7)

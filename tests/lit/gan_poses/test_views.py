@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.gan_poses.codes import PoseCodes
+from lit.gan_poses.codes import PoseCodes, pictures
 from lit.gan_poses.views import (
     GanViews,
     ViewRules,
     cut_out,
     fault,
     mask_confidence,
+    object_probability,
     soft_alpha,
     spread,
     straight_colour,
@@ -48,7 +51,7 @@ def views(segmenter: Blob | None = None, **changes: object) -> GanViews:
     settings = {"pose_layers": 2, "views": 3, "seed": 0} | changes
     latents, silhouettes = torch.randn(5, generator.rows, 8), np.ones((5, SIZE, SIZE), bool)
     poses = PoseCodes("box", latents, np.zeros((5, 3, 4)), np.ones(3), silhouettes)
-    return GanViews(generator, segmenter or Blob(), [1], poses, **settings)  # type: ignore[arg-type]
+    return GanViews(generator, partial(object_probability, segmenter or Blob(), [1]), poses, **settings)  # type: ignore[arg-type]
 
 
 def test_views_of_a_car_share_everything_but_the_pose_rows() -> None:
@@ -70,7 +73,7 @@ def test_a_car_carries_its_images_masks_and_templates() -> None:
     assert car.rgba is not None
     assert car.rgba.shape == (3, SIZE, SIZE, 4)
     assert car.views.tolist() == [0, 2, 4]
-    shown = cars.images(cars.car_latents(7)).permute(0, 2, 3, 1).numpy()
+    shown = pictures(cars.generator, cars.car_latents(7)).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(car.rgba[..., :3], shown[[0, 2, 4]])
     assert (car.rgba[:, 4:12, 3:13, 3] == round(0.9 * 255)).all()
     assert (car.rgba[:, :3, :, 3] == 0).all()
@@ -95,7 +98,7 @@ def test_the_backdrop_is_taken_out_of_the_rim() -> None:
 
 
 def test_bad_views_are_left_out_and_cars_with_too_few_dropped() -> None:
-    means = views().images(views().car_latents(0)).float().mean((1, 2, 3))
+    means = pictures(views().generator, views().car_latents(0)).float().mean((1, 2, 3))
     third = float(means.sort().values[1])
     car = views(Blob(above=third)).draw(0)  # sees nothing in the two darkest
     assert car.faults == {"small": 2}
