@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from datamodules.errors import InputError
+from datamodules.errors import DatasetNotFound, InputError
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> None:
@@ -49,3 +49,24 @@ def is_finished(index: Path, settings: Mapping[str, object], beside: Collection[
             f"{index.parent}: holds a world with other settings than {settings}; delete it or give another folder"
         )
     return True
+
+
+def read_bytes(path: Path, kind: str) -> bytes:
+    """A file's bytes.
+
+    Args:
+        path: the file.
+        kind: what it should be, for the message.
+
+    Raises:
+        DatasetNotFound: it does not exist.
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetNotFound(
+            f"{path} does not exist; expected {kind}; restore it or drop its id from ImageSets"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected {kind} that can be read") from None

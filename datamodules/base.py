@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.augment import Augment, pad, resize
 from datamodules.errors import InputError
-from datamodules.injection import Injection
+from datamodules.injection.injection import Injection
 from datamodules.randomness import derive
 from datamodules.samplers import EpochSampler, ShardSampler
 from datamodules.scene import Batch, Frame, collate

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, projected_bbox, wrap_angle
-from datamodules.nuscenes_boxes import ATTRIBUTES_OF
+from datamodules.nuscenes.boxes import ATTRIBUTES_OF
 from datamodules.scene import Objects
 
 # The order of the attribute head of official weights; the last entry stands for objects without any.

@@ -1,1 +1,1 @@
-
+"""The suite: command line, generators, metrics, experiments, leaderboard. Run it as ``python -m lit``."""

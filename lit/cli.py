@@ -68,7 +68,7 @@ def dispatch(arguments: list[str]) -> int:
     if command in TRAINER_COMMANDS:
         return int(importlib.import_module("lit.trainer_cli").run(arguments))
     if command in COMMANDS:
-        return int(importlib.import_module(f"lit.{command}").main(rest))
+        return int(importlib.import_module(f"lit.commands.{command}").main(rest))
     known = [*TRAINER_COMMANDS, *COMMANDS]
     raise InputError(f"no command '{command}': expected one of {', '.join(known)}{closest(command, known)}")
 

@@ -16,7 +16,7 @@ torch.set_num_threads(1)  # test machines have two cores, and several workers us
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A true KITTI folder of 12 training and 6 validation frames at 320 x 96."""
-    from datamodules.road_world import write_world
+    from datamodules.world.road_world import write_world
 
     root = tmp_path_factory.mktemp("world")
     write_world(root, seed=0, train=12, val=6, width=320, height=96, workers=1, progress=False)
@@ -26,7 +26,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_surround(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A nuScenes folder of two training scenes and one validation scene, two samples each, at 160 x 90."""
-    from datamodules.surround_world import write_surround_world
+    from datamodules.world.surround.world import write_surround_world
 
     root = tmp_path_factory.mktemp("surround")
     write_surround_world(

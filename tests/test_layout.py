@@ -47,7 +47,8 @@ def test_import_lit_needs_no_optional_package() -> None:
     blocked = ("mmdet3d", "mmcv", "nuscenes", "diffusers")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "import lit, lit.trainer_cli, lit.sweep, lit.leaderboard, lit.show, lit.demo, lit.detection\n"
+        "import lit.trainer_cli, lit.detection, lit.leaderboard.files\n"
+        "import lit.commands.sweep, lit.commands.show, lit.commands.demo, lit.commands.leaderboard\n"
         f"print([name for name in {blocked!r} if sys.modules.get(name)])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

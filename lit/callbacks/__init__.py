@@ -1,0 +1,1 @@
+"""Lightning callbacks: metrics, records, pictures and banks of a run."""

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from datamodules.asset_bank import AssetBankWriter
+from datamodules.assets.bank import AssetBankWriter
 
 
 class BankWriter(BasePredictionWriter):

@@ -9,9 +9,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from datamodules.kitti_format import write_label
+from datamodules.kitti.format import write_label
 from datamodules.scene import Batch, Objects
-from lit.metrics.kitti import VERSION, KittiAP, flatten
+from lit.metrics.kitti.evaluation import VERSION, KittiAP, flatten
 
 
 class KittiMetrics(pl.Callback):

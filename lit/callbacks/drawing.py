@@ -11,7 +11,7 @@ import torch
 
 from datamodules.geometry import Boxes3D
 from datamodules.scene import REAL, Batch, Frame, Objects
-from lit.pictures import draw_boxes, stacked
+from lit.pictures.pictures import draw_boxes, stacked
 
 GREEN, ORANGE, MAGENTA = (60, 210, 90), (255, 150, 20), (255, 40, 200)  # labelled, injected, predicted; RGB
 GROUND, GRID, INK = (24, 26, 30), (58, 62, 70), (150, 156, 166)

@@ -8,18 +8,18 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from datamodules.voxel_render import render_voxels
+from datamodules.assets.voxel_render import render_voxels
 from lit.callbacks.sheet import leave_sheet
 from lit.metrics.views import ViewScores
-from lit.rendered_views import RenderedViews
+from lit.rendering.rendered_views import RenderedViews
 
 
 class GenerationMetrics(pl.Callback):
     """Logs ``val/psnr``, ``val/psnr_object``, ``val/mask_iou``, ``val/ssim``, ``val/lpips``, and contact sheets.
 
     Works with every generator whose ``validation_step`` and ``test_step`` return views of one posed object, as
-    :class:`lit.rendered_views.RenderedViews` or as premultiplied RGBA alone, (V, S, S, 4) in [0, 1]. Where there is
-    depth, ``val/nfs`` is logged too, and with an extractor ``val/fid`` and ``val/kid``; see
+    :class:`lit.rendering.rendered_views.RenderedViews` or as premultiplied RGBA alone, (V, S, S, 4) in [0, 1]. Where
+    there is depth, ``val/nfs`` is logged too, and with an extractor ``val/fid`` and ``val/kid``; see
     :class:`lit.metrics.views.ViewScores`. A step that returns nothing, or a batch without observed views, is left out.
 
     In prediction the voxel assets themselves are drawn by the voxel renderer and scored on the held-out views, and the

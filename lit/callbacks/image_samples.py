@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lit.callbacks.sheet import leave_sheet
-from lit.metrics.extractors import build_extractor
-from lit.metrics.image_metrics import FrechetDistance
-from lit.pictures import stacked
+from lit.features.extractors import build_extractor
+from lit.metrics.image.metrics import FrechetDistance
+from lit.pictures.pictures import stacked
 
 
 class ImageSamples(pl.Callback):
@@ -23,7 +23,7 @@ class ImageSamples(pl.Callback):
     and counts.
 
     Args:
-        extractor: features, such as "random:0" or "inception" (:func:`lit.metrics.extractors.build_extractor`).
+        extractor: features, such as "random:0" or "inception" (:func:`lit.features.extractors.build_extractor`).
         weights: file of the extractor's weights.
         columns: images a row of the sheet.
         rows: rows of generated images; half as many of real ones.

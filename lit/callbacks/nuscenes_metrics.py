@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 
-from datamodules.nuscenes_format import GlobalBoxes, SampleTruth, write_submission
-from lit.metrics.nuscenes import VERSION, NuscenesDetection, flatten, gather_samples
+from datamodules.nuscenes.format import GlobalBoxes, SampleTruth, write_submission
+from lit.metrics.nuscenes.evaluation import VERSION, NuscenesDetection, flatten, gather_samples
 
 
 @runtime_checkable

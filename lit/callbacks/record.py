@@ -131,7 +131,7 @@ class Record(pl.Callback):
     def _write_samples(self, folder: Path) -> list[str]:
         if not self._kept:
             return []
-        from lit.pictures import injected_sheet  # drawing is needed once, at the end
+        from lit.pictures.pictures import injected_sheet  # drawing is needed once, at the end
 
         (folder / "injected.png").write_bytes(injected_sheet(self._kept))
         return ["injected.png"]

@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 
-from datamodules.kitti_format import write_image
+from datamodules.images import write_image
 from lit.results import write_json
 
 

@@ -1,0 +1,1 @@
+"""Generators as LightningModules: thin shells over networks, losses and the adversarial engine."""

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datamodules.object_images import ImageBatch
+from datamodules.assets.view_assets import ViewAsset
+from datamodules.objects.object_images import ImageBatch
 from datamodules.randomness import derive
-from datamodules.view_assets import ViewAsset
-from lit.adversarial import discriminator_loss, generator_loss, r1_penalty
-from lit.checkpoints.giraffe import load_official, official_state
+from lit.adversarial.image_cadence import Cadence, descend, follow, half_life_decay
 from lit.generators.base import Generator
-from lit.generators.view_bank import ViewBank
-from lit.image_cadence import Cadence, descend, follow, half_life_decay
-from lit.image_range import from_pixels, to_pixels
+from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from lit.networks.image_range import from_pixels, to_pixels
+from lit.posing.view_bank import ViewBank
+from lit.weights.giraffe import load_official, official_state
 
 
 class CompositionalGAN(Generator):

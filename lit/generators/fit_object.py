@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from datamodules.posed_rays import RayBatch
+from datamodules.objects.posed_rays import RayBatch
 from lit.generators.lift3d import Lift3D
 
 

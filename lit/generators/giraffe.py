@@ -10,8 +10,8 @@ from torch import nn
 from torch.optim import Optimizer, RMSprop
 
 from lit.generators.compositional_gan import CompositionalGAN
-from lit.generators.view_bank import ViewBank
 from lit.networks.giraffe import GiraffeGenerator
+from lit.posing.view_bank import ViewBank
 
 
 class Giraffe(CompositionalGAN):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from lit.generators.compositional_gan import CompositionalGAN
-from lit.generators.view_bank import ViewBank
 from lit.networks.giraffe_hd import GiraffeHDGenerator, binarisation, missing_coverage, outside_box
+from lit.posing.view_bank import ViewBank
 
 
 class GiraffeHD(CompositionalGAN):

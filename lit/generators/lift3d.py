@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
-from datamodules.posed_rays import PosedObject, RayBatch
+from datamodules.objects.posed_rays import PosedObject, RayBatch
 from datamodules.randomness import derive
-from datamodules.voxel_assets import VoxelAsset
 from lit.generators.base import Generator
 from lit.generators.ray_objective import RayObjective
+from lit.networks.fields.plane_residuals import PlaneResiduals
+from lit.networks.fields.triplane_field import TriplaneField
 from lit.networks.latent_gaussian import LatentGaussian
-from lit.networks.plane_residuals import PlaneResiduals
-from lit.networks.triplane_field import TriplaneField
-from lit.rendered_views import RenderedViews
-from lit.rendering import render_image
+from lit.rendering.rendered_views import RenderedViews
+from lit.rendering.rendering import render_image
 
 
 class Lift3D(Generator):

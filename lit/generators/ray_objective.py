@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from datamodules.posed_rays import RayBatch
-from lit.losses import PerceptualLoss, photometric_loss, semantic_loss, soft_iou_loss
-from lit.rendering import Field, Rendering, render_rays
+from datamodules.objects.posed_rays import RayBatch
+from lit.losses.photometric import PerceptualLoss, photometric_loss, semantic_loss, soft_iou_loss
+from lit.rendering.rendering import Field, Rendering, render_rays
 
 
 class RayObjective(nn.Module):
@@ -16,7 +16,7 @@ class RayObjective(nn.Module):
     Args:
         samples: samples a ray.
         shared_jitter: one jitter vector for all rays of a batch, as the released code has it.
-        photometric: "composited" or "mask" (:func:`lit.losses.photometric_loss`).
+        photometric: "composited" or "mask" (:func:`lit.losses.photometric.photometric_loss`).
         iou_weight: weight of the soft IoU.
         perceptual_weight: weight of the perceptual loss on the batch's patches; 0 for none.
         vgg16: file of torchvision's VGG16 weights for it; None for fixed random features.

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.object_images import ImageBatch
+from datamodules.objects.object_images import ImageBatch
 from datamodules.randomness import derive
-from lit.adaptive_augment import AdaptiveAugment
+from lit.adversarial.adaptive_augment import AdaptiveAugment
+from lit.adversarial.image_cadence import Cadence, follow, half_life_decay
+from lit.adversarial.stylegan2_game import PathLength, StyleGAN2Game, lazy_adam
 from lit.generators.base import Generator
-from lit.image_cadence import Cadence, follow, half_life_decay
-from lit.image_range import from_pixels, to_pixels
+from lit.networks.image_range import from_pixels, to_pixels
 from lit.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from lit.stylegan2_game import PathLength, StyleGAN2Game, lazy_adam
 
 
 class StyleGAN2(Generator):
@@ -47,7 +47,7 @@ class StyleGAN2(Generator):
         w_decay: share that the mean style keeps in such a step.
         ema_kimg: half-life of the average of the generator, in thousands of images.
         ema_rampup: the half-life is at most this share of the images seen so far; 0 for no such limit.
-        augment: steps of :class:`lit.diff_augment.DiffAugment`; empty for none.
+        augment: steps of :class:`lit.adversarial.diff_augment.DiffAugment`; empty for none.
         augment_target: share by which the probability adapts until the mean sign of real logits is this; None: it is 1.
         augment_kimg: thousands of images in which the probability can move from 0 to 1.
         total_images: training stops after so many images.

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.metrics.edge_precision import edge_average_precision
-from lit.metrics.pose_accuracy import pose_accuracy
+from lit.metrics.maps.edge_precision import edge_average_precision
+from lit.metrics.maps.pose_accuracy import pose_accuracy
 
 __all__ = [
     "class_weights",

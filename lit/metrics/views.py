@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lit.metrics.alignment import composite
-from lit.metrics.alignment_metrics import ReconstructionScores
-from lit.metrics.geometry_metrics import NonFlatnessScore
+from lit.metrics.maps.alignment_metrics import ReconstructionScores
+from lit.metrics.maps.geometry_metrics import NonFlatnessScore
 
 
 def premultiplied(rgba: Tensor) -> Tensor:
@@ -43,10 +43,10 @@ class ViewScores:
     extractor, ``fid`` and ``kid`` compare the sets of rendered and observed views, on mid-grey.
 
     Args:
-        vgg16: see :class:`lit.metrics.alignment_metrics.ReconstructionScores`.
+        vgg16: see :class:`lit.metrics.maps.alignment_metrics.ReconstructionScores`.
         sheet_objects: objects on the contact sheet.
         extractor: features of ``fid`` and ``kid``, such as "random:0" or "inception"
-            (:func:`lit.metrics.extractors.build_extractor`); None leaves both out.
+            (:func:`lit.features.extractors.build_extractor`); None leaves both out.
         weights: file of the extractor's weights.
         kid_subsets: subsets that ``kid`` averages over.
         kid_subset_size: views a subset; None, with one subset, takes all views at once.
@@ -66,8 +66,8 @@ class ViewScores:
         self.flatness = NonFlatnessScore(0.0, 1.0)
         self.sets: dict[str, Any] = {}
         if extractor is not None:
-            from lit.metrics.extractors import build_extractor
-            from lit.metrics.image_metrics import FrechetDistance, KernelDistance
+            from lit.features.extractors import build_extractor
+            from lit.metrics.image.metrics import FrechetDistance, KernelDistance
 
             features = build_extractor(extractor, weights)
             self.sets["fid"] = FrechetDistance(features)

@@ -1,0 +1,1 @@
+"""Networks as plain modules; nothing here knows training, data or files."""

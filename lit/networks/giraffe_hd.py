@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.feature_fields import FeatureField
-from lit.networks.feature_image import Codes, FeatureImage, doublings
-from lit.networks.modulated import ModulatedConv, upsample
-from lit.networks.object_scene import Scene, SceneRanges
+from lit.networks.fields.feature_fields import FeatureField
+from lit.networks.fields.feature_image import Codes, FeatureImage, doublings
+from lit.networks.fields.object_scene import Scene, SceneRanges
+from lit.networks.layers.modulated import ModulatedConv, upsample
 from lit.networks.stylegan2 import MappingNetwork, Noise, NoisyConv
 
 

@@ -2,7 +2,8 @@
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, config F: skip generator,
 residual discriminator. Parameters hold the numbers that NVIDIA's stylegan2-ada-pytorch stores (see
-:class:`lit.networks.modulated.ModulatedConv` for the kernels' convention), so that its float32 forward is reproduced.
+:class:`lit.networks.layers.modulated.ModulatedConv` for the kernels' convention), so that its float32 forward is
+reproduced.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.networks.equalised import EqualConv, EqualLinear, activated
-from lit.networks.mapping import MappingNetwork
-from lit.networks.modulated import ModulatedConv, clamped, upsample
+from lit.networks.layers.equalised import EqualConv, EqualLinear, activated
+from lit.networks.layers.mapping import MappingNetwork
+from lit.networks.layers.modulated import ModulatedConv, clamped, upsample
 
 Noise = Literal["random", "const", "none"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from datamodules.asset_bank import AssetBankWriter
+from datamodules.assets.bank import AssetBankWriter
 from lit.cli import ROOT, main
-from lit.grid import read_grid, value_text
+from lit.experiments.grid import read_grid, value_text
 from lit.results import read_result
 
 CONF = ROOT / "conf"
@@ -28,7 +28,7 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank of two opaque blocks."""
     import numpy as np
 
-    from datamodules.voxel_assets import VoxelAsset
+    from datamodules.assets.voxel_assets import VoxelAsset
 
     folder = tmp_path_factory.mktemp("bank") / "bank"
     with AssetBankWriter(
@@ -46,8 +46,8 @@ def tiny_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank of posed views: one grey card seen from four sides."""
     import numpy as np
 
-    from datamodules.studio import view_projection
-    from datamodules.view_assets import ViewAsset
+    from datamodules.assets.view_assets import ViewAsset
+    from datamodules.objects.studio import view_projection
 
     folder, dims = tmp_path_factory.mktemp("views") / "bank", np.array([4.0, 1.5, 1.7])
     rgba = np.full((4, 16, 16, 4), 90, np.uint8)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lit.cli import ROOT, main
+from lit.proxies.segmentation import Segmenter
 from lit.results import read_result
-from lit.segmentation import Segmenter
 from lit.trainer_cli import resolve
 from tests.lit.posed_boxes import write_posed_boxes
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datamodules.assets import Layer
+from datamodules.assets.contract import Layer
+from datamodules.assets.window import draw
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, truncation
 from datamodules.scene import Frame, Objects
-from datamodules.window import draw
 
 WIDTH, HEIGHT = 320, 96
 PROJECTION = np.array([[186.0, 0.0, 157.0, 11.0], [0.0, 186.0, 44.0, 0.05], [0.0, 0.0, 1.0, 0.003]])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
-from datamodules.kitti import write_frames
+from datamodules.kitti.datamodule import write_frames
 from datamodules.scene import Frame, Objects
 
 WIDTH, HEIGHT = 160, 48

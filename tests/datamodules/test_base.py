@@ -13,7 +13,7 @@ import torch
 from datamodules.augment import Augment
 from datamodules.base import EvaluationFrames, TrainingFrames, normalise
 from datamodules.errors import InputError
-from datamodules.kitti import KittiDataModule, KittiDataset
+from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.samplers import EpochSampler, ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 from datamodules.training_reader import TrainingReader

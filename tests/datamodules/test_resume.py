@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.base import normalise
-from datamodules.kitti import KittiDataModule
+from datamodules.kitti.datamodule import KittiDataModule
 from datamodules.scene import Batch
 from tests.datamodules.kitti_scenes import small_kitti
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.asset_bank import AssetBank
-from datamodules.compositing import Compositor
-from datamodules.copy_paste import CopyPasteSource
+from datamodules.assets.bank import AssetBank
+from datamodules.assets.copy_paste import CopyPasteSource
 from datamodules.errors import InputError
-from datamodules.injection import Injection
-from datamodules.kitti import KittiDataModule, KittiDataset
-from datamodules.placement import Placement
+from datamodules.injection.compositing import Compositor
+from datamodules.injection.injection import Injection
+from datamodules.injection.placement import Placement
+from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.scene import REAL, Batch
 from tests.datamodules.injection_scenes import OneAsset
 

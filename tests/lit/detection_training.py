@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
-from datamodules.kitti import KittiDataModule
+from datamodules.kitti.datamodule import KittiDataModule
 from detectors.centernet3d import CenterNet3D
 from lit.detection import LitDetector
 

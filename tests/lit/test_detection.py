@@ -9,7 +9,7 @@ import torch
 from datamodules.scene import Objects, collate
 from detectors.centernet3d import CenterNet3D
 from lit.detection import LitDetector
-from lit.metrics.kitti import evaluate_objects
+from lit.metrics.kitti.evaluation import evaluate_objects
 from tests.detectors import scenes
 from tests.lit.detection_training import data, module, trainer
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datamodules.asset_bank import AssetBank
-from datamodules.voxel_assets import VoxelAsset
+from datamodules.assets.bank import AssetBank
+from datamodules.assets.voxel_assets import VoxelAsset
 from lit.callbacks.bank_writer import BankWriter, hash_of
 
 

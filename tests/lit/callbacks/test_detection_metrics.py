@@ -7,11 +7,11 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 
-from datamodules.kitti_format import read_label
+from datamodules.kitti.format import read_label
 from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
 from lit.callbacks.detection_metrics import KittiMetrics
-from lit.metrics.kitti import evaluate_folders
+from lit.metrics.kitti.evaluation import evaluate_folders
 from tests.lit.detection_training import data, trainer
 
 

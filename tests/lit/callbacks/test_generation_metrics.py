@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.posed_datamodule import PosedDataModule
-from datamodules.posed_rays import PosedObject
-from datamodules.voxel_assets import VoxelAsset
+from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.objects.posed_datamodule import PosedDataModule
+from datamodules.objects.posed_rays import PosedObject
 from lit.callbacks.generation_metrics import GenerationMetrics
 from lit.callbacks.record import Record
 from lit.metrics.geometry import non_flatness_scores
 from lit.metrics.views import box_depth, premultiplied
-from lit.rendered_views import RenderedViews
+from lit.rendering.rendered_views import RenderedViews
 from lit.results import read_result
 from tests.lit.posed_boxes import write_posed_boxes
 

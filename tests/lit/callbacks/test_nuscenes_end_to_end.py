@@ -10,12 +10,12 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 
-from datamodules.nuscenes import NuscenesDataModule, NuscenesDataset
+from datamodules.nuscenes.datamodule import NuscenesDataModule, NuscenesDataset
 from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
 from lit.callbacks.drawing import Drawing
 from lit.callbacks.nuscenes_metrics import NuscenesMetrics
-from lit.metrics.nuscenes import evaluate_boxes
+from lit.metrics.nuscenes.evaluation import evaluate_boxes
 from tests.lit.detection_training import trainer
 
 

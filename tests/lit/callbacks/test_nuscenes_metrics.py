@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datamodules.nuscenes_format import GlobalBoxes, GroundTruth, SampleTruth, read_submission, write_ground_truth
-from lit.bench_nuscenes import draw_samples
+from datamodules.nuscenes.format import GlobalBoxes, GroundTruth, SampleTruth, read_submission, write_ground_truth
 from lit.callbacks.nuscenes_metrics import DirectScoring, NuscenesMetrics, NuscenesScoring
-from lit.metrics.nuscenes import VERSION, evaluate_boxes, evaluate_files, flatten, gather_samples
+from lit.commands.bench.nuscenes import draw_samples
+from lit.metrics.nuscenes.evaluation import VERSION, evaluate_boxes, evaluate_files, flatten, gather_samples
 
 TRUTHS, PREDICTIONS = draw_samples(7, 14, 24, seed=3)
 

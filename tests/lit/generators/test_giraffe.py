@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.asset_bank import AssetBank
+from datamodules.assets.bank import AssetBank
+from datamodules.assets.view_assets import ViewAsset, viewing_direction
 from datamodules.errors import InputError
 from datamodules.geometry import wrap_angle
-from datamodules.object_images import ObjectImages
-from datamodules.view_assets import ViewAsset, viewing_direction
+from datamodules.objects.object_images import ObjectImages
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.compositional_gan import CompositionalGAN
 from lit.generators.giraffe import Giraffe
 from lit.generators.giraffe_hd import GiraffeHD
-from lit.generators.view_bank import ViewBank, fitted_projection
-from lit.networks.feature_image import Codes
+from lit.networks.fields.feature_image import Codes
+from lit.networks.fields.object_scene import Scene, SceneRanges
 from lit.networks.giraffe import ConvDiscriminator, GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.networks.object_scene import Scene, SceneRanges
 from lit.networks.stylegan2 import StyleGAN2Discriminator
+from lit.posing.view_bank import ViewBank, fitted_projection
 from tests.lit.posed_boxes import write_posed_boxes
 
 SIZE = 16
@@ -136,7 +136,7 @@ class Turntable:
         return Codes.sample(count, 2, 2, generator=generator)
 
     def cut_out(self, codes: Codes, scene: Scene) -> Tensor:
-        from datamodules.studio import view_projection
+        from datamodules.objects.studio import view_projection
         from tests.lit.posed_boxes import render
 
         views = []

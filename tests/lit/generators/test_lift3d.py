@@ -9,16 +9,16 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from datamodules.asset_bank import AssetBank
+from datamodules.assets.bank import AssetBank
+from datamodules.assets.voxel_render import render_voxels
 from datamodules.errors import InputError
-from datamodules.posed_datamodule import PosedDataModule
-from datamodules.voxel_render import render_voxels
+from datamodules.objects.posed_datamodule import PosedDataModule
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.generation_metrics import GenerationMetrics
 from lit.generators.fit_object import fit_object
 from lit.generators.lift3d import Lift3D
 from lit.generators.ray_objective import RayObjective
-from lit.networks.triplane_field import TriplaneField
+from lit.networks.fields.triplane_field import TriplaneField
 from tests.lit.posed_boxes import write_posed_boxes
 
 

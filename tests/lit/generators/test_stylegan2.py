@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules.object_images import ObjectImages
+from datamodules.objects.object_images import ObjectImages
 from datamodules.randomness import derive
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.stylegan2 import StyleGAN2

@@ -22,8 +22,8 @@ from lit.metrics.alignment import (
     segmentation_scores,
     ssim,
 )
-from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
-from lit.metrics.pose_accuracy import pose_errors
+from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.maps.pose_accuracy import pose_errors
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.bench_geometry import depth_maps, histc_scores, measure
+from lit.commands.bench.geometry import depth_maps, histc_scores, measure
 from lit.metrics import geometry
 from lit.metrics.geometry import depth_accuracy, depth_errors, non_flatness_score, non_flatness_scores
 

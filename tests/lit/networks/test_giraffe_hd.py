@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lit.networks.fields.object_scene import SceneRanges
 from lit.networks.giraffe_hd import GiraffeHDGenerator, binarisation, missing_coverage, outside_box
-from lit.networks.object_scene import SceneRanges
 
 
 def small(**changes: object) -> GiraffeHDGenerator:

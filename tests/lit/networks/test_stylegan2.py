@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.errors import InputError
-from lit.networks.equalised import EqualConv, EqualLinear
-from lit.networks.modulated import ModulatedConv
+from lit.networks.layers.equalised import EqualConv, EqualLinear
+from lit.networks.layers.modulated import ModulatedConv
 from lit.networks.stylegan2 import (
     NoisyConv,
     StyleGAN2Discriminator,

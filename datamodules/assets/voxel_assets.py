@@ -1,0 +1,81 @@
+"""Assets that are baked voxel grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from datamodules.assets.contract import Layer
+from datamodules.assets.voxel_render import OPACITY_STEP as OPACITY_STEP
+from datamodules.assets.voxel_render import PreparedGrid, prepare_grid, render_voxels
+from datamodules.assets.window import draw
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, Camera
+from datamodules.scene import Frame
+
+STEPS_PER_PIXEL = 0.7  # samples a pixel's width along a ray: closer ones cost time and change the image by < .2 dB
+TINY = 24.0  # pixels of height; a pixel of a smaller object takes the average of four rays
+MIN_STEPS = 0.4  # samples a voxel; fewer would jump over thin parts such as wing mirrors
+
+
+@dataclass(frozen=True)
+class VoxelAsset:
+    """One baked object.
+
+    Attributes:
+        id: unique within its source.
+        name: class name in the data set's spelling.
+        dims: (3,) float64 natural length, height, width in metres.
+        grid: (X, Y, Z, 4) uint8 straight colour and opacity per :data:`OPACITY_STEP` (see
+            :mod:`datamodules.assets.voxel_render`).
+        pose: always None: it may be drawn anywhere.
+    """
+
+    id: str
+    name: str
+    dims: np.ndarray
+    grid: np.ndarray
+    pose: Boxes3D | None = None
+    _prepared: list[PreparedGrid] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.grid.ndim != 4 or self.grid.shape[-1] != 4 or self.grid.dtype != np.uint8:
+            raise InputError(
+                f"voxel grid of {self.id}: expected uint8 (X, Y, Z, 4), got {self.grid.dtype} {self.grid.shape};"
+                " bake it again"
+            )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Workers prepare grids themselves: only the grid travels."""
+        return {**self.__dict__, "_prepared": [], "grid": np.asarray(self.grid)}
+
+    @property
+    def prepared(self) -> PreparedGrid:
+        """The grid ready for rendering; computed once. Threads may race, to the same result."""
+        if not self._prepared:
+            self._prepared.append(prepare_grid(np.ascontiguousarray(self.grid)))
+        return self._prepared[0]
+
+    def render_window(
+        self, projection: np.ndarray, left: int, top: int, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Render a window, with fewer samples along a ray where voxels are smaller than pixels (a ``RenderWindow``).
+
+        Coarser grids would be quicker still, but the average of a surface's voxels is a fog around it: halved grids
+        came out 3 to 4 % too large and 5 to 15 dB further from a supersampled image than the grid itself.
+        """
+        steps = min(max(STEPS_PER_PIXEL * voxel_pixels(projection, self.grid.shape), MIN_STEPS), 1.0)
+        return render_voxels(self.prepared, projection, left, top, width, height, steps)
+
+    def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
+        """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`)."""
+        return draw(camera, box, self.render_window, TINY)
+
+
+def voxel_pixels(projection: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Largest edge, in pixels, of a voxel at the centre of a cube of (X, Y, Z, ...) voxels seen by (3, 4)."""
+    depth = max(projection[2, 3], 1e-3)
+    centre = projection[:2, 3] / depth
+    jacobian = (projection[:2, :3] - centre[:, None] * projection[2, :3]) / depth  # pixels a canonical unit
+    return float((np.linalg.norm(jacobian, axis=0) * 2.0 / np.array(shape[:3])).max())

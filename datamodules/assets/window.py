@@ -1,0 +1,135 @@
+"""Drawing an object into the part of the image it covers: clipping, tiny and huge objects, the unclipped rectangle.
+
+Every asset that is rendered through its canonical cube (voxels, meshes) hands :func:`draw` a function that renders one
+window; what a window is, at which resolution it is rendered and what is cut off is decided here once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from datamodules.assets.contract import Layer
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
+
+TINY = 16.0  # pixels; by default an object lower than this is rendered at twice the size and averaged
+MAX_PIXELS = 512 * 512  # a larger window is rendered coarser and enlarged: at that size voxels are larger than pixels
+OUTLINE = 96  # pixels along the longer edge of the coarse view that measures an object reaching out of the image
+REACH = 20.0  # image sizes; rectangles of boxes close to the camera plane are cut off here
+
+
+class RenderWindow(Protocol):
+    """Renders a window of an image whose camera maps the canonical cube by ``projection``."""
+
+    def __call__(
+        self, projection: np.ndarray, left: int, top: int, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (height, width, 4) uint8 premultiplied colour and (height, width) float32 depth, 0 where empty."""
+        ...
+
+
+def scaled(projection: np.ndarray, scale: float) -> np.ndarray:
+    """The projection of an image resized by ``scale``, pixel centres where ``cv2.resize`` puts them."""
+    shift = 0.5 * scale - 0.5
+    return np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1.0]]) @ projection
+
+
+def mask_bbox(rgba: np.ndarray, left: int, top: int) -> np.ndarray | None:
+    """(4,) rectangle of the pixels of opacity above one half, in image pixels, or None when there is none."""
+    mask = rgba[..., 3] > 127
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return None
+    return np.array([left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], dtype=np.float64)
+
+
+def draw(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
+    """Render one box's content into its window of the image.
+
+    Args:
+        camera: the image's camera.
+        box: one box in the camera frame.
+        render: renders windows of the canonical cube.
+        tiny: height in pixels below which the object is rendered at twice the size and averaged.
+
+    Returns:
+        The visible crop, or None when no pixel of the image is covered by more than one half.
+    """
+    full = projected_bbox(camera, box, clip=False)[0]
+    if not np.isfinite(full).all():
+        return None
+    reach = REACH * max(camera.width, camera.height)
+    full = np.clip(full, -reach, reach)
+    left, top = max(math.floor(full[0]), 0), max(math.floor(full[1]), 0)
+    right, bottom = min(math.ceil(full[2]), camera.width - 1), min(math.ceil(full[3]), camera.height - 1)
+    if right < left or bottom < top:
+        return None
+    projection = canonical_projection(camera, box)[0]
+    window = (left, top, right - left + 1, bottom - top + 1)
+    rgba, depth = _render_sized(render, projection, window, full[3] - full[1] < tiny)
+    visible = mask_bbox(rgba, left, top)
+    if visible is None:
+        return None
+    return Layer(rgba, depth, left, top, _full_bbox(camera, render, projection, full, visible))
+
+
+def _render_sized(
+    render: RenderWindow, projection: np.ndarray, window: tuple[int, int, int, int], tiny: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render a window at its own, at twice (tiny objects) or at a reduced resolution (huge ones)."""
+    left, top, width, height = window
+    if tiny:
+        rgba, depth = render(scaled(projection, 2.0), 2 * left, 2 * top, 2 * width, 2 * height)
+        return _average_pairs(rgba, depth)
+    scale = math.sqrt(MAX_PIXELS / (width * height))
+    if scale >= 1.0:
+        return render(projection, left, top, width, height)
+    small_left, small_top = math.floor(left * scale), math.floor(top * scale)
+    small_width = math.ceil((left + width) * scale) - small_left + 1
+    small_height = math.ceil((top + height) * scale) - small_top + 1
+    rgba, depth = render(scaled(projection, scale), small_left, small_top, small_width, small_height)
+    # Destination pixel u shows source pixel (u + left + 1/2) scale - 1/2 - small_left.
+    back = np.array(
+        [
+            [scale, 0, (left + 0.5) * scale - 0.5 - small_left],
+            [0, scale, (top + 0.5) * scale - 0.5 - small_top],
+        ]
+    )
+    flags = cv2.WARP_INVERSE_MAP
+    rgba = cv2.warpAffine(rgba, back, (width, height), flags=flags | cv2.INTER_LINEAR)
+    depth = cv2.warpAffine(depth, back, (width, height), flags=flags | cv2.INTER_NEAREST)
+    return rgba, np.where(rgba[..., 3] > 0, depth, np.float32(0.0))
+
+
+def _average_pairs(rgba: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average 2 x 2 pixels; depth is averaged with opacity as the weight."""
+    height, width = depth.shape[0] // 2, depth.shape[1] // 2
+    total = rgba.reshape(height, 2, width, 2, 4).astype(np.uint16).sum((1, 3))
+    alpha = rgba[..., 3].astype(np.float32)
+    weighted = (alpha * depth).reshape(height, 2, width, 2).sum((1, 3))
+    return ((total + 2) // 4).astype(np.uint8), np.where(
+        total[..., 3] >= 2, weighted / np.maximum(total[..., 3], 1), 0.0
+    ).astype(np.float32)
+
+
+def _full_bbox(
+    camera: Camera, render: RenderWindow, projection: np.ndarray, full: np.ndarray, visible: np.ndarray
+) -> np.ndarray:
+    """Rectangle of the mask before clipping: a side that touches the border is measured on a coarse view."""
+    limit = np.array([0, 0, camera.width - 1, camera.height - 1], dtype=np.float64)
+    cut = np.array([visible[0] <= 0, visible[1] <= 0, visible[2] >= limit[2], visible[3] >= limit[3]])
+    cut &= np.array([full[0] < 0, full[1] < 0, full[2] > limit[2], full[3] > limit[3]])
+    if not cut.any():
+        return visible
+    scale = min(1.0, OUTLINE / max(full[2] - full[0], full[3] - full[1], 1.0))
+    left, top = math.floor(full[0] * scale), math.floor(full[1] * scale)
+    width, height = math.ceil(full[2] * scale) - left + 2, math.ceil(full[3] * scale) - top + 2
+    outline = mask_bbox(render(scaled(projection, scale), left, top, width, height)[0], left, top)
+    if outline is None:
+        return visible
+    outer = (outline + np.array([0.0, 0.0, 1.0, 1.0])) / scale - np.array([0.0, 0.0, 1.0, 1.0])
+    outer = np.concatenate([np.minimum(outer[:2], visible[:2]), np.maximum(outer[2:], visible[2:])])
+    return np.where(cut, outer, visible)

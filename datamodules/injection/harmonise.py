@@ -1,0 +1,79 @@
+"""Making a rendered layer look as if this camera had taken it: haze, exposure and sensor noise of the frame.
+
+Copy-paste brings these along with its crops; rendered objects are clean, and a detector may learn just that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from datamodules.assets.contract import Layer
+from datamodules.geometry import Camera
+
+GAMMA = 2.2
+NOISE_WINDOW = (96, 320)  # pixels, rows and columns in the middle of the image that noise is measured on
+LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # Immerkaer, CVIU 1996: blind to edges
+
+
+def noise_level(image: np.ndarray) -> float:
+    """Standard deviation of an image's pixel noise, grey levels.
+
+    Args:
+        image: (3, H, W) uint8.
+    """
+    rows, columns = (min(size, limit) for size, limit in zip(image.shape[1:], NOISE_WINDOW))
+    top, left = (image.shape[1] - rows) // 2, (image.shape[2] - columns) // 2
+    patch = np.ascontiguousarray(image[1, top : top + rows, left : left + columns])
+    response = np.abs(cv2.filter2D(patch, cv2.CV_32F, LAPLACIAN))[1:-1, 1:-1]
+    unsaturated = ((patch > 4) & (patch < 251))[1:-1, 1:-1]
+    if not unsaturated.any():
+        return 0.0
+    # The median of |N(0, 1)| is 0.6745; the kernel's norm is 6. The lower half of an image's texture is mostly noise.
+    return float(np.median(response[unsaturated]) / (6 * 0.6745))
+
+
+def airlight(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """(3,) colour that far things fade to: the brighter half of the rows about the horizon of a level camera.
+
+    Args:
+        image: (3, H, W) uint8.
+        camera: its camera.
+    """
+    horizon = int(np.clip(camera.projection[1, 2], 4, camera.height - 1))
+    band = image[:, max(horizon - camera.height // 8, 0) : horizon, ::4].reshape(3, -1).astype(np.float64)
+    luminance = band.mean(0)
+    return np.asarray(band[:, luminance >= np.median(luminance)].mean(1))
+
+
+def harmonise(
+    layer: Layer,
+    depth: float,
+    air: np.ndarray | None,
+    haze: float,
+    noise: float,
+    rng: np.random.Generator | None,
+) -> Layer:
+    """Fade a layer with distance and give it sensor noise.
+
+    Args:
+        layer: the rendered object.
+        depth: its distance, metres.
+        air: (3,) of :func:`airlight`, or None for clear air.
+        haze: metres at which 63 % of the colour has turned into the air's.
+        noise: standard deviation to add, grey levels.
+        rng: draws the noise; without one there is none.
+    """
+    alpha = layer.rgba[..., 3:].astype(np.float32)
+    colour = layer.rgba[..., :3] * (255.0 / np.maximum(alpha, 1.0))
+    if air is not None and haze > 0:
+        clear = np.exp(-depth / haze)
+        light = clear * (np.minimum(colour, 255) / 255) ** GAMMA + (1 - clear) * (air / 255) ** GAMMA
+        colour = 255 * light ** (1 / GAMMA)
+    if rng is not None and noise > 0:
+        colour = colour + noise * rng.standard_normal(colour.shape, dtype=np.float32)
+    premultiplied = np.clip(colour, 0, 255) * (alpha / 255)
+    rgba = np.concatenate([np.rint(premultiplied).astype(np.uint8), layer.rgba[..., 3:]], -1)
+    return replace(layer, rgba=rgba)

@@ -1,0 +1,159 @@
+"""Injection: synthetic objects enter a labelled frame. Place, render, check, paint, relabel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from datamodules.assets.contract import AssetSource
+from datamodules.errors import InputError, PlacementError
+from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
+from datamodules.injection.compositing import Arrangement, Compositor, Placed
+from datamodules.injection.occlusion import LEVELS, Backdrop, occlusion_level, total_hidden
+from datamodules.injection.placement import Placement
+from datamodules.injection.site import Site
+from datamodules.scene import Frame, Objects
+
+PARKED = ("car", "truck", "bus", "trailer", "construction_vehicle")  # nuScenes classes that may be parked
+
+
+class Injection:
+    """Adds up to a few objects to a frame; the frame itself comes back where the coin says no."""
+
+    def __init__(
+        self,
+        source: AssetSource,
+        placement: Placement | None = None,
+        compositor: Compositor | None = None,
+        probability: float = 0.5,
+        count: tuple[int, int] = (1, 3),
+        shadow: bool = True,
+        attempts: int = 40,
+        min_pixels: int = 24,
+        max_hidden: float = 0.8,
+        on_impossible: Literal["skip", "raise"] = "skip",
+    ) -> None:
+        """Configure.
+
+        Args:
+            source: where the objects come from.
+            placement: where they go; by default the drivable area of :class:`Placement`.
+            compositor: how they are painted; by default :class:`Compositor`.
+            probability: share of frames that get objects.
+            count: least and most objects to add, drawn uniformly.
+            shadow: darken the ground under them.
+            attempts: assets tried for each object to add.
+            min_pixels: an object that shows fewer is not added.
+            max_hidden: nor one of whose mask a larger share is hidden; lower it where real outlines are only boxes.
+            on_impossible: a frame without any drivable ground passes with a warning, or raises.
+
+        Raises:
+            InputError: the probability or the count is out of range.
+        """
+        if not 0 <= probability <= 1:
+            raise InputError(f"injection probability {probability}: expected 0 to 1; correct injection.probability")
+        if not 0 <= count[0] <= count[1]:
+            raise InputError(f"injection count {count}: expected 0 <= least <= most; correct injection.count")
+        self.source, self.placement, self.compositor = source, placement or Placement(), compositor or Compositor()
+        self.probability, self.count, self.shadow = probability, count, shadow
+        self.attempts, self.min_pixels, self.max_hidden, self.on_impossible = (
+            attempts,
+            min_pixels,
+            max_hidden,
+            on_impossible,
+        )
+
+    def key(self, frame: Frame) -> str:
+        """What its random choices depend on beside seed and pass: the frame's own id."""
+        return frame.sample_id
+
+    def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
+        """Inject into one frame; every choice is drawn from ``rng``.
+
+        Raises:
+            PlacementError: the frame has no drivable ground, and ``on_impossible`` is "raise".
+        """
+        if rng.random() >= self.probability:
+            return frame
+        try:
+            site = self.placement.survey(frame)
+        except PlacementError as error:
+            if self.on_impossible == "raise":
+                raise
+            warnings.warn(f"nothing injected: {error}", stacklevel=2)
+            return frame
+        backdrop = self.compositor.backdrop(frame)
+        arrangement = self._populate(backdrop, site, rng)
+        return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
+
+    def insert(self, backdrop: Backdrop, arrangement: Arrangement, rng: np.random.Generator | None = None) -> Frame:
+        """Paint and label arranged objects (see :meth:`Compositor.arrange`)."""
+        painted = self.compositor.paint(backdrop, arrangement.objects, self.shadow, rng)
+        return painted.with_(objects=relabelled(backdrop.frame, arrangement))
+
+    def _populate(self, backdrop: Backdrop, site: Site, rng: np.random.Generator) -> Arrangement:
+        """Add objects one by one, each only if all, old and new, stay visible enough to deserve their labels."""
+        best = self.compositor.arrange(backdrop, [])
+        for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
+            for _ in range(self.attempts):
+                added = self._draw(backdrop, site, best, rng)
+                if added is None:
+                    continue
+                trial = self.compositor.arrange(backdrop, [*best.objects, added])
+                if self._all_visible(backdrop.frame, trial):
+                    best = trial
+                    break
+        return best
+
+    def _draw(self, backdrop: Backdrop, site: Site, present: Arrangement, rng: np.random.Generator) -> Placed | None:
+        """One asset, placed and rendered; None when it finds no place or shows nothing."""
+        asset = self.source.sample(rng, backdrop.frame)
+        occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])
+        box = self.placement.place(site, asset, occupied, rng)
+        layer = asset.render(backdrop.frame.camera, box, backdrop.frame) if box is not None else None
+        if box is None or layer is None:
+            return None
+        return Placed(asset.id, asset.name, box, layer)
+
+    def _all_visible(self, frame: Frame, arrangement: Arrangement) -> bool:
+        for placed in arrangement.objects:
+            if placed.pixels < self.min_pixels or placed.hidden_share >= self.max_hidden:
+                return False
+        newly = arrangement.newly_hidden
+        return not (newly.any() and ((newly > 0) & (total_hidden(frame.objects, newly) >= LEVELS[2])).any())
+
+
+def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
+    """The frame's labels with occlusion brought up to date, then one row for each new object."""
+    real, newly = frame.objects, arrangement.newly_hidden
+    if newly.any():
+        hidden = occlusion_level(total_hidden(real, newly))
+        updated = np.where((newly > 0) & (real.occlusion >= 0), np.maximum(real.occlusion, hidden), real.occlusion)
+        real = replace(real, occlusion=updated)
+    return Objects.concatenate([real, standing_still(label(frame.camera, arrangement.objects), real)])
+
+
+def standing_still(injected: Objects, real: Objects) -> Objects:
+    """Injected objects with the columns that the frame's own labels have: velocity zero, a parked car's attribute."""
+    velocity = None if real.velocity is None else np.zeros((len(injected), 2))
+    parked = np.where(np.isin(injected.names, PARKED), "vehicle.parked", "")
+    return replace(injected, velocity=velocity, attribute=None if real.attribute is None else parked)
+
+
+def label(camera: Camera, placed: Sequence[Placed]) -> Objects:
+    """Label rows as KITTI has them: the 2D box encloses the whole mask in the image, hidden parts included."""
+    boxes = Boxes3D.concatenate([p.box for p in placed])
+    full = np.stack([p.layer.full_bbox for p in placed])
+    return Objects(
+        boxes=boxes,
+        names=np.array([p.name for p in placed]),
+        bbox=np.stack([p.bbox for p in placed]),
+        truncation=truncation(full, clip_bbox(full, camera.width, camera.height)),
+        occlusion=occlusion_level(np.array([p.hidden_share for p in placed])),
+        alpha=boxes.alpha,
+        provenance=np.array([p.id for p in placed]),
+    )

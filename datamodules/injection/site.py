@@ -1,0 +1,125 @@
+"""Where objects may stand in one frame: the drivable ground in view, sampled by area, and the road's heading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datamodules.geometry import Boxes3D, Camera, projected_bbox
+from datamodules.injection.ground import ground_homography, ground_to_pixels, pixels_to_ground, road_cells
+from datamodules.scene import Frame
+
+FORWARD = -np.pi / 2  # yaw of an object that looks along the camera's axis
+CELLS = 40_000  # about as many ground cells are looked at in an image, whatever its size
+HEADING_REACH = 12.0  # metres of depth before and behind a place that tell the road's direction there
+VEHICLES = ("Car", "Van", "Truck")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The ground of one frame that may be built on.
+
+    Attributes:
+        frame: the frame.
+        plane: (4,) its ground plane.
+        cells: (N, 5) rows u, v, x, z, area of :func:`datamodules.injection.ground.road_cells`.
+        step: pixels between cells.
+        mask: (H, W) bool drivable pixels, or None when the picture does not tell.
+        corridor: leftmost and rightmost x, metres.
+        pool: (M, 5) cells that positions are drawn from instead of ``cells``, or None.
+    """
+
+    frame: Frame
+    plane: np.ndarray
+    cells: np.ndarray
+    step: int
+    mask: np.ndarray | None
+    corridor: tuple[float, float]
+    pool: np.ndarray | None = None
+
+    def sample(self, rng: np.random.Generator, count: int, uniform_depth: bool = False) -> np.ndarray:
+        """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
+        cells = self.cells if self.pool is None else self.pool
+        weight = cells[:, 4]
+        if uniform_depth:
+            row = cells[:, 1].astype(np.int64)  # a pixel row spans depth as the square of its depth
+            weight = weight / np.bincount(row, weight)[row] * cells[:, 3] ** 2
+        cumulative = np.cumsum(weight)
+        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(weight) - 1)
+        jitter = (rng.random((count, 2)) - 0.5) * self.step
+        points = pixels_to_ground(self.frame.camera, self.plane, cells[chosen, :2] + jitter)
+        beyond = np.isnan(points).any(1)
+        points[beyond] = pixels_to_ground(self.frame.camera, self.plane, cells[chosen[beyond], :2])
+        return points
+
+    def holds(self, boxes: Boxes3D) -> np.ndarray:
+        """(N,) share of each footprint's four corners on drivable ground.
+
+        On a mask, a corner outside the image or hidden behind a labelled object counts as drivable: nothing speaks
+        against it, and the middle of the footprint is known to be. Without a mask, hidden ground is not built on.
+        """
+        corners = boxes.corners[:, :4][..., [0, 2]]
+        inside = (corners[..., 0] >= self.corridor[0]) & (corners[..., 0] <= self.corridor[1])
+        pixels, depth = ground_to_pixels(self.frame.camera, self.plane, corners)
+        if self.mask is None:
+            return np.asarray((inside & ~self._hidden(pixels, depth)).mean(1))
+        column, row = np.rint(np.nan_to_num(pixels[..., 0])), np.rint(np.nan_to_num(pixels[..., 1]))
+        height, width = self.mask.shape
+        seen = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        on_mask = self.mask[
+            row.clip(0, height - 1).astype(np.int64), column.clip(0, width - 1).astype(np.int64)
+        ] | self._hidden(pixels, depth)
+        return (inside & (on_mask | ~seen)).mean(1)
+
+    def in_view(self, boxes: Boxes3D) -> np.ndarray:
+        """(N,) bool, whether the boxes stand before the camera."""
+        return boxes.center[:, 2] > 0
+
+    def _hidden(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        real = standing(self.frame)
+        box = projected_bbox(self.frame.camera, real)  # rows of NaN (behind the camera) compare false
+        low, high = box[:, :2], box[:, 2:]
+        within = ((pixels[..., None, :] >= low) & (pixels[..., None, :] <= high)).all(-1)
+        return np.asarray((within & (real.center[:, 2] < depth[..., None])).any(-1))
+
+    def heading(self, points: np.ndarray) -> np.ndarray:
+        """(N,) yaw of the road at points (N, 3): the mask's middle line, else the labelled vehicles, else forward."""
+        if self.mask is not None:
+            return FORWARD + np.arctan(self._middle_line_slope(points[:, 2]))
+        yaw = self.frame.objects.boxes.yaw[np.isin(self.frame.objects.names, VEHICLES)]
+        doubled = np.exp(2j * (yaw - FORWARD)).sum()  # opposite directions share an axis
+        return np.full(len(points), FORWARD + (np.angle(doubled) / 2 if abs(doubled) > 0 else 0.0))
+
+    def _middle_line_slope(self, depth: np.ndarray) -> np.ndarray:
+        """(N,) dx/dz of the line through the road's middle about the given depths, fitted by area; 0 where unknown."""
+        x, z, area = self.cells[:, 2], self.cells[:, 3], self.cells[:, 4]
+        metre = z.astype(np.int64)
+        sums = np.stack([np.bincount(metre, area * moment) for moment in (np.ones_like(x), x, z, x * z, z * z)])
+        running = np.concatenate([np.zeros((5, 1)), np.cumsum(sums, 1)], 1)
+        low = np.clip(depth - HEADING_REACH, 0, sums.shape[1]).astype(np.int64)
+        high = np.clip(depth + HEADING_REACH, 0, sums.shape[1]).astype(np.int64)
+        total, sum_x, sum_z, sum_xz, sum_zz = running[:, high] - running[:, low]
+        total = np.maximum(total, 1e-9)
+        variance = sum_zz / total - (sum_z / total) ** 2
+        covariance = sum_xz / total - sum_x * sum_z / total**2
+        return np.where(variance > 4.0, np.clip(covariance / np.maximum(variance, 4.0), -1.0, 1.0), 0.0)
+
+
+def survey(
+    frame: Frame, plane: np.ndarray, mask: np.ndarray | None, depth: tuple[float, float], corridor: tuple[float, float]
+) -> Site:
+    """Look at a frame's drivable ground between two depths and two lateral bounds, metres; it may hold no cell."""
+    camera: Camera = frame.camera
+    homography = ground_homography(camera, plane)
+    step = max(round(float(np.sqrt(camera.width * camera.height / CELLS))), 1)
+    pixels = np.ones((camera.height, camera.width), dtype=np.bool_) if mask is None else mask
+    scale = float(abs(np.linalg.det(homography)))
+    cells = road_cells(np.linalg.inv(homography), scale, pixels, step, depth, corridor)
+    return Site(frame, plane, cells, step, mask, corridor)
+
+
+def standing(frame: Frame) -> Boxes3D:
+    """The labelled boxes that have a size; KITTI's DontCare rows have none."""
+    boxes = frame.objects.boxes
+    return boxes[np.flatnonzero((boxes.dims > 0).all(1))]

@@ -1,0 +1,131 @@
+"""Injection in surround view: an object stands in the world once and appears in every camera that sees it.
+
+What stands where is decided from labels and road masks alone, with randomness that all pictures of a sample (or of a
+scene) share. Each picture, wherever and in whatever order it is loaded, therefore draws the same objects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from datamodules.assets.contract import Asset
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D
+from datamodules.injection.compositing import Arrangement, Placed
+from datamodules.injection.injection import Injection
+from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
+from datamodules.nuscenes.surround import OWN_CAR, Surround, SurroundSite, moved
+from datamodules.scene import Frame, Objects
+
+Planned = tuple[Asset, Boxes3D]
+
+
+class SurroundInjection(Injection):
+    """Adds objects around the car of a nuScenes frame (``frame.extra["surround"]``).
+
+    The arguments are those of :class:`Injection`, and ``persistent``: whether objects keep their place in the world
+    through all samples of a scene; they are then placed clear of every annotated box at any time of the scene.
+    ``classes`` names the assets' classes in the data set's spelling ({"Car": "car"}); without an entry a name is put in
+    lower case.
+    """
+
+    def __init__(
+        self, *arguments: Any, persistent: bool = False, classes: dict[str, str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.persistent, self.classes = persistent, classes or {}
+
+    def key(self, frame: Frame) -> str:
+        """What shares its random choices: the sample, or the scene."""
+        return str(self._known(frame, "scene" if self.persistent else "sample"))
+
+    def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
+        """Inject into one camera's picture; ``rng`` must be that of :meth:`key`.
+
+        Raises:
+            InputError: the frame knows nothing of its surroundings.
+        """
+        surround: Surround = self._known(frame, "surround")
+        if rng.random() >= self.probability:
+            return frame
+        planned = self.plan(surround, frame, rng)
+        pose = np.linalg.inv(self._known(frame, "world")) @ surround.moment.ego
+        placed = [drawn for asset, box in planned if (drawn := self._render(asset, moved(box, pose), frame))]
+        if not placed:
+            return frame
+        if "instances" in frame.extra:
+            frame = frame.with_(instances=frame.extra["instances"].read())
+        backdrop = self.compositor.backdrop(frame)
+        arrangement = self._shown(backdrop, placed)
+        if not arrangement.objects:
+            return frame
+        injected = self.insert(backdrop, arrangement, rng)
+        return injected.with_(objects=_without_covered(injected.objects, frame.objects, arrangement.newly_hidden))
+
+    def plan(self, surround: Surround, frame: Frame, rng: np.random.Generator) -> list[Planned]:
+        """Assets and their boxes in the ego frame of the present moment; the same for all pictures that share ``rng``.
+
+        Args:
+            surround: the scene and the present moment.
+            frame: handed to the source of assets.
+            rng: of :meth:`key`.
+        """
+        scene = surround.scene if self.persistent else (surround.moment,)
+        planned: list[tuple[Asset, Boxes3D, np.ndarray]] = []  # box in the ego frame of its own moment, that frame
+        for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
+            moment = scene[int(rng.integers(len(scene)))]
+            site = self._site(moment)
+            inverse = np.linalg.inv(moment.ego)
+            occupied = [moved(m.boxes, inverse @ m.ego) for m in scene]
+            occupied += [moved(OWN_CAR, inverse @ m.ego) for m in scene]
+            occupied += [moved(box, inverse @ ego) for _, box, ego in planned]
+            for _ in range(self.attempts):
+                asset = self.source.sample(rng, frame)
+                if asset.pose is not None:
+                    raise InputError(
+                        f"source {type(self.source).__name__}: its objects keep their ray in one camera, expected "
+                        "objects that can be drawn anywhere; choose a bank or meshes"
+                    )
+                box = self.placement.place(site, asset, Boxes3D.concatenate(occupied), rng)  # type: ignore[arg-type]  # a site of another shape
+                if box is not None:
+                    planned.append((asset, box, moment.ego))
+                    break
+        present = np.linalg.inv(surround.moment.ego)
+        return [(asset, moved(box, present @ ego)) for asset, box, ego in planned]
+
+    def _site(self, moment: Any) -> SurroundSite:
+        p = self.placement
+        return SurroundSite(moment, p.depth, p.corridor, p.corridor_depth, p.map)
+
+    def _render(self, asset: Asset, box: Boxes3D, frame: Frame) -> Placed | None:
+        if box.center[0, 2] <= 0:
+            return None
+        layer = asset.render(frame.camera, box, frame)
+        name = self.classes.get(asset.name, asset.name.lower())
+        return None if layer is None else Placed(asset.id, name, box, layer)
+
+    def _shown(self, backdrop: Backdrop, placed: list[Placed]) -> Arrangement:
+        """The objects arranged, without those that this camera hardly sees, which then hide nothing either."""
+        while True:
+            arrangement = self.compositor.arrange(backdrop, placed)
+            unseen = [o for o in arrangement.objects if o.pixels < self.min_pixels or o.hidden_share >= self.max_hidden]
+            if not unseen:
+                return arrangement
+            placed = [o for o in arrangement.objects if o is not unseen[-1]]  # the nearest hides others
+
+    def _known(self, frame: Frame, name: str) -> Any:
+        if name not in frame.extra:
+            raise InputError(
+                f"frame {frame.sample_id} has no {name!r}: expected a nuScenes frame; use "
+                "datamodules.injection.injection.Injection for single cameras"
+            )
+        return frame.extra[name]
+
+
+def _without_covered(objects: Objects, real: Objects, newly: np.ndarray) -> Objects:
+    """Labels without the real objects that an injected one has hidden from this camera."""
+    covered = np.zeros(len(objects), dtype=np.bool_)
+    covered[: len(real)] = (newly > 0) & (total_hidden(real, newly) >= LEVELS[2])
+    return objects[~covered] if covered.any() else objects

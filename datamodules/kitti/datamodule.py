@@ -1,0 +1,225 @@
+"""KITTI's 3D object data set, read where it lies: image_2, label_2, calib, ImageSets, and extra folders if present."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datamodules.atomic_files import write_atomically
+from datamodules.base import DetectionDataModule
+from datamodules.errors import InputError
+from datamodules.geometry import Camera
+from datamodules.images import read_image, write_image
+from datamodules.injection.injection import Injection
+from datamodules.kitti.format import (
+    read_calibration,
+    read_label,
+    read_plane,
+    write_calibration,
+    write_label,
+    write_plane,
+)
+from datamodules.kitti.format import write_results as write_results
+from datamodules.kitti.tree import OPTIONAL, REQUIRED, not_found, read_split
+from datamodules.kitti.tree import TreeReport as TreeReport
+from datamodules.kitti.tree import check_tree as check_tree
+from datamodules.scene import Frame, Objects
+
+DEPTH_SCALE = 256.0  # stored units a metre, as in KITTI's depth benchmark
+LIGHT = ("sun", "ambient", "exposure")  # the world facts that say nothing about its objects
+
+
+class KittiDataset:
+    """Frames of one split.
+
+    Attributes:
+        ids: sample ids, in the split's order.
+        folder: ROOT/training.
+    """
+
+    def __init__(
+        self, root: Path | str, split: str, frames: int | None = None, extras: bool = False, labels: bool = True
+    ) -> None:
+        """Open a split; no image is read yet.
+
+        Args:
+            root: folder that holds ``training`` and ``ImageSets``.
+            split: name of a file in ``ImageSets``, without ``.txt``.
+            frames: keep only the first ``frames`` ids, in the file's order; None keeps all.
+            extras: also read road masks, planes, instance masks, depth and world facts where their folders exist.
+            labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
+                measured with them in the picture: of the extras only the road mask and the light remain.
+
+        Raises:
+            DatasetNotFound: the split or a required folder does not exist.
+            InputError: more frames are asked for than the split has.
+        """
+        self.root, self.split, self.extras, self.labels = Path(root), split, extras, labels
+        ids = read_split(self.root, split)
+        if frames is not None and not 0 < frames <= len(ids):
+            raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
+        self.ids = ids[:frames]
+        self.folder = self.root / "training"
+        for name, _ in REQUIRED:
+            if not (self.folder / name).is_dir() and (labels or name != "label_2"):
+                raise not_found(self.folder / name, self.root)
+        kept = OPTIONAL if labels else ("road_2",)
+        self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int) -> Frame:
+        """Decode frame ``index`` of the split.
+
+        Raises:
+            InputError: one of its files is missing or broken.
+        """
+        sample_id = self.ids[index]
+        image = read_image(self.folder / "image_2" / f"{sample_id}.png")
+        camera = Camera(read_calibration(self.folder / "calib" / f"{sample_id}.txt"), image.shape[2], image.shape[1])
+        objects = read_label(self.folder / "label_2" / f"{sample_id}.txt") if self.labels else Objects.empty()
+        return Frame(image, camera, objects, sample_id, **self._read_extras(sample_id, camera))
+
+    def _read_extras(self, sample_id: str, camera: Camera) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if not self.extras:
+            return found
+        if self._has["planes"]:
+            found["plane"] = read_plane(self.folder / "planes" / f"{sample_id}.txt")
+        if self._has["road_2"]:
+            found["road"] = self._read_map("road_2", sample_id, camera) > 127
+        if self._has["instance_2"]:
+            found["instances"] = self._read_map("instance_2", sample_id, camera)
+        if self._has["depth_2"]:
+            found["depth"] = self._read_map("depth_2", sample_id, camera) * np.float32(1 / DEPTH_SCALE)
+        facts = dict(_world_facts(self.root).get(sample_id, {}))
+        found["extra"] = facts if self.labels else {name: facts[name] for name in LIGHT if name in facts}
+        return found
+
+    def _read_map(self, name: str, sample_id: str, camera: Camera) -> np.ndarray:
+        path = self.folder / name / f"{sample_id}.png"
+        stored = read_image(path, cv2.IMREAD_UNCHANGED)
+        if stored.shape != (camera.height, camera.width):
+            raise InputError(
+                f"{path}: {stored.shape}, expected one channel of {camera.height} x {camera.width} like the image; "
+                f"write it again or delete the folder {name}"
+            )
+        return stored
+
+
+@lru_cache(maxsize=4)
+def _world_facts(root: Path) -> dict[str, Any]:
+    """Per frame what a synthetic world knows beyond KITTI (sun, exposure)."""
+    path = root / "world.json"
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()).get("frames", {}))
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise InputError(f"{path}: {error}; write the world again with `python -m lit prepare world`") from None
+
+
+class KittiDataModule(DetectionDataModule):
+    """Training and validation splits of a KITTI folder."""
+
+    def __init__(
+        self,
+        root: str,
+        train_split: str = "train",
+        val_split: str = "val",
+        train_frames: int | None = None,
+        val_frames: int | None = None,
+        unlabelled: bool = False,
+        **options: Any,
+    ) -> None:
+        """Configure; ``options`` are those of :class:`DetectionDataModule`.
+
+        Args:
+            root: folder that holds ``training`` and ``ImageSets``.
+            train_split: split to train on.
+            val_split: split to evaluate on.
+            train_frames: only the first so many training frames.
+            val_frames: only the first so many evaluation frames.
+            unlabelled: train without any human label: training frames are read as pictures alone, and every label is
+                that of an injected object (Lift3D, Table 3). Evaluation keeps its labels.
+
+        Raises:
+            InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
+        """
+        super().__init__(**options)
+        self.human_labels = not unlabelled
+        if unlabelled:
+            check_unlabelled(self.injection)
+        self.root, self.train_split, self.val_split = root, train_split, val_split
+        self.train_frames, self.val_frames = train_frames, val_frames
+
+    @property
+    def dataset(self) -> str:
+        """Name for records: that of the folder."""
+        return Path(self.root).name
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage in (None, "fit"):
+            # Extras only feed injection; without it they would be decoded for nothing.
+            extras = self.injection is not None
+            reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels)
+            self.train_reader = self.for_training(reader)
+        self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames)
+
+
+def check_unlabelled(injection: Injection | None) -> None:
+    """Check that unlabelled training has something to learn, and not from labels.
+
+    Raises:
+        InputError: nothing is injected, or what is injected is cut out of labelled frames, or stands on a plane that
+            unlabelled frames do not have.
+    """
+    if injection is None or injection.probability == 0 or injection.count[1] == 0:
+        raise InputError(
+            "data.unlabelled without injected objects: nothing would be labelled, expected an injection; "
+            "set data.injection to conf/injection/lift3d.yaml or another file"
+        )
+    if hasattr(injection.source, "bind"):
+        raise InputError(
+            f"data.unlabelled with {type(injection.source).__name__}: it cuts its objects out of labelled frames, "
+            "expected a source that needs no label; set data.injection to conf/injection/lift3d.yaml or another file"
+        )
+    if injection.placement.plane == "frame":
+        raise InputError(
+            "data.unlabelled with placement.plane frame: the frame's own plane is not read without labels, expected "
+            "the prior of the calibration; set data.injection.placement.plane to prior"
+        )
+
+
+def write_frames(root: Path | str, split: str, frames: Iterable[Frame]) -> list[str]:
+    """Write frames, injected ones for example, as a KITTI folder; the split's file comes last.
+
+    Returns:
+        The ids written.
+    """
+    root = Path(root)
+    folder, ids = root / "training", []
+    for frame in frames:
+        name = frame.sample_id
+        write_image(folder / "image_2" / f"{name}.png", frame.image)
+        write_label(folder / "label_2" / f"{name}.txt", frame.objects)
+        write_calibration(folder / "calib" / f"{name}.txt", frame.camera.projection)
+        if frame.plane is not None:
+            write_plane(folder / "planes" / f"{name}.txt", frame.plane)
+        if frame.road is not None:
+            write_image(folder / "road_2" / f"{name}.png", frame.road.astype(np.uint8) * 255)
+        if frame.instances is not None:
+            write_image(folder / "instance_2" / f"{name}.png", frame.instances)
+        if frame.depth is not None:
+            depth = np.clip(np.round(frame.depth * DEPTH_SCALE), 0, 65535).astype(np.uint16)
+            write_image(folder / "depth_2" / f"{name}.png", depth)
+        ids.append(name)
+    write_atomically(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in ids))
+    return ids

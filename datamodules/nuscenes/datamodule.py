@@ -1,0 +1,289 @@
+"""nuScenes, read where it lies: each camera picture a frame, six of them a sample, boxes upright in a level frame."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.atomic_files import write_atomically
+from datamodules.base import DetectionDataModule, EvaluationFrames
+from datamodules.errors import DatasetNotFound, InputError
+from datamodules.geometry import clip_bbox, projected_bbox, truncation
+from datamodules.images import read_image
+from datamodules.nuscenes.boxes import (
+    ATTRIBUTE_NAMES,
+    ATTRIBUTES_OF,
+    DETECTION_NAMES,
+    MAX_BOXES,
+    GlobalBoxes,
+    SampleTruth,
+)
+from datamodules.nuscenes.quaternions import quaternion_matrix
+from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, to_global, to_level
+from datamodules.nuscenes.surround import InstanceFile, Moment, Surround, scene_of
+from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.randomness import derive
+from datamodules.rotated_iou import suppress
+from datamodules.samplers import ShardSampler
+from datamodules.scene import Batch, Frame, Objects, collate
+
+TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
+MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
+
+
+def choose_scenes(names: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """A seeded share of scenes, rounded down but at least one: 10 % of 700 are 70. Order is kept.
+
+    Raises:
+        InputError: the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"scene_share {share}: expected above 0 and at most 1; correct data.scene_share")
+    count = max(math.floor(len(names) * share + 1e-9), 1)
+    chosen = set(derive(seed, "scenes").permutation(len(names))[:count].tolist())
+    return tuple(name for index, name in enumerate(names) if index in chosen)
+
+
+class NuscenesDataset:
+    """Camera pictures of some scenes, a frame each; frame ``6 i + k`` is camera k of sample i.
+
+    Attributes:
+        samples: the samples, by scene and time.
+        ids: frame ids, "<sample token>/<channel>".
+    """
+
+    def __init__(self, samples: Sequence[Sample], root: Path, extras: bool = False) -> None:
+        """Open; no image is read yet.
+
+        Args:
+            samples: of :func:`datamodules.nuscenes.samples.read_samples`.
+            root: folder that holds ``samples`` (and, of worlds, ``road`` and ``instances``).
+            extras: attach what injection needs: the surroundings, and where masks are.
+        """
+        self.samples, self.root, self.extras = list(samples), root, extras
+        self.ids = [f"{sample.token}/{shot.channel}" for sample in self.samples for shot in sample.shots]
+        self._scenes: dict[str, tuple[Moment, ...]] = {}
+        self._at = [(sample, shot) for sample in self.samples for shot in sample.shots]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int) -> Frame:
+        """Decode frame ``index``.
+
+        Raises:
+            InputError: its image is missing or broken, or has another size than the tables say.
+        """
+        sample, shot = self._at[index]
+        image = read_image(shot.file)
+        if image.shape[1:] != (shot.camera.height, shot.camera.width):
+            raise InputError(
+                f"{shot.file}: {image.shape[1]} x {image.shape[2]} pixels, expected {shot.camera.height} x "
+                f"{shot.camera.width} as in sample_data.json; copy the image again"
+            )
+        extra = {"sample": sample.token, "scene": sample.scene, "camera": shot.channel, "world": shot.world}
+        objects, rows = visible_objects(sample.truth.boxes, shot)
+        frame = Frame(image, shot.camera, objects, self.ids[index], extra=extra)
+        return self._with_extras(frame, sample, shot, rows) if self.extras else frame
+
+    def _with_extras(self, frame: Frame, sample: Sample, shot: Shot, rows: np.ndarray) -> Frame:
+        """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
+        extra = {**frame.extra, **sun_seen_by(shot, _world_facts(self.root).get(sample.scene, {}))}
+        extra["surround"] = self._surround(sample)
+        instances = self.root / "instances" / shot.channel / f"{shot.file.stem}.png"
+        if instances.is_file():
+            extra["instances"] = InstanceFile(instances, rows)
+        return frame.with_(extra=extra)
+
+    def _surround(self, sample: Sample) -> Surround:
+        if sample.scene not in self._scenes:
+            mine = [other for other in self.samples if other.scene == sample.scene]
+            self._scenes[sample.scene] = scene_of(mine, self.root)
+        scene = self._scenes[sample.scene]
+        return Surround(scene, [moment.token for moment in scene].index(sample.token))
+
+
+class SampleFrames(Dataset[tuple[Frame, ...]]):
+    """All pictures of a sample at once, for evaluation: never injected into."""
+
+    def __init__(self, reader: NuscenesDataset, size: tuple[int, int] | None, fit: Literal["resize", "pad"]) -> None:
+        self.frames, self.cameras = EvaluationFrames(reader, size, fit), len(CAMERAS)
+
+    def __len__(self) -> int:
+        return len(self.frames) // self.cameras
+
+    def __getitem__(self, index: int) -> tuple[Frame, ...]:
+        return tuple(self.frames[self.cameras * index + k] for k in range(self.cameras))
+
+
+def collate_samples(samples: Sequence[tuple[Frame, ...]]) -> Batch:
+    """One batch of the pictures of all samples, sample by sample."""
+    return collate([frame for sample in samples for frame in sample])
+
+
+class NuscenesDataModule(DetectionDataModule):
+    """Training and validation scenes of a nuScenes folder.
+
+    A training batch holds ``batch_size`` pictures of any cameras; an evaluation batch whole samples of six.
+    """
+
+    val_reader: NuscenesDataset
+
+    def __init__(
+        self,
+        root: str,
+        version: str = "v1.0-trainval",
+        train_split: str = "train",
+        val_split: str = "val",
+        scene_share: float = 1.0,
+        scene_seed: int = 0,
+        **options: Any,
+    ) -> None:
+        """Configure; ``options`` are those of :class:`DetectionDataModule`.
+
+        Args:
+            root: folder that holds ``samples`` and the version's folder of tables.
+            version: v1.0-trainval, v1.0-mini, v1.0-test, or another folder of the same tables.
+            train_split: official split, or a text file of scene names.
+            val_split: likewise; "test" predicts without annotations.
+            scene_share: share of the training scenes to train on; 0.1 of 700 are 70.
+            scene_seed: chooses which.
+        """
+        super().__init__(**options)
+        self.root, self.version, self.train_split, self.val_split = root, version, train_split, val_split
+        self.scene_share, self.scene_seed = scene_share, scene_seed
+        self.train_scenes: tuple[str, ...] = ()
+        self._truths: dict[str, SampleTruth] = {}
+
+    @property
+    def dataset(self) -> str:
+        """Name for records: folder and version."""
+        return f"{Path(self.root).name} {self.version}"
+
+    def setup(self, stage: str | None = None) -> None:
+        root = Path(self.root)
+        if not root.is_dir():
+            raise DatasetNotFound(f"{root} does not exist; expected {TREE}; correct data.root")
+        tables = Tables(root / self.version)
+        if stage in (None, "fit"):
+            samples = read_samples(tables, read_truth(tables, self.train_split).split())
+            names = list(dict.fromkeys(sample.scene for sample in samples))
+            self.train_scenes = choose_scenes(names, self.scene_share, self.scene_seed)
+            kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
+            self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None))
+            self._write_scenes()
+        samples = read_samples(tables, read_truth(tables, self.val_split).split())
+        self.val_reader = NuscenesDataset(samples, root)
+        self._truths = {sample.token: sample.truth for sample in samples}
+
+    def _write_scenes(self) -> None:
+        """The training scenes' names, beside the run's other files."""
+        trainer = self.trainer
+        if trainer is not None and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup
+            names = "".join(f"{name}\n" for name in self.train_scenes)
+            write_atomically(Path(trainer.default_root_dir) / "train_scenes.txt", names)
+
+    def val_dataloader(self) -> DataLoader:
+        frames = SampleFrames(self.val_reader, self.size, self.fit)
+        sampler = ShardSampler(len(frames), *self._rank())
+        return self._loader(frames, sampler, max(self.batch_size // len(CAMERAS), 1), collate_samples)
+
+    def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:
+        """Tokens and annotations of the samples in an evaluation batch."""
+        return [(token, self._truths[token]) for token in dict.fromkeys(extra["sample"] for extra in batch.extras)]
+
+    def sample_predictions(self, outputs: Sequence[Objects], batch: Batch) -> list[tuple[str, GlobalBoxes]]:
+        """What the six cameras of each sample found together, in the global frame."""
+        found: dict[str, list[GlobalBoxes]] = {}
+        for objects, extra in zip(outputs, batch.extras):
+            found.setdefault(extra["sample"], []).append(global_boxes(objects, extra["world"]))
+        return [(token, merged(boxes)) for token, boxes in found.items()]
+
+
+def visible_objects(boxes: GlobalBoxes, shot: Shot) -> tuple[Objects, np.ndarray]:
+    """The annotated objects in a camera's picture, in its label frame, and which of the boxes (M,) they are.
+
+    Objects that no lidar or radar point hit are left out, as in the official training; so are those behind the camera
+    or beside the picture.
+    """
+    level = to_level(boxes, shot.world)
+    full = projected_bbox(shot.camera, level, clip=False)
+    bbox = clip_bbox(np.nan_to_num(full, nan=-1.0), shot.camera.width, shot.camera.height)
+    inside = (bbox[:, 2:] - bbox[:, :2] > 1).all(1) & (shot.camera.project(level.center)[1] > 0)
+    kept = np.flatnonzero(inside & (boxes.num_pts != 0))
+    velocity = np.column_stack([boxes.velocity, np.zeros(len(boxes))]) @ shot.world[:3, :3]
+    attributes = np.array([*ATTRIBUTE_NAMES, ""])  # index -1 is none
+    count = len(kept)
+    objects = Objects(
+        boxes=level[kept],
+        names=np.array(DETECTION_NAMES)[boxes.labels[kept]],
+        bbox=bbox[kept],
+        truncation=truncation(full[kept], bbox[kept]) if count else np.zeros(0),
+        occlusion=np.full(count, -1, np.int64),
+        alpha=level[kept].alpha,
+        velocity=velocity[kept][:, [0, 2]],
+        attribute=attributes[boxes.attributes[kept]],
+    )
+    return objects, kept
+
+
+def global_boxes(objects: Objects, world: np.ndarray) -> GlobalBoxes:
+    """Predictions of one camera in the global frame.
+
+    Args:
+        objects: with scores and the names of the detection task; velocity and attribute may be absent.
+        world: (4, 4) label frame to global frame.
+    """
+    translation, size, rotation = to_global(objects.boxes, world)
+    count = len(objects)
+    velocity = np.zeros((count, 2)) if objects.velocity is None else np.nan_to_num(objects.velocity)
+    moving = np.column_stack([velocity[:, 0], np.zeros(count), velocity[:, 1]]) @ world[:3, :3].T
+    given = np.full(count, "") if objects.attribute is None else objects.attribute
+    names = [own or ATTRIBUTES_OF.get(name, ("",))[0] for own, name in zip(given, objects.names)]
+    return GlobalBoxes(
+        translation,
+        size,
+        rotation,
+        moving[:, :2],
+        np.array([DETECTION_NAMES.index(name) for name in objects.names], dtype=np.int64),
+        np.array([ATTRIBUTE_NAMES.index(name) if name else -1 for name in names], dtype=np.int64),
+        np.asarray(objects.score, dtype=np.float64),
+        np.full(count, -1, np.int64),
+    )
+
+
+def merged(parts: Sequence[GlobalBoxes]) -> GlobalBoxes:
+    """The predictions of a sample's cameras, best first, each object once, at most as many as may be submitted."""
+    rows = np.concatenate([part.rows for part in parts])
+    boxes = GlobalBoxes.from_rows(rows[np.argsort(-rows[:, 14], kind="stable")])
+    forward = quaternion_matrix(boxes.rotation)[:, :2, 0]
+    yaw = -np.arctan2(forward[:, 1], forward[:, 0])  # rectangles turn clockwise, seen from above
+    ground = np.column_stack([boxes.translation[:, :2], boxes.size[:, [1, 0]], yaw])
+    ground[:, 0] += 1e4 * boxes.labels  # classes do not meet
+    return boxes[suppress(ground, MERGE_IOU)[:MAX_BOXES]]
+
+
+def sun_seen_by(shot: Shot, facts: dict[str, Any]) -> dict[str, Any]:
+    """A world's light with the sun's direction in a camera's label frame."""
+    if "sun" not in facts:
+        return facts
+    return {**facts, "sun": (shot.world[:3, :3].T @ np.asarray(facts["sun"], dtype=np.float64)).tolist()}
+
+
+@lru_cache(maxsize=4)
+def _world_facts(root: Path) -> dict[str, dict[str, Any]]:
+    """Per scene what a synthetic world knows beyond nuScenes: sun (global frame), ambient, exposure."""
+    path = root / "world.json"
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()).get("scenes", {}))
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise InputError(f"{path}: {error}; write the world again with `python -m lit prepare surround`") from None

@@ -1,0 +1,1 @@
+"""Pictures that generators learn from: the studio, posed and unposed image sets, masks."""

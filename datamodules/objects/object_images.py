@@ -1,0 +1,210 @@
+"""Lightning data of image generators and pose regressors: a posed image set as RGB pictures on a backdrop."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.assets.view_assets import viewing_direction
+from datamodules.errors import InputError
+from datamodules.objects.posed_datamodule import StepSampler
+from datamodules.objects.posed_images import PosedImageSet
+from datamodules.objects.studio_set import render_when_missing
+from datamodules.randomness import derive
+
+BACKDROPS = ("grey", "colour")
+TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
+
+
+class ImageBatch(NamedTuple):
+    """Pictures of single objects.
+
+    Attributes:
+        images: (B, 3, S, S) uint8 RGB.
+        pose: (B, 2) float32 azimuth in [0, 360) and elevation of the camera, degrees, as in the studio.
+        ids: B names, "object/view".
+    """
+
+    images: Tensor
+    pose: Tensor
+    ids: tuple[str, ...]
+
+
+def view_angles(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
+    """Azimuth in [0, 360) and elevation (..., 2), degrees, of the cameras of some views.
+
+    Args:
+        projection: (..., 3, 4) from the canonical cube to pixels.
+        dims: (..., 3) length, height, width in metres.
+    """
+    direction = viewing_direction(projection, dims)
+    elevation = np.arcsin(np.clip(-direction[..., 1], -1, 1))
+    azimuth = np.arctan2(direction[..., 2], direction[..., 0])
+    return np.stack([np.rad2deg(azimuth) % 360 % 360, np.rad2deg(elevation)], -1)  # -1e-15 % 360 is 360
+
+
+def backdrop(size: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """(S, S, 3) float32 in [0, 255]: "grey" is the same vertical gradient for all, "colour" a plain drawn colour."""
+    if kind == "grey":
+        ramp = np.linspace(TOP, BOTTOM, size, dtype=np.float32)
+        return np.broadcast_to(ramp[:, None, None], (size, size, 3))
+    return np.broadcast_to(rng.uniform(40, 230, 3).astype(np.float32), (size, size, 3))
+
+
+class PictureBatches(Dataset[ImageBatch]):
+    """Batches of pictures, keyed by (epoch, step).
+
+    Args:
+        posed: the views.
+        batch: pictures a batch of one process.
+        kind: backdrop.
+        flip: mirror every second picture at random; its azimuth changes sign.
+        shuffle: draw each epoch's order; otherwise the set's own.
+        seed: the run's seed.
+        rank: this process.
+        ranks: processes; each takes its part of every batch.
+    """
+
+    def __init__(
+        self,
+        posed: PosedImageSet,
+        batch: int,
+        kind: str,
+        flip: bool,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.posed, self.batch, self.kind, self.flip, self.shuffle, self.seed = posed, batch, kind, flip, shuffle, seed
+        self.rank, self.ranks = rank, ranks
+        self.angles = view_angles(posed.projection, posed.dims[:, None])
+
+    def __getitem__(self, key: tuple[int, int]) -> ImageBatch:
+        epoch, step = key
+        total, first = len(self.posed) * self.posed.views, (step * self.ranks + self.rank) * self.batch
+        position = np.arange(first, first + self.batch)
+        if self.shuffle:  # a permutation per round through the set, whatever an epoch's length
+            rounds = {
+                int(r): derive(self.seed, epoch, int(r), "pictures").permutation(total) for r in position // total
+            }
+            chosen = [int(rounds[int(p // total)][p % total]) for p in position]
+        else:
+            chosen = [int(p) for p in position if p < total]
+        drawn = [self.picture(index, epoch) for index in chosen]
+        images = torch.from_numpy(np.stack([image for image, _ in drawn]).transpose(0, 3, 1, 2).copy())
+        pose = torch.from_numpy(np.stack([angles for _, angles in drawn]).astype(np.float32))
+        return ImageBatch(images, pose, tuple(self.name(index) for index in chosen))
+
+    def name(self, index: int) -> str:
+        """Id of one picture."""
+        return f"{self.posed.ids[index // self.posed.views]}/{index % self.posed.views}"
+
+    def picture(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """One picture (S, S, 3) uint8 and its azimuth and elevation (2,)."""
+        row, view = divmod(index, self.posed.views)
+        rng = derive(self.seed, epoch, self.name(index), "picture")
+        rgba, angles = self.posed.rgba[row, view].astype(np.float32), self.angles[row, view]
+        alpha = rgba[..., 3:] / 255
+        image = rgba[..., :3] * alpha + backdrop(len(rgba), self.kind, rng) * (1 - alpha)
+        if self.flip and rng.random() < 0.5:
+            image, angles = image[:, ::-1], np.array([-angles[0] % 360, angles[1]])
+        return np.rint(image).astype(np.uint8), angles
+
+
+class ObjectImages(LightningDataModule):
+    """Pictures of single objects from any posed image set, split by object.
+
+    Args:
+        folder: a posed image set (``posed.json`` and one ``.npz`` an object).
+        batch_size: pictures a batch and process.
+        val_every: every so many-th object is held out for validation.
+        backdrop: "grey" or "colour" (:func:`backdrop`).
+        flip: mirror training pictures at random. Off: a mirrored car has its steering wheel on the wrong side.
+        steps_per_epoch: batches an epoch.
+        seed: seed of all draws.
+        num_workers: loader processes.
+        create: render the embedded studio set when the folder does not exist.
+        create_objects: objects of that set.
+        create_views: views of each.
+        create_size: pixels a side.
+    """
+
+    def __init__(
+        self,
+        folder: str = "data/object_images",
+        batch_size: int = 16,
+        val_every: int = 5,
+        backdrop: str = "grey",
+        flip: bool = False,
+        steps_per_epoch: int = 200,
+        seed: int = 0,
+        num_workers: int = 0,
+        create: bool = True,
+        create_objects: int = 160,
+        create_views: int = 32,
+        create_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if backdrop not in BACKDROPS:
+            raise InputError(f"backdrop '{backdrop}': expected one of {', '.join(BACKDROPS)}")
+        for name, value, low in (("batch_size", batch_size, 1), ("val_every", val_every, 2)):
+            if value < low:
+                raise InputError(f"{name} {value}: expected at least {low}")
+        self.train_set: PosedImageSet | None = None
+        self.val_set: PosedImageSet | None = None
+
+    def prepare_data(self) -> None:
+        """Render the embedded set when there is none."""
+        h: Any = self.hparams
+        if h.create:
+            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split by object.
+
+        Raises:
+            InputError: too few objects for a split.
+        """
+        if self.train_set is not None:
+            return
+        h: Any = self.hparams
+        posed = PosedImageSet.load(h.folder)
+        if len(posed) < h.val_every:
+            raise InputError(f"{h.folder} holds {len(posed)} objects: val_every {h.val_every} holds none out; lower it")
+        held = np.arange(len(posed)) % h.val_every == h.val_every - 1
+        self.train_set = posed.subset(np.flatnonzero(~held).tolist())
+        self.val_set = posed.subset(np.flatnonzero(held).tolist())
+
+    def _batches(self, posed: PosedImageSet | None, training: bool) -> PictureBatches:
+        assert posed is not None
+        h: Any = self.hparams
+        ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        return PictureBatches(posed, h.batch_size, h.backdrop, h.flip and training, training, h.seed, *ranks)
+
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
+        h: Any = self.hparams
+        sampler = StepSampler(h.steps_per_epoch, self)
+        workers = {"num_workers": h.num_workers, "persistent_workers": h.num_workers > 0}
+        return DataLoader(self._batches(self.train_set, True), batch_size=None, sampler=sampler, **workers)
+
+    def val_dataloader(self) -> DataLoader[ImageBatch]:
+        """Each held-out picture once over all processes, in the set's order."""
+        batches = self._batches(self.val_set, False)
+        total, share = len(batches.posed) * batches.posed.views, batches.batch * batches.ranks
+        steps = [
+            (0, s) for s in range(-(-total // share)) if (s * batches.ranks + batches.rank) * batches.batch < total
+        ]
+        return DataLoader(batches, batch_size=None, sampler=steps)
+
+    def test_dataloader(self) -> DataLoader[ImageBatch]:
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[ImageBatch]:
+        return self.val_dataloader()

@@ -1,0 +1,213 @@
+"""Lightning data of generators: posed images of many objects, split by view into training and held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datamodules.errors import InputError
+from datamodules.objects.posed_images import PosedImageSet
+from datamodules.objects.posed_rays import PosedObject, RayBatch, draw_rays
+from datamodules.objects.studio_set import render_when_missing
+from datamodules.randomness import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class StepSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, step) for the steps of the current epoch; Lightning calls :meth:`set_epoch`.
+
+    Args:
+        steps: steps an epoch.
+        datamodule: asked for the trainer's position, so that a fit resumed within an epoch draws what it had not
+            drawn yet.
+    """
+
+    def __init__(self, steps: int, datamodule: LightningDataModule) -> None:
+        self.steps, self.epoch, self.datamodule = steps, 0, datamodule
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        trainer = self.datamodule.trainer
+        start = 0 if trainer is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready % self.steps
+        return ((self.epoch, step) for step in range(start, self.steps))
+
+
+class RayDataset(Dataset[RayBatch]):
+    """Whole batches of rays keyed by (epoch, step): each object comes up equally often, each batch has its own
+    generator.
+
+    Args:
+        posed: the training views.
+        objects: objects a batch.
+        views: views an object that share its rays.
+        rays: rays an object.
+        patch: side of one patch an object; 0 for none.
+        shares: where rays are drawn (:func:`datamodules.objects.posed_rays.draw_pixels`).
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        posed: PosedImageSet,
+        objects: int,
+        views: int,
+        rays: int,
+        patch: int,
+        shares: Sequence[float] | None,
+        seed: int,
+        labels: bool,
+    ) -> None:
+        self.posed, self.objects, self.views = posed, min(objects, len(posed.ids)), min(views, posed.rgba.shape[1])
+        self.rays, self.patch, self.shares, self.seed, self.labels = rays, patch, shares, seed, labels
+
+    def __getitem__(self, key: tuple[int, int]) -> RayBatch:
+        epoch, step = key
+        count, total = len(self.posed.ids), self.posed.rgba.shape[1]
+        rng = derive(self.seed, epoch, step, "rays")
+        # A permutation of the objects per round, cut into batches: no object waits longer than two rounds.
+        position = step * self.objects + np.arange(self.objects)
+        rounds = {
+            int(r): derive(self.seed, epoch, int(r), "objects").permutation(count) for r in set(position // count)
+        }
+        objects = np.array([rounds[int(p // count)][p % count] for p in position])
+        views = np.stack([rng.choice(total, self.views, replace=False) for _ in objects])
+        parts = self.posed.parts if self.labels else None
+        return draw_rays(
+            self.posed.rgba, self.posed.projection, parts, objects, views, self.rays, self.patch, self.shares, rng
+        )
+
+
+class ObjectDataset(Dataset[PosedObject]):
+    """The objects of a posed image set with all its views."""
+
+    def __init__(self, posed: PosedImageSet) -> None:
+        self.posed = posed
+
+    def __len__(self) -> int:
+        return len(self.posed.ids)
+
+    def __getitem__(self, index: int) -> PosedObject:
+        posed = self.posed
+        return PosedObject(
+            index,
+            str(posed.ids[index]),
+            posed.name,
+            np.asarray(posed.dims[index], np.float64),
+            torch.from_numpy(np.ascontiguousarray(posed.rgba[index])),
+            torch.from_numpy(np.ascontiguousarray(posed.projection[index])),
+        )
+
+
+class PosedDataModule(LightningDataModule):
+    """Posed images of one class of objects from any source: the studio, a GAN, photographs, CAD renders.
+
+    Args:
+        folder: a posed image set (``posed.json`` and one ``.npz`` an object).
+        objects: use only the first so many objects; None for all.
+        held_out_every: every so many-th view is held out from training and used for validation.
+        val_views: held-out views an object that validation renders; None for all.
+        batch_objects: objects a training batch.
+        views_per_object: views that share an object's rays; batch_objects * views_per_object images a batch.
+        rays: rays an object.
+        patch: side of one square patch an object, for perceptual losses; 0 for none.
+        ray_shares: shares of rays inside the mask, on its rim, and in the projected cube; null for uniform pixels.
+        part_labels: also deliver part labels.
+        steps_per_epoch: batches an epoch.
+        seed: seed of all draws.
+        num_workers: loader processes.
+        create: render the embedded studio set when the folder does not exist.
+        create_objects: objects of that set.
+        create_views: views of each.
+        create_size: pixels a side.
+    """
+
+    def __init__(
+        self,
+        folder: str = "data/posed",
+        objects: int | None = None,
+        held_out_every: int = 10,
+        val_views: int | None = 2,
+        batch_objects: int = 4,
+        views_per_object: int = 8,
+        rays: int = 1024,
+        patch: int = 0,
+        ray_shares: list[float] | None = None,
+        part_labels: bool = False,
+        steps_per_epoch: int = 100,
+        seed: int = 0,
+        num_workers: int = 0,
+        create: bool = True,
+        create_objects: int = 40,
+        create_views: int = 60,
+        create_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if ray_shares is not None and (len(ray_shares) != 3 or min(ray_shares) < 0 or abs(sum(ray_shares) - 1) > 1e-6):
+            raise InputError(f"ray_shares {ray_shares}: expected three shares >= 0 with sum 1, e.g. [0.55, 0.25, 0.2]")
+        if rays % views_per_object:
+            raise InputError(
+                f"rays {rays} is not a multiple of views_per_object {views_per_object}: change one of them"
+            )
+        self.train_set: PosedImageSet | None = None
+        self.held_out: PosedImageSet | None = None
+
+    def prepare_data(self) -> None:
+        """Render the embedded set when there is none."""
+        h: Any = self.hparams
+        if h.create:
+            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split by view."""
+        if self.train_set is not None:
+            return
+        h: Any = self.hparams
+        posed = PosedImageSet.load(h.folder)
+        objects, views = posed.rgba.shape[:2]
+        if h.objects is not None and h.objects > objects:
+            raise InputError(f"{h.folder} holds {objects} objects, data.objects asks for {h.objects}: lower it")
+        if views < h.held_out_every:
+            raise InputError(
+                f"{h.folder} has {views} views an object: held_out_every {h.held_out_every} leaves none out"
+            )
+        rows, held = list(range(h.objects or objects)), np.arange(views) % h.held_out_every == h.held_out_every // 2
+        self.train_set = posed.subset(rows, np.flatnonzero(~held).tolist())
+        out = np.flatnonzero(held)
+        if h.val_views is not None:
+            out = out[np.unique(np.linspace(0, len(out) - 1, min(h.val_views, len(out))).round().astype(int))]
+        self.held_out = posed.subset(rows, out.tolist())
+
+    def train_dataloader(self) -> DataLoader[RayBatch]:
+        assert self.train_set is not None
+        h: Any = self.hparams
+        dataset = RayDataset(
+            self.train_set, h.batch_objects, h.views_per_object, h.rays, h.patch, h.ray_shares, h.seed, h.part_labels
+        )
+        sampler = StepSampler(h.steps_per_epoch, self)
+        return DataLoader(
+            dataset, batch_size=None, sampler=sampler, num_workers=h.num_workers, persistent_workers=h.num_workers > 0
+        )
+
+    def val_dataloader(self) -> DataLoader[PosedObject]:
+        assert self.held_out is not None
+        return DataLoader(ObjectDataset(self.held_out), batch_size=None)
+
+    def test_dataloader(self) -> DataLoader[PosedObject]:
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[PosedObject]:
+        """The objects with their held-out views, which the bank writer's contact sheets compare with."""
+        return self.val_dataloader()

@@ -1,0 +1,186 @@
+"""The posed image set: single objects seen from known poses, the one interface to every generator's training data.
+
+A folder holds ``posed.json`` and one ``<id>.npz`` an object. The studio writes such folders, and so may anything else:
+a GAN with known poses, photographs with solved cameras, a CAD renderer.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules.atomic_files import write_atomically
+from datamodules.errors import InputError
+from datamodules.objects.mapped_views import MappedViews, map_objects
+
+SCHEMA = 1
+IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
+REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
+OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint8, 3), "edges": (np.uint8, 3)}
+
+
+Views = np.ndarray | MappedViews
+
+
+@dataclass(frozen=True)
+class PosedImageSet:
+    """Posed views of N objects, in memory or, where that would take too much, mapped from disk.
+
+    Attributes:
+        ids: N unique names.
+        name: class name ("Car").
+        dims: (N, 3) float64 length, height, width in metres.
+        rgba: (N, V, S, S, 4) uint8, straight (un-premultiplied) colour, antialiased alpha.
+        projection: (N, V, 3, 4) float64 from the object's canonical cube [-1, 1]^3 to pixels; the third row is depth in
+            metres (:func:`datamodules.geometry.canonical_projection`).
+        depth: (N, V, S, S) float16 metres, 0 in the background, or None.
+        normals: (N, V, S, S, 3) int8, 127 times the unit normal in the object frame, or None.
+        parts: (N, V, S, S) uint8 part labels, or None.
+        edges: (N, V, S, S) uint8, 255 on edges, or None.
+        source: where the images come from.
+    """
+
+    ids: tuple[str, ...]
+    name: str
+    dims: np.ndarray
+    rgba: Views
+    projection: np.ndarray
+    depth: Views | None = None
+    normals: Views | None = None
+    parts: Views | None = None
+    edges: Views | None = None
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def views(self) -> int:
+        return self.rgba.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        return self.rgba.shape[2]
+
+    @staticmethod
+    def load(folder: str | Path, in_memory: int = IN_MEMORY) -> PosedImageSet:
+        """Read and check a folder.
+
+        Args:
+            folder: the set.
+            in_memory: sets of more bytes are unpacked into the folder once and mapped from there, so that memory holds
+                what is looked at, once for all processes of a machine.
+
+        Raises:
+            InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
+        """
+        folder = Path(folder)
+        index = _read_index(folder / "posed.json")
+        size, views = int(index["image_size"]), int(index["views"])
+        ids = tuple(str(entry["id"]) for entry in index["objects"])
+        first = _read_object(folder / f"{ids[0]}.npz", views, size)
+        stacked: dict[str, Any] = {}
+        if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
+            mapped = map_objects(folder, ids, lambda name: _read_object(folder / f"{name}.npz", views, size))
+            stacked = {key: MappedViews(value) for key, value in mapped.items()}
+            stacked["projection"] = np.array(mapped["projection"])
+        else:
+            loaded = [first, *(_read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
+            for key in (*REQUIRED, *OPTIONAL):
+                stacked[key] = np.stack([o[key] for o in loaded]) if all(key in o for o in loaded) else None
+        dims = np.array([entry["dims"] for entry in index["objects"]], np.float64)
+        return PosedImageSet(ids, str(index["class"]), dims, source=str(index.get("source", "")), **stacked)
+
+    def subset(self, objects: Sequence[int] | slice, views: Sequence[int] | slice = slice(None)) -> PosedImageSet:
+        """Some objects and some views of each."""
+        chosen = np.arange(len(self))[objects]
+        picked: dict[str, Any] = {}
+        for key in (*REQUIRED, *OPTIONAL):
+            value = getattr(self, key)
+            if isinstance(value, MappedViews):
+                picked[key] = value.subset(chosen, views)
+            else:
+                picked[key] = None if value is None else value[chosen][:, views]
+        return replace(self, ids=tuple(self.ids[i] for i in chosen), dims=self.dims[chosen], **picked)
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: not found; expected a posed image set (posed.json and one .npz an object)")
+    try:
+        index = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); write the set again") from error
+    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
+        found = index.get("schema") if isinstance(index, dict) else type(index).__name__
+        raise InputError(f"{path}: schema {found!r}, expected {SCHEMA}; write the set with this version")
+    missing = [k for k in ("class", "image_size", "views", "objects") if k not in index]
+    if missing or not index["objects"]:
+        raise InputError(f"{path}: no {', '.join(missing) or 'objects'}; write the set again")
+    for entry in index["objects"]:
+        dims = entry.get("dims") if isinstance(entry, dict) else None
+        if not isinstance(dims, list) or len(dims) != 3 or not all(isinstance(d, int | float) and d > 0 for d in dims):
+            raise InputError(f"{path}: object {entry!r} needs an id and three positive dims (length, height, width)")
+    return index
+
+
+def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
+    """Arrays of one object, shapes and types checked."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found, but posed.json lists it; write the set again")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {k: archive[k] for k in archive.files if k in REQUIRED or k in OPTIONAL}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{path}: cut short or no .npz archive ({error}); write the set again") from error
+    expected = {"rgba": (size, size, 4), "projection": (3, 4), "normals": (size, size, 3)}
+    for key, (kind, _) in REQUIRED.items():
+        if key not in arrays:
+            raise InputError(f"{path}: no array {key!r} ({np.dtype(kind)}); write the set again")
+    for key, value in arrays.items():
+        kind = {**REQUIRED, **OPTIONAL}[key][0]
+        shape = (views, *expected.get(key, (size, size)))
+        if value.shape != shape or value.dtype != kind:
+            raise InputError(f"{path}: {key} is {value.dtype} {value.shape}, expected {np.dtype(kind)} {shape}")
+    if not np.isfinite(arrays["projection"]).all():
+        raise InputError(f"{path}: projection holds values that are not finite; solve its cameras again")
+    return arrays
+
+
+def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write one object's ``.npz`` atomically."""
+    unknown = set(arrays) - set(REQUIRED) - set(OPTIONAL)
+    if unknown or set(REQUIRED) - set(arrays):
+        raise InputError(f"arrays {sorted(arrays)}: expected {sorted(REQUIRED)} and optionally {sorted(OPTIONAL)}")
+    buffer = io.BytesIO()
+    # One fixed date in the archive's entries: the same arrays give the same bytes.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        for key in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[key]), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, member.getvalue())
+    write_atomically(Path(folder) / f"{identity}.npz", buffer.getvalue())
+
+
+def write_index(
+    folder: str | Path, name: str, image_size: int, views: int, ids: Sequence[str], dims: np.ndarray, source: str
+) -> None:
+    """Write ``posed.json``, last: its presence says that the set is complete."""
+    index = {
+        "schema": SCHEMA,
+        "class": name,
+        "image_size": image_size,
+        "views": views,
+        "objects": [{"id": i, "dims": [float(v) for v in d]} for i, d in zip(ids, dims)],
+        "source": source,
+    }
+    write_atomically(Path(folder) / "posed.json", json.dumps(index, indent=1))

@@ -1,0 +1,84 @@
+"""One shading model for the road world, the studio and pasted meshes: sun, sky, and a little reflection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from datamodules.world.shapes.primitives import GLASS
+
+GAMMA = 1 / 2.2
+SUN_TINT = np.array([1.06, 1.0, 0.90], np.float32)
+SKY_TINT = np.array([0.93, 1.0, 1.10], np.float32)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Illumination.
+
+    Attributes:
+        sun: (3,) unit vector towards the sun, in the frame of the surfaces that are shaded (y down).
+        ambient: share of the light that comes from the sky, in [0, 1]; 1 is an overcast day without shadows.
+        exposure: factor on linear radiance before the display curve.
+        specular: factor on all reflections; 0 makes every surface view-independent.
+    """
+
+    sun: np.ndarray = field(default_factory=lambda: np.array([0.35, -0.85, -0.39]))
+    ambient: float = 0.75
+    exposure: float = 1.0
+    specular: float = 1.0
+
+
+def sky_radiance(directions: np.ndarray) -> np.ndarray:
+    """Linear sky colour (..., 3) along unit directions (..., 3), y down: pale horizon, deeper blue above."""
+    height = np.clip(-directions[..., 1:2], 0, 1)
+    return np.float32(0.95) + (np.array([0.36, 0.52, 0.85], np.float32) - np.float32(0.95)) * np.sqrt(height)
+
+
+def display(radiance: np.ndarray, exposure: float) -> np.ndarray:
+    """Linear radiance to display values in [0, 1], with a soft shoulder above 0.8."""
+    x = np.maximum(radiance * np.float32(exposure), 0)
+    over = np.maximum(x - 0.7, 0)
+    x = np.minimum(x, 0.7) + 0.3 * (1 - np.exp(-over / 0.3))
+    return x ** np.float32(GAMMA)
+
+
+def shade(
+    normals: np.ndarray,
+    directions: np.ndarray,
+    colour: np.ndarray,
+    gloss: np.ndarray,
+    part: np.ndarray,
+    lit: np.ndarray,
+    light: Light,
+) -> np.ndarray:
+    """Linear radiance (N, 3) of surface points.
+
+    Args:
+        normals: (N, 3) unit normals towards the viewer.
+        directions: (N, 3) unit directions from the eye to the points.
+        colour: (N, 3) linear albedo.
+        gloss: (N,) reflection strength.
+        part: (N,) part labels; glass reflects the sky.
+        lit: (N,) share of the sun that reaches the point, 0 in shadow.
+        light: illumination, sun in the same frame.
+    """
+    sun = np.asarray(light.sun, np.float32)
+    lambert = np.maximum(normals @ sun, 0) * lit
+    # The lower half of the surroundings is ground: darker, so that downward surfaces are.
+    sky = np.float32(light.ambient) * (0.62 - 0.38 * normals[:, 1])
+    direct = np.float32(1.45 * (1 - light.ambient))
+    radiance = colour * (sky[:, None] * SKY_TINT + (direct * lambert)[:, None] * SUN_TINT)
+    shiny = np.nonzero(gloss > 0.02)[0]
+    if light.specular > 0 and len(shiny):
+        n, d = normals[shiny], directions[shiny]
+        cosine = np.clip(-(n * d).sum(-1), 0, 1)
+        mirror = d + 2 * cosine[:, None] * n
+        fresnel = 0.04 + 0.96 * (1 - cosine) ** 5
+        weight = gloss[shiny] * (np.where(part[shiny] == GLASS, 0.10, 0.0) + 0.55 * fresnel)
+        up = np.clip(0.5 - 3.0 * mirror[:, 1], 0, 1)[:, None]  # below the horizon the reflection is dark ground
+        seen = up * sky_radiance(mirror) + (1 - up) * np.float32(0.16)
+        glint = np.maximum(mirror @ sun, 0) ** 60 * gloss[shiny] * lit[shiny] * direct
+        radiance[shiny] += np.float32(light.specular) * (weight[:, None] * seen + (0.8 * glint)[:, None] * SUN_TINT)
+    return radiance

@@ -1,0 +1,138 @@
+"""Cars by population and a user's CAD files, as meshes in the suite's object frame.
+
+Three populations (labelled training scenes, validation scenes, studio) are drawn from one family of shapes with
+disjoint random streams, so that a detector which learns the few cars of its training frames has to generalise to the
+others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.errors import InputError
+from datamodules.randomness import derive
+from datamodules.world.shapes.cars import build, draw_shape
+from datamodules.world.shapes.primitives import OTHER, PART_NAMES, Mesh, soup
+
+POPULATIONS = ("train", "val", "studio")
+CAD_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
+
+
+@dataclass(frozen=True)
+class CarMesh:
+    """One object to draw.
+
+    Attributes:
+        id: unique name, such as "studio-000004".
+        name: class name in KITTI's spelling.
+        dims: (3,) float64 length, height, width in metres.
+        mesh: its surface in the object frame (metres, origin in the middle of the box, filling the box).
+        body: body style ("sedan", ...), "cad" for user files.
+    """
+
+    id: str
+    name: str
+    dims: np.ndarray
+    mesh: Mesh
+    body: str
+
+
+@lru_cache(maxsize=256)
+def car(population: str, index: int, seed: int = 0, body: str | None = None) -> CarMesh:
+    """The ``index``-th car of a population.
+
+    Args:
+        population: "train", "val" or "studio"; their shapes and paints share no draw.
+        index: which car, >= 0.
+        seed: the world's seed.
+        body: force a body style (see :data:`datamodules.world.shapes.cars.BODIES`, or "van"); drawn when None.
+
+    Raises:
+        InputError: unknown population.
+    """
+    if population not in POPULATIONS:
+        raise InputError(f"population {population!r}: expected one of {', '.join(POPULATIONS)}")
+    shape = draw_shape(derive(seed, "car", population, index), body)
+    name = "Van" if shape.body == "van" else "Car"
+    return CarMesh(f"{population}-{index:06d}", name, np.array(shape.dims), build(shape), shape.body)
+
+
+def _axis(letter: str) -> np.ndarray:
+    unit = np.zeros(3)
+    unit["xyz".index(letter[-1])] = -1.0 if letter.startswith("-") else 1.0
+    return unit
+
+
+def load_cad(
+    path: str | Path,
+    dims: Sequence[float] | None = None,
+    forward: str = "x",
+    up: str = "z",
+    name: str = "Car",
+) -> CarMesh:
+    """Read a user's model and turn it into the object frame.
+
+    Args:
+        path: .glb, .gltf, .obj, .ply, .stl or .off.
+        dims: length, height, width in metres to scale to; None keeps the file's own size (taken as metres).
+        forward: the file's axis towards the front, one of x, -x, y, -y, z, -z.
+        up: the file's axis towards the roof.
+        name: class name.
+
+    Raises:
+        InputError: missing or unreadable file, no surface in it, or axes that do not span a frame.
+    """
+    import trimesh  # here, because the world needs no trimesh and its workers start faster without
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such CAD file; give a {', '.join(CAD_SUFFIXES)} file")
+    if path.suffix.lower() not in CAD_SUFFIXES:
+        raise InputError(
+            f"{path}: {path.suffix or 'no suffix'} is not a known CAD format; give one of {', '.join(CAD_SUFFIXES)}"
+        )
+    for value in (forward, up):
+        if value.lstrip("-") not in ("x", "y", "z"):
+            raise InputError(f"axis {value!r}: expected x, y or z with an optional minus sign")
+    try:
+        loaded = trimesh.load_scene(path)
+        surfaces = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh) and len(g.faces)]
+    except Exception as error:  # trimesh raises whatever its many readers raise
+        raise InputError(f"{path}: cannot be read as a mesh ({type(error).__name__}); export it again") from error
+    if not surfaces:
+        raise InputError(f"{path}: holds no triangles; export the surface, not only points or curves")
+    ahead, above = _axis(forward), _axis(up)
+    if abs(float(ahead @ above)) > 0.5:
+        raise InputError(f"forward axis {forward!r} and up axis {up!r} are parallel; they must differ")
+    rotation = np.stack([ahead, -above, np.cross(ahead, -above)])  # rows: our x, y (down), z in the file's axes
+    mesh = Mesh.concatenate([_surface(s) for s in surfaces]).transformed(rotation, np.zeros(3))
+    low, high = mesh.bounds
+    size = np.asarray(dims, float) if dims is not None else (high - low)[[0, 1, 2]].astype(float)
+    if size.shape != (3,) or not np.all(size > 1e-6):
+        raise InputError(
+            f"{path}: dims {size.tolist()}: expected three positive lengths (length, height, width) in metres"
+        )
+    return CarMesh(path.stem, name, size, mesh.fitted(size), "cad")
+
+
+def _surface(surface: object) -> Mesh:
+    """A trimesh surface as a soup, with its own smooth normals and face colours."""
+    corners = np.asarray(surface.vertices)[surface.faces]  # type: ignore[attr-defined]
+    normals = np.asarray(surface.vertex_normals)[surface.faces]  # type: ignore[attr-defined]
+    visual = surface.visual  # type: ignore[attr-defined]
+    try:
+        visual = visual.to_color() if hasattr(visual, "to_color") else visual
+        rgb = np.asarray(visual.face_colors, float)[:, :3] / 255
+        if len(rgb) != len(corners):
+            raise ValueError(len(rgb))
+    except Exception:  # textures that trimesh cannot bake fall back to grey
+        rgb = np.full((len(corners), 3), 0.6)
+    return soup(corners, normals, rgb**2.2, 0.3, OTHER)
+
+
+__all__ = ["CAD_SUFFIXES", "PART_NAMES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]

@@ -1,0 +1,1 @@
+"""The road world around a driving car: moving actors, six cameras, nuScenes' tables."""

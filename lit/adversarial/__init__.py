@@ -1,0 +1,1 @@
+"""Adversarial training: steps, lazy penalties, augmentation, averages."""

@@ -1,0 +1,48 @@
+"""Augmentation of what a discriminator sees, with a probability that follows how far it overfits.
+
+Source: Karras et al., "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lit.adversarial.diff_augment import DiffAugment
+from lit.adversarial.image_cadence import mean_over_ranks
+
+
+class AdaptiveAugment(nn.Module):
+    """Differentiable augmentation, applied with a probability.
+
+    Args:
+        steps: of :class:`lit.adversarial.diff_augment.DiffAugment`; empty for none.
+        target: the probability moves until the mean sign of real logits is this; None: it is 1.
+        kimg: thousands of images in which it can move from 0 to 1.
+    """
+
+    probability: Tensor
+    real_sign: Tensor
+
+    def __init__(self, steps: Sequence[str], target: float | None, kimg: float) -> None:
+        super().__init__()
+        self.steps, self.target, self.kimg = DiffAugment(steps), target, kimg
+        self.register_buffer("probability", torch.tensor(float(target is None)))
+        self.register_buffer("real_sign", torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Augmented images (B, 3, R, R) in about [-1, 1]."""
+        augmented: Tensor = self.steps(images, self.probability)
+        return augmented
+
+    def observe(self, real_logits: Tensor) -> None:
+        """Take logits of real images into the running mean of their sign, over all processes."""
+        self.real_sign.lerp_(mean_over_ranks(real_logits.detach().sign().mean()), 0.1)
+
+    def adapt(self, images: int) -> None:
+        """Move the probability by the share of so many images."""
+        if self.target is not None:
+            move = torch.sign(self.real_sign - self.target) * images / (self.kimg * 1000)
+            self.probability.add_(move).clamp_(0, 1)

@@ -1,0 +1,139 @@
+"""``bench render``: one car crop from an EG3D-shaped field, by every renderer, against the published two-pass one.
+
+All times are CPU times of one thread in one run, medians of repetitions after the compiled code is loaded; quality is
+measured over the whole crop against 512 samples a ray.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from datamodules.assets.voxel_render import prepare_grid, render_voxels
+from datamodules.assets.voxel_render_torch import prepare_grids_torch, render_voxels_torch
+from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera, canonical_projection
+from lit.commands.bench.field import HALF, TorchField, car_field, ground_truth, two_pass
+from lit.rendering.compiled import bake_field, occupancy, render_field
+from lit.results import write_json
+
+CROP = 64  # pixels
+BAKE_FRAME = 128  # pixels of the reference frame that baking is compared with
+GRID = (128, 52, 56)
+EXACT_STEP = 1.0 / 32.0  # units of the field's cube
+TORCH_STEPS = 0.6  # samples a voxel of the torch renderer
+REPEATS = 15
+REFERENCE_REPEATS = 3
+
+
+def seconds(work: Callable[[], Any], repeats: int) -> float:
+    """Median CPU time of a call after one that does not count."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return statistics.median(taken)
+
+
+def view(size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Projection of the field's cube and a square crop whose width the car fills, seen obliquely from 12 m."""
+    cube = Boxes3D.single(np.array([0.4, 2.5, 12.0]), np.full(3, 4.1), 0.7)
+    focal = 170.0 * size / CROP
+    camera = Camera(np.array([[focal, 0, 0, 0], [0, focal, 0, 0], [0, 0, 1.0, 0]]), size, size)
+    projection = canonical_projection(camera, cube)[0]
+    corners = (CORNER_SIGNS * HALF) @ projection[:, :3].T + projection[:, 3]
+    pixels = corners[:, :2] / corners[:, 2:]
+    middle = (pixels.min(0) + pixels.max(0)) / 2
+    return projection, (int(middle[0] - size / 2), int(middle[1] - size / 2), size, size)
+
+
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR in dB of premultiplied colour in [0, 1]."""
+    return float(-10 * np.log10(max(((image[..., :3] - truth[..., :3]) ** 2).mean(), 1e-12)))
+
+
+def mask_iou(image: np.ndarray, truth: np.ndarray) -> float:
+    """IoU of the masks (opacity above one half)."""
+    a, b = image[..., 3] > 0.5, truth[..., 3] > 0.5
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def measure() -> dict[str, Any]:
+    """Run every renderer (the caller has set one thread)."""
+    field = car_field()
+    reference = TorchField(field)
+    projection, window = view(CROP)
+    truth = ground_truth(reference, projection, window).numpy()
+    skip = occupancy(field)
+    grid = bake_field(field, skip, HALF, GRID)
+    prepared, prepared_torch = prepare_grid(grid), prepare_grids_torch(grid[None])
+    box = projection.copy()
+    box[:, :3] *= HALF  # the grid fills the car's box, a part of the field's cube
+    corner = np.array([window[:2]])
+    renderers: dict[str, Callable[[], np.ndarray]] = {
+        "exact": lambda: render_field(field, skip, projection, HALF, window, EXACT_STEP)[0],
+        "baked": lambda: render_voxels(prepared, box, *window, unit=HALF)[0] / np.float32(255),
+        "torch_baked": lambda: (
+            render_voxels_torch(prepared_torch, box[None], corner, CROP, CROP, TORCH_STEPS, HALF)[0][0].numpy()
+            / np.float32(255)
+        ),
+    }
+    base = seconds(lambda: two_pass(reference, projection, window), REFERENCE_REPEATS)
+    published = two_pass(reference, projection, window).numpy()
+    result: dict[str, Any] = {
+        "reference": {"ms": base * 1e3, "psnr": psnr(published, truth), "mask_iou": mask_iou(published, truth)}
+    }
+    for name, render in renderers.items():
+        taken = seconds(render, REPEATS)
+        image = render()
+        result[name] = {
+            "ratio": base / taken,
+            "ms": taken * 1e3,
+            "psnr": psnr(image, truth),
+            "mask_iou": mask_iou(image, truth),
+        }
+    frame = seconds(lambda: two_pass(reference, *view(BAKE_FRAME)), 1)
+    bake = seconds(lambda: bake_field(field, occupancy(field), HALF, GRID), 3)
+    return {**result, "bake_fraction": bake / frame, "bake_ms": bake * 1e3}
+
+
+def run(out: str | Path | None = None) -> dict[str, Any]:
+    """Measure, print a table and write the figures.
+
+    Args:
+        out: JSON file to write, or None.
+
+    Returns:
+        ``exact``, ``baked`` and ``torch_baked`` with ``ratio`` (times faster than ``reference``), ``ms``, ``psnr``
+        (dB) and ``mask_iou``; ``bake_fraction``, the time to bake one object (occupancy included) over that of one 128
+        x 128 reference frame.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        result = measure()
+    finally:
+        torch.set_num_threads(threads)
+    table = Table(title=f"bench render: one {CROP} x {CROP} crop, CPU time of one thread")
+    for column in ("renderer", "ms", "times faster", "PSNR dB", "mask IoU"):
+        table.add_column(column, justify="left" if column == "renderer" else "right")
+    for name in ("reference", "exact", "baked", "torch_baked"):
+        row = result[name]
+        table.add_row(
+            name, f"{row['ms']:.2f}", f"{row.get('ratio', 1.0):.0f}", f"{row['psnr']:.1f}", f"{row['mask_iou']:.4f}"
+        )
+    Console().print(table)
+    share = f"{result['bake_fraction']:.3f} of a {BAKE_FRAME} x {BAKE_FRAME} reference frame"
+    Console().print(f"baking {GRID}: {result['bake_ms']:.0f} ms, {share}")
+    if out is not None:
+        write_json(Path(out), result)
+    return result

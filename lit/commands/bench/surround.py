@@ -1,0 +1,71 @@
+"""What injection costs a loader of six 900 x 1600 cameras, on one thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.injection.compositing import Compositor
+from datamodules.injection.placement import Placement
+from datamodules.injection.surround_injection import SurroundInjection
+from datamodules.nuscenes.datamodule import NuscenesDataset
+from datamodules.nuscenes.samples import read_samples
+from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.randomness import derive
+from datamodules.scene import REAL, Frame
+from datamodules.world.surround.world import write_surround_world
+from lit.commands.bench.inject import alternate, baked_car
+
+WIDTH, HEIGHT, ROUNDS = 1600, 900, 5
+COUNT = (3, 3)  # objects around the car
+
+
+class BakedCars:
+    """Three solid cars of boxes."""
+
+    def __init__(self) -> None:
+        self.cars = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+
+    def sample(self, rng: np.random.Generator, frame: Frame) -> VoxelAsset:
+        """One of them."""
+        return self.cars[int(rng.integers(len(self.cars)))]
+
+
+def measure() -> dict[str, Any]:
+    """Read the six pictures of one sample of the surround world, without injection and with three cars placed.
+
+    Timed are decoding, labels in each camera's frame, and, with injection, masks, placement (in each of the six
+    pictures anew, as workers do it), rendering, painting and relabelling.
+
+    Returns:
+        ``surround_images_per_second``, the same with injection, their ratio, and how many labels were added.
+    """
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_surround_world(
+            root, train_scenes=1, val_scenes=0, samples_per_scene=1, width=WIDTH, height=HEIGHT, workers=1,
+            progress=False,
+        )  # fmt: skip
+        tables = Tables(root / "v1.0-world")
+        samples = read_samples(tables, read_truth(tables, str(root / "ImageSets" / "train.txt")).split())
+        plain, populated = NuscenesDataset(samples, root), NuscenesDataset(samples, root, extras=True)
+        placement, compositor = Placement(depth=(5.0, 40.0)), Compositor(occluders="instances")
+        injection = SurroundInjection(BakedCars(), placement, compositor, probability=1.0, count=COUNT)
+
+        def inject() -> list[Frame]:
+            frames = map(populated.read, range(len(populated)))
+            return [injection(frame, derive(0, 0, injection.key(frame), "injection")) for frame in frames]
+
+        added = sum(int((frame.objects.provenance != REAL).sum()) for frame in inject())
+        without, with_injection = alternate([lambda: [plain.read(i) for i in range(len(plain))], inject], ROUNDS)
+    cameras = len(samples[0].shots)
+    return {
+        "surround_images_per_second": cameras / without * 1e3,
+        "surround_injected_images_per_second": cameras / with_injection * 1e3,
+        "surround_overhead": with_injection / without - 1,
+        "surround_labels_added": added,
+    }

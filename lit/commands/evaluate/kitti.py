@@ -1,0 +1,72 @@
+"""``python -m lit evaluate kitti``: KITTI AP of result files."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from datamodules.errors import InputError
+from lit.arguments import Arguments
+from lit.results import write_output
+
+
+def kitti(argv: list[str]) -> int:
+    """KITTI AP40 and AP11 of result files against label files, as the C++ development kit."""
+    from lit.metrics.kitti.evaluation import (  # imports torch: --help of the others stays quick
+        VERSION,
+        evaluate_folders,
+    )
+
+    parser = Arguments("evaluate kitti", "KITTI AP in percent: image box, ground rectangle, 3D box, orientation.")
+    parser.add_argument("--gt", required=True, metavar="DIR", help="label files, such as training/label_2")
+    parser.add_argument("--pred", required=True, metavar="DIR", help="result files, 16 columns")
+    parser.add_argument("--out", metavar="FILE.json", help="where to write the figures")
+    parser.add_argument("--split", metavar="FILE", help="evaluate only the ids in this file, such as ImageSets/val.txt")
+    parser.add_argument(
+        "--extra-ious", nargs="+", metavar="CLASS=IOU,..", help="further IoU limits, such as car=0.5,0.3 pedestrian=0.3"
+    )
+    options = parser.parse_args(argv)
+    extra = _extra_ious(options.extra_ious) if options.extra_ious else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = evaluate_folders(options.gt, options.pred, extra, options.split)
+    console = Console()
+    console.print(kitti_table(result, f"KITTI AP (%), {VERSION}"))
+    for warning in caught:
+        console.print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
+    if options.out:
+        write_output(options.out, result)
+    return 0
+
+
+def kitti_table(result: dict[str, Any], title: str) -> Table:
+    """The figures of :func:`lit.metrics.kitti.evaluate_folders` as a table; "-" where nothing was evaluated."""
+    table = Table(title=title)
+    for header in ("class", "metric", "AP40\neasy", "\nmod.", "\nhard", "AP11\neasy", "\nmod.", "\nhard"):
+        table.add_column(header, justify="left" if header in ("class", "metric") else "right", no_wrap=True)
+    for name, by_metric in result["ap40"].items():
+        for metric, values in by_metric.items():
+            figures = [*(values or [None] * 3), *(result["ap11"][name][metric] or [None] * 3)]
+            cells = ["-" if figure is None else f"{figure:.2f}" for figure in figures]
+            table.add_row(name, metric, *cells, end_section=metric == "aos")
+    by_row: dict[tuple[str, str], list[str]] = {}
+    for key, figure in result.get("extra", {}).items():
+        name, metric, _, limit = key.split("/")
+        by_row.setdefault((name, f"{metric} > {limit}"), []).append(f"{figure:.2f}")
+    for (name, metric), cells in by_row.items():
+        table.add_row(name, metric, *cells, "", "", "")
+    return table
+
+
+def _extra_ious(options: list[str]) -> dict[str, list[float]]:
+    extra: dict[str, list[float]] = {}
+    for option in options:
+        name, _, limits = option.partition("=")
+        try:
+            extra[name.lower()] = [float(limit) for limit in limits.split(",")]
+        except ValueError:
+            raise InputError(f"--extra-ious {option!r}: expected CLASS=IOU,.. such as car=0.5,0.3") from None
+    return extra

@@ -1,0 +1,158 @@
+"""``python -m lit show``: a contact sheet of a bank, or an experiment's frames with injected objects and boxes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from datamodules.errors import InputError
+from datamodules.randomness import derive
+from datamodules.scene import REAL, Frame
+from lit.arguments import Arguments
+from lit.pictures.pictures import annotated, asset_sheet, injected_sheet, png, stacked
+
+USAGE = """Shows a bank (eight yaws of each object) or what an experiment's injection does to its frames.
+The experiment's options may follow, as `fit` takes them: --data.root DIR --data.injection conf/injection/lift3d.yaml
+`show interpolation` films how the objects of a Lift3D checkpoint turn into each other."""
+
+
+def main(argv: list[str]) -> int:
+    """``python -m lit show BANK_OR_CONFIG --out page.html``."""
+    if argv[:1] == ["interpolation"]:
+        from lit.commands.show.interpolation import main as interpolation  # needs torch
+
+        return interpolation(argv[1:])
+    parser = Arguments("show", USAGE)
+    parser.add_argument("target", type=Path, help="a bank's folder, or an experiment's YAML file")
+    parser.add_argument("--out", type=Path, required=True, help="page.html, or picture.png for the picture alone")
+    parser.add_argument("--count", type=int, default=None, help="objects (default 12) or frames (default 4) to show")
+    parser.add_argument("--split", nargs="+", default=["train"], help="splits to take frames from (default train)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the injection (default 0)")
+    options, rest = parser.parse_known_args(argv)
+    if options.out.suffix not in (".html", ".png"):
+        raise InputError(f"--out {options.out}: expected a name that ends in .html or .png")
+    if options.target.is_dir():
+        if rest:
+            parser.error(f"unrecognized arguments: {rest[0]}")
+        write(options.out, *bank_pictures(options.target, options.count or 12))
+    elif options.target.is_file():
+        pairs = injected_pairs(options.target, rest, options.split, options.count or 4, options.seed)
+        write(options.out, *frame_pictures(pairs, options.target))
+    else:
+        raise InputError(f"{options.target}: no such file or folder; expected a bank's folder or an experiment's file")
+    print(f"wrote {options.out}")
+    return 0
+
+
+Picture = tuple[str, bytes]  # caption, PNG
+
+
+def write(out: Path, title: str, pictures: list[Picture], sheet: bytes) -> None:
+    """Write the page with one figure a picture, or only the sheet when ``out`` is a PNG."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".png":
+        out.write_bytes(sheet)
+        return
+    figures = "".join(
+        f'<figure><img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, data in pictures
+    )
+    page = files("lit.leaderboard").joinpath("templates")
+    style = page.joinpath("leaderboard.css").read_text()
+    out.write_text(
+        Template(page.joinpath("show.html").read_text()).substitute(style=style, title=title, figures=figures)
+    )
+
+
+def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:
+    """Title, one picture an object at eight yaws, and all of them on one sheet."""
+    from datamodules.assets.bank import AssetBank
+
+    bank = AssetBank.open(folder)
+    assets = [bank[index] for index in range(min(count, len(bank)))]
+    pictures = []
+    for asset in assets:
+        length, height, width = (float(v) for v in asset.dims)
+        caption = f"{asset.id}: {asset.name}, {length:.2f} × {height:.2f} × {width:.2f} m (length, height, width)"
+        pictures.append((caption, png(asset_sheet([asset]))))
+    return f"{len(assets)} of {len(bank)} objects of {folder.name}, eight yaws", pictures, png(asset_sheet(assets))
+
+
+def injected_pairs(
+    config: Path, options: Sequence[str], splits: Sequence[str], count: int, seed: int
+) -> list[tuple[Frame, Frame]]:
+    """Frames of an experiment before and after its injection, whose probability is taken as 1.
+
+    Args:
+        config: the experiment's file.
+        options: further options as ``fit`` takes them.
+        splits: names of the splits, read one after the other.
+        count: most frames in all.
+        seed: of the injection.
+
+    Raises:
+        InputError: for anything ``fit`` would refuse, or an experiment without injection.
+    """
+    pairs: list[tuple[Frame, Frame]] = []
+    for split in splits:
+        datamodule = build_datamodule(["fit", "-c", str(config), *options, f"--data.train_split={split}"])
+        injection = getattr(datamodule, "injection", None)
+        if injection is None:
+            raise InputError(
+                f"{config}: injects nothing; add --data.injection conf/injection/lift3d.yaml or another file"
+            )
+        injection.probability = 1.0
+        datamodule.setup("fit")
+        reader = datamodule.train_reader
+        for index in range(min(len(reader), count - len(pairs))):
+            frame = reader.read(index)
+            pairs.append((frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))))
+    return pairs
+
+
+def build_datamodule(argv: list[str]) -> Any:
+    """The datamodule of a trainer command line, without model and trainer."""
+    from jsonargparse import ArgumentParser
+    from lightning.pytorch import LightningDataModule
+
+    from lit.trainer_cli import resolve
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    return parser.instantiate(parser.parse_object({"data": resolve(argv)["data"]})).data
+
+
+def frame_pictures(pairs: list[tuple[Frame, Frame]], config: Path) -> tuple[str, list[Picture], bytes]:
+    """Title, before and after of each frame, and the annotated frames on one sheet."""
+    pictures = []
+    for before, after in pairs:
+        injected = int((after.objects.provenance != REAL).sum())
+        caption = (
+            f"{before.sample_id}: {injected} injected (orange), {len(before.objects)} labelled (blue); "
+            f"labelled boxes {'unchanged' if real_boxes_unchanged(before, after) else 'CHANGED'}"
+        )
+        both = [annotated(before, boxes=False), annotated(after, boxes=False), annotated(after)]
+        pictures.append((caption, png(stacked(both))))
+    return f"Injection of {config.name}", pictures, injected_sheet([after for _, after in pairs])
+
+
+def real_boxes_unchanged(before: Frame, after: Frame) -> bool:
+    """Whether every labelled box is still there, in order, with the same 3D box, 2D box and class."""
+    kept = after.objects[after.objects.provenance == REAL]
+    old = before.objects
+    same = [
+        (old.boxes.center, kept.boxes.center),
+        (old.boxes.dims, kept.boxes.dims),
+        (old.boxes.yaw, kept.boxes.yaw),
+        (old.bbox, kept.bbox),
+        (old.names, kept.names),
+    ]
+    return all(np.array_equal(a, b) for a, b in same)

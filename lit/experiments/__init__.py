@@ -1,0 +1,1 @@
+"""Comparisons: grids of runs, their execution, paired statistics, published figures."""

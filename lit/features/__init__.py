@@ -1,0 +1,1 @@
+"""Frozen feature networks with weights from local files."""

@@ -1,0 +1,119 @@
+"""The Inception network of FID (TensorFlow's classify_image graph of 2015-12-05) from a local file of weights."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from cleanfid.resize import build_resizer  # type: ignore[import-untyped]  # ships no type information
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped]
+    FeatureExtractorInceptionV3,
+)
+from torch_fidelity.interpolate_compat_tensorflow import (  # type: ignore[import-untyped]
+    interpolate_bilinear_2d_like_tensorflow1x,
+)
+
+from datamodules.errors import InputError
+from lit.features.extractors import RESIZES, FrozenExtractor
+from lit.weights.weight_files import digest, read_state, require_file
+
+SIZE, DIMS, CLASSES = 299, 2048, 1008
+SOURCE = (
+    "torch-fidelity's release page has weights-inception-2015-12-05-6726825d.pth, "
+    "NVIDIA's StyleGAN2-ADA metrics folder has inception-2015-12-05.pt; either will do"
+)
+TRUNK = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
+)
+
+
+class InceptionExtractor(FrozenExtractor):
+    """Pool3 features (2048) and unbiased logits (1008) of the FID Inception network.
+
+    Reads torch-fidelity's state dict and NVIDIA's TorchScript file. The logits leave the bias out, as the original
+    Inception score does.
+
+    Args:
+        weights: the file.
+        resize: "torchfidelity": bilinear without antialiasing as TensorFlow 1 (what published FID used);
+            "cleanfid": Pillow's antialiased bicubic on floats (Parmar et al. 2022).
+
+    Raises:
+        InputError: unknown resize, or a file that is missing or holds something else.
+    """
+
+    head: Tensor | None
+
+    def __init__(self, weights: str | None, resize: str = RESIZES[0]) -> None:
+        if resize not in RESIZES:
+            raise InputError(f"resize '{resize}': expected {' or '.join(RESIZES)}")
+        path = require_file(weights, "the FID Inception network", SOURCE)
+        trunk, head = _read(path)
+        super().__init__(f"fid-inception-{resize}", digest(path), DIMS, 0 if head is None else CLASSES)
+        self.resize = resize
+        self.trunk = trunk
+        self.register_buffer("head", head)
+        self.freeze()
+
+    def measure(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pool3 features, and logits without bias (None for a file without the last layer)."""
+        features = self.trunk((self.resized(pixels) - 128) / 128).flatten(1)
+        return features, None if self.head is None else F.linear(features, self.head)
+
+    def resized(self, pixels: Tensor) -> Tensor:
+        """Floats (B, 3, 299, 299) in [0, 255] of uint8 images (B, 3, H, W)."""
+        if self.resize == "torchfidelity":
+            return interpolate_bilinear_2d_like_tensorflow1x(pixels.float(), size=(SIZE, SIZE), align_corners=False)
+        resizer = build_resizer("clean")  # made here: an attribute could not be pickled
+        stacked = np.stack([resizer(image) for image in pixels.permute(0, 2, 3, 1).cpu().numpy()])
+        return torch.from_numpy(stacked).to(pixels.device).permute(0, 3, 1, 2).contiguous()
+
+
+def _read(path: Path) -> tuple[nn.Module, Tensor | None]:
+    """The network up to pool3, and the (1008, 2048) weight of its last layer if the file has it."""
+    script = _torchscript(path)
+    if script is not None:
+        if not hasattr(script, "layers"):
+            raise InputError(f"{path}: a TorchScript file without 'layers'; expected NVIDIA's inception-2015-12-05.pt")
+        heads = [value for value in script.state_dict().values() if tuple(value.shape) == (CLASSES, DIMS)]
+        return script.layers, heads[0].float() if heads else None
+    state = read_state(path, "the FID Inception network")
+    weight = state.get("fc.weight")
+    if weight is None or tuple(weight.shape) != (CLASSES, DIMS):
+        found = "no fc.weight" if weight is None else f"fc.weight {tuple(weight.shape)}"
+        hint = f"torch-fidelity's {CLASSES} classes; torchvision's inception_v3 is another network"
+        raise InputError(f"{path}: {found}, expected ({CLASSES}, {DIMS}) of {hint}")
+    # The class reads only files, and unpickles them without care: it is given the bytes of what was read safely.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=buffer)
+    except RuntimeError as error:  # load_state_dict
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: not torch-fidelity's Inception state dict ({reason:.120})") from error
+    return nn.Sequential(*(getattr(network, name) for name in TRUNK)), weight.float()
+
+
+def _torchscript(path: Path) -> torch.jit.ScriptModule | None:
+    """The TorchScript module, or None for a file that is none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if not any(name.endswith("/constants.pkl") for name in archive.namelist()):  # torch.save writes none
+            return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated, but the published file is TorchScript
+            return torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: cannot be read as TorchScript ({reason:.120}); download it again") from error

@@ -1,0 +1,1 @@
+"""The leaderboard: rows from recorded runs, charts, and the page."""

@@ -1,0 +1,156 @@
+"""Sample diversity: how different the images are that a generator makes of one condition (pix2pix3D's SG diversity)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import lpips
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from datamodules.errors import InputError
+from datamodules.randomness import derive
+from lit.features.extractors import to_uint8
+from lit.features.lpips_distance import LpipsDistance
+from lit.metrics.sample_keys import distinct, joined, sample_keys
+from lit.weights.weight_files import fit_state, read_state, require_file
+
+VERSION = "1"  # recorded beside every figure; changes when a figure could
+
+
+class AlexDistance(nn.Module):
+    """LPIPS (AlexNet, version 0.1) of Zhang et al. 2018 with the package's own linear weights.
+
+    Args:
+        weights: file with torchvision's ``alexnet`` state dict; None for a trunk drawn from ``seed``, which ranks runs
+            of this suite but compares with no published number.
+        seed: of the random trunk.
+    """
+
+    def __init__(self, weights: str | None = None, seed: int = 0) -> None:
+        super().__init__()
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # lpips still passes torchvision's deprecated "pretrained"
+            torch.manual_seed(seed)
+            self.model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        if weights is not None:
+            path = require_file(weights, "AlexNet", "torchvision's alexnet state dict, alexnet-owt-7be5be79.pth")
+            given = read_state(path, "torchvision's alexnet")
+            # slice2.3.weight is torchvision's features.3.weight; its classifier is of no use here
+            names = {"features." + name.split(".", 1)[1]: name for name in self.model.net.state_dict()}
+            state = {names[key]: value for key, value in given.items() if key in names}
+            fit_state(self.model.net, state, path, "torchvision's alexnet")
+        self.requires_grad_(False).eval()
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Distances (B,) of images (B, 3, H, W) in [0, 1]."""
+        return self.model(first, second, normalize=True).flatten()
+
+
+class SampleDiversity(Metric):
+    """Mean LPIPS over random pairs of samples of one condition, then mean over conditions.
+
+    Every condition counts once over all processes, and the pairs depend on the seed and the condition's id only.
+
+    Args:
+        network: "alex" or "vgg", or "random" for an AlexNet with random weights (images of 64 pixels or more).
+        weights: file with torchvision's state dict of the network; unused for "random".
+        pairs: pairs a condition, without repetition; all of them when there are no more.
+        seed: of the pairs, and of the random network.
+
+    Raises:
+        InputError: unknown network, or a weights file that is missing or of another network.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    keys: list[Tensor]
+    means: list[Tensor]
+
+    def __init__(
+        self, network: str = "random", weights: str | None = None, pairs: int = 10, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if network not in ("alex", "vgg", "random"):
+            raise InputError(f"LPIPS network '{network}': expected alex, vgg or random")
+        if pairs < 1:
+            raise InputError(f"pairs is {pairs}: expected at least 1")
+        if network == "random":
+            self.distance: nn.Module = AlexDistance(seed=seed)
+        else:
+            path = str(require_file(weights, f"LPIPS with {network}", "torchvision's state dict of the network"))
+            self.distance = AlexDistance(path) if network == "alex" else LpipsDistance(path).eval()
+        self.pairs, self.seed = pairs, seed
+        self.name = f"diversity/lpips-{network}{f'-{seed}' if network == 'random' else ''}"
+        self.evaluator = {"name": self.name, "version": VERSION}
+        self.add_state("keys", default=[], dist_reduce_fx="cat")  # int64 (C,)
+        self.add_state("means", default=[], dist_reduce_fx="cat")  # float64 (C,)
+
+    def train(self, mode: bool = True) -> SampleDiversity:
+        """Stay in evaluation mode: LPIPS has dropout before its linear weights."""
+        super().train(mode)
+        self.distance.eval()
+        return self
+
+    @torch.no_grad()
+    def update(self, samples: Tensor, condition_ids: Sequence[str] | Sequence[int]) -> None:
+        """Add all samples of some conditions; those of one condition have to come together.
+
+        Args:
+            samples: (C, S, 3, H, W) RGB, uint8 or floats in [0, 1]: S images of each of C conditions.
+            condition_ids: id of each condition.
+
+        Raises:
+            InputError: fewer than two samples, or images outside the declared range or dtype.
+        """
+        if samples.ndim != 5:
+            raise InputError(f"samples have the shape {tuple(samples.shape)}: expected (conditions, samples, 3, H, W)")
+        if samples.shape[1] < 2:
+            raise InputError(f"{samples.shape[1]} samples a condition: diversity needs at least 2")
+        keys = sample_keys(condition_ids, len(samples))
+        means = []
+        for key, group in zip(keys.tolist(), samples):
+            images = to_uint8(group).to(self.device).float() / 255
+            chosen = self._pairs(key, len(images))
+            distances = [self.distance(images[i : i + 1], images[j : j + 1]) for i, j in chosen]
+            means.append(torch.cat(distances).double().mean())
+        if means:
+            self.keys.append(keys.to(self.device))
+            self.means.append(torch.stack(means))
+
+    def compute(self) -> float:
+        """Mean over all distinct conditions.
+
+        Raises:
+            InputError: no condition was added, or a distance is not finite.
+        """
+        keys, means = self._held()
+        if not len(keys):
+            raise InputError(f"{self.name}: no condition was added; call update with samples first")
+        value = float(means[distinct(keys)].mean())
+        if not np.isfinite(value):
+            raise InputError(f"{self.name}: a distance is NaN or infinite; check the network's weights")
+        return value
+
+    def _pairs(self, key: int, count: int) -> list[tuple[int, int]]:
+        """Pairs of samples: all of them, or ``self.pairs`` drawn without repetition."""
+        first, second = np.triu_indices(count, 1)
+        if len(first) > self.pairs:
+            drawn = derive(self.seed, key, "diversity").choice(len(first), self.pairs, replace=False)
+            first, second = first[drawn], second[drawn]
+        return list(zip(first.tolist(), second.tolist()))
+
+    def _held(self) -> tuple[Tensor, Tensor]:
+        empty = torch.zeros(0, device=self.device)
+        return joined(self.keys, empty.long()), joined(self.means, empty.double())
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather from all processes; one without any condition takes part with empty tensors of the right dtype."""
+        keys, means = self._held()
+        self.keys, self.means = [keys], [means]
+        super().sync(*args, **kwargs)

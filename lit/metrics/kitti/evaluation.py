@@ -1,0 +1,249 @@
+"""KITTI average precision (image box, ground rectangle, 3D box) and orientation similarity, as the C++ devkit.
+
+Reference: A. Geiger et al., KITTI object development kit, evaluate_object.cpp, with 41 recall points; AP40 is the mean
+of points 1..40 (Simonelli et al. 2019), AP11 of points 0, 4, .., 40. All figures are percent. What the development kit
+does not evaluate is None: a class that was never detected, and the orientation similarity once one detection has
+alpha -10.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics import Metric
+
+from datamodules.errors import InputError
+from datamodules.scene import Objects
+from lit.metrics.kitti.matching import detection_states, object_states, overlapping_pairs, precision_curves
+from lit.metrics.kitti.rows import (
+    ALPHA,
+    BBOX,
+    CLASSES,
+    COLUMNS,
+    HEIGHT,
+    LENGTH,
+    SCORE,
+    WIDTH,
+    Table,
+    X,
+    Y,
+    Z,
+    list_frames,
+    pack,
+    read_table,
+)
+from lit.metrics.sample_keys import joined, sample_key
+
+VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
+METRICS = ("bbox", "bev", "3d")
+DIFFICULTIES = ("easy", "moderate", "hard")
+LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
+Result = dict[str, Any]
+ExtraIous = Mapping[str, Sequence[float]]
+
+
+def evaluate_folders(
+    gt_dir: str | os.PathLike[str],
+    pred_dir: str | os.PathLike[str],
+    extra_ious: ExtraIous | None = None,
+    split: str | os.PathLike[str] | None = None,
+) -> Result:
+    """Evaluate a folder of result files against a folder of label files.
+
+    Args:
+        gt_dir: label_2 rows in ``<id>.txt``; its files are the frames, every one of them.
+        pred_dir: result rows (16 columns) in ``<id>.txt``; a frame without a file counts as one without detections,
+            with a warning that says how many there are.
+        extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
+        split: file of ids, one a line (ImageSets/val.txt), that restricts the frames.
+
+    Returns:
+        ``{"ap40": {class: {"bbox"|"bev"|"3d"|"aos": [easy, moderate, hard] or None}}, "ap11": ...}`` in percent,
+        and with ``extra_ious`` ``"extra": {"car/3d/moderate/0.5": AP40}``.
+
+    Raises:
+        InputError: a missing folder or label file, folders without a common frame, or a broken row (file and line).
+    """
+    labelled = list_frames(gt_dir)
+    if not labelled:
+        raise InputError(f"{gt_dir}: holds no .txt label files; point it at a folder such as training/label_2")
+    predicted = set(list_frames(pred_dir))
+    frames = _read_split(split, set(labelled), gt_dir) if split is not None else labelled
+    if not predicted.intersection(frames):
+        raise InputError(f"{pred_dir}: no result file is named like a frame of {gt_dir} (such as {frames[0]}.txt)")
+    gt, _ = read_table(gt_dir, frames, scored=False)
+    pred, missing = read_table(pred_dir, frames, scored=True)
+    if missing:
+        cure = "write empty files for frames without detections, or name the evaluated frames with a split file"
+        warnings.warn(
+            f"{pred_dir}: {len(missing)} of {len(frames)} frames have no result file (first {missing[0]}.txt) "
+            f"and count as frames without detections; {cure}",
+            stacklevel=2,
+        )
+    return evaluate_tables(gt, pred, extra_ious)
+
+
+def evaluate_objects(gt: Sequence[Objects], pred: Sequence[Objects], extra_ious: ExtraIous | None = None) -> Result:
+    """Evaluate predictions in memory; frame i of ``pred`` belongs to frame i of ``gt``. See :func:`evaluate_folders`.
+
+    Raises:
+        InputError: predictions without scores, or values that are not finite.
+        ValueError: the two have different lengths.
+    """
+    if len(gt) != len(pred):
+        raise ValueError(f"{len(gt)} labelled and {len(pred)} predicted frames: expected one prediction per frame")
+    return evaluate_tables(pack(gt, scored=False), pack(pred, scored=True), extra_ious)
+
+
+def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None) -> Result:
+    """Evaluate two tables of the same frames. See :func:`evaluate_folders`."""
+    extra = _checked(extra_ious or {})
+    floor = min([*LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
+    pairs = overlapping_pairs(gt.rows, gt.offsets, pred.rows, pred.offsets, floor)
+    scores = np.ascontiguousarray(pred.rows[:, SCORE])
+    oriented = not (pred.rows[:, ALPHA] == -10).any()
+    result: Result = {"ap40": {}, "ap11": {}}
+    figures: dict[str, float] = {}
+    for target, name in enumerate(CLASSES):
+        states = [
+            (object_states(gt.rows, target, level), detection_states(pred.rows, target, level)) for level in range(3)
+        ]
+        evaluated = _evaluated(pred.rows[pred.rows[:, 0] == target])
+        curves: dict[str, list[np.ndarray] | None] = dict.fromkeys((*METRICS, "aos"))
+        for index, metric in enumerate(METRICS):
+            start, detection, values, unlabelled = pairs
+            both = {
+                limit: [
+                    precision_curves(start, detection, values, index, limit, scores, unlabelled, gt_states, det_states)
+                    for gt_states, det_states in states
+                ]
+                for limit in {LIMITS[name], *extra.get(name, ())}
+            }
+            if evaluated[metric]:
+                curves[metric] = [precision for precision, _ in both[LIMITS[name]]]
+                if metric == "bbox" and oriented:
+                    curves["aos"] = [similarity for _, similarity in both[LIMITS[name]]]
+            for limit in extra.get(name, ()):
+                for difficulty, (precision, _) in zip(DIFFICULTIES, both[limit]):
+                    figures[f"{name}/{metric}/{difficulty}/{limit:g}"] = _ap40(precision)
+        for kind, mean in (("ap40", _ap40), ("ap11", _ap11)):
+            result[kind][name] = {
+                key: None if value is None else [mean(curve) for curve in value] for key, value in curves.items()
+            }
+    if extra_ious is not None:
+        result["extra"] = figures
+    return result
+
+
+def flatten(result: Result) -> dict[str, float]:
+    """AP40 figures of a result by name, such as ``car/3d/moderate/0.7``, extra limits included.
+
+    A class without detections scores 0 here, so that every run has the same names; an undefined AOS is left out.
+    """
+    flat: dict[str, float] = {}
+    for name, by_metric in result["ap40"].items():
+        for metric, values in by_metric.items():
+            if values is None and metric == "aos":
+                continue
+            for difficulty, value in zip(DIFFICULTIES, values or (0.0, 0.0, 0.0)):
+                flat[f"{name}/{metric}/{difficulty}/{LIMITS[name]:g}"] = value
+    return {**flat, **result.get("extra", {})}
+
+
+class KittiAP(Metric):
+    """KITTI AP over any number of processes: rows are gathered, and a frame that several processes saw counts once.
+
+    Args:
+        extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    frames: list[torch.Tensor]
+    gt_rows: list[torch.Tensor]
+    pred_rows: list[torch.Tensor]
+
+    def __init__(self, extra_ious: dict[str, list[float]] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.extra_ious = _checked(extra_ious) if extra_ious is not None else None
+        self.add_state("frames", default=[], dist_reduce_fx="cat")  # int64 (F, 3): key, objects, detections
+        self.add_state("gt_rows", default=[], dist_reduce_fx="cat")  # float64 (R, 16)
+        self.add_state("pred_rows", default=[], dist_reduce_fx="cat")
+
+    def update(self, sample_ids: Sequence[str], gt: Sequence[Objects], pred: Sequence[Objects]) -> None:
+        """Add the labels and predictions of some frames.
+
+        Raises:
+            ValueError: the three have different lengths.
+        """
+        if not len(sample_ids) == len(gt) == len(pred):
+            lengths = f"{len(sample_ids)} sample ids, {len(gt)} labelled and {len(pred)} predicted frames"
+            raise ValueError(f"{lengths}: expected as many of each")
+        labels, predictions = pack(gt, scored=False), pack(pred, scored=True)
+        keys = np.array([sample_key(sample_id) for sample_id in sample_ids], dtype=np.int64)
+        frames = np.column_stack([keys, np.diff(labels.offsets), np.diff(predictions.offsets)])
+        self.frames.append(torch.from_numpy(frames).to(self.device))
+        self.gt_rows.append(torch.from_numpy(labels.rows).to(self.device))
+        self.pred_rows.append(torch.from_numpy(predictions.rows).to(self.device))
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather from all processes; one without any frame takes part with empty tensors of the right shape."""
+        if not self.frames:
+            self.update([], [], [])
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> Result:
+        """The result of :func:`evaluate_tables` over all distinct frames, in the order of their keys."""
+        frames = joined(self.frames, torch.zeros(0, 3, dtype=torch.int64)).cpu().numpy()
+        tables = []
+        _, first = np.unique(frames[:, 0], return_index=True)
+        for column, rows in ((1, self.gt_rows), (2, self.pred_rows)):
+            offsets = np.concatenate([[0], np.cumsum(frames[:, column])])
+            values = joined(rows, torch.zeros(0, COLUMNS, dtype=torch.float64)).cpu().numpy()
+            tables.append(Table(values, offsets).take(first))
+        return evaluate_tables(tables[0], tables[1], self.extra_ious)
+
+
+def _ap40(curve: np.ndarray) -> float:
+    return float(curve[1:].sum() / 40 * 100)
+
+
+def _ap11(curve: np.ndarray) -> float:
+    return float(curve[::4].sum() / 11 * 100)
+
+
+def _evaluated(rows: np.ndarray) -> dict[str, bool]:
+    """Whether the development kit evaluates a class, given its detections: one with valid values is enough."""
+    ground = (rows[:, X] != -1000) & (rows[:, Z] != -1000) & (rows[:, WIDTH] > 0) & (rows[:, LENGTH] > 0)
+    volume = ground & (rows[:, Y] != -1000) & (rows[:, HEIGHT] > 0)
+    return {"bbox": bool((rows[:, BBOX] >= 0).any()), "bev": bool(ground.any()), "3d": bool(volume.any())}
+
+
+def _checked(extra_ious: ExtraIous) -> dict[str, list[float]]:
+    for name, limits in extra_ious.items():
+        if name not in CLASSES:
+            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(CLASSES)}")
+        for limit in limits:
+            if not 0 < limit < 1:
+                raise InputError(f"extra_ious[{name!r}] holds {limit!r}: expected IoU limits between 0 and 1")
+    return {name: list(limits) for name, limits in extra_ious.items()}
+
+
+def _read_split(path: str | os.PathLike[str], labelled: set[str], gt_dir: str | os.PathLike[str]) -> list[str]:
+    try:
+        names = Path(path).read_text().split()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the split file ({error.strerror}); expected one id a line") from error
+    for name in names:
+        if name not in labelled:
+            raise InputError(f"{path}: frame {name} has no label file in {gt_dir}; correct the split or the folder")
+    if not names:
+        raise InputError(f"{path}: holds no ids; expected one a line, such as 000042")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,188 @@
+"""Scores of alignment over any number of processes, see :mod:`lit.metrics.alignment`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from datamodules.errors import InputError
+from lit.losses.photometric import PerceptualLoss
+from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
+from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.maps.pose_accuracy import POSE_THRESHOLDS, pose_errors, scores_of_poses
+from lit.metrics.sample_keys import distinct, joined, owned, sample_key
+from lit.metrics.sample_rows import SampleRows
+
+SIZES, COUNTS = (0, 2), (0, 3)  # shapes of a process's empty states
+
+
+class SegmentationScore(SampleRows):
+    """Mean IoU and accuracy of label maps, from one confusion matrix for all processes.
+
+    Args:
+        num_classes: number of classes, the background included.
+        ignore_index: label whose pixels do not count.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None, **kwargs: Any) -> None:
+        if num_classes < 2:
+            raise InputError(f"num_classes {num_classes}: expected at least 2; count the background as one")
+        super().__init__(num_classes**2, **kwargs)
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.evaluator = {"name": "segmentation: mIoU over classes with union, accuracy", "version": "segmentation-1"}
+
+    def update(self, target: Tensor, pred: Tensor, sample_ids: Sequence[str]) -> None:
+        """Add labels (N, ...) and predicted labels of the same shape.
+
+        Raises:
+            InputError: see :func:`lit.metrics.alignment.confusion_matrix`.
+        """
+        if target.shape != pred.shape:
+            raise InputError(f"target {tuple(target.shape)}, pred {tuple(pred.shape)}: expected equal shapes; resize")
+        matrices = [confusion_matrix(a, b, self.num_classes, self.ignore_index) for a, b in zip(target, pred)]
+        self.add(sample_ids, torch.stack(matrices) if matrices else torch.zeros(0, self.width))
+
+    def compute(self) -> dict[str, Any]:
+        """See :func:`lit.metrics.alignment.segmentation_scores`."""
+        confusion = self.distinct_rows().sum(0).view(self.num_classes, self.num_classes)
+        return scores_of_confusion(confusion, self.ignore_index)
+
+
+class EdgeAveragePrecision(Metric):
+    """Average precision of edge maps, pooled over the pixels of all samples.
+
+    A sample is kept as its distinct scores with their pixel counts, which loses nothing. Before the processes gather,
+    they exchange ids, each id stays with the first process that has it, and each process merges its samples into one
+    table: what travels is no longer than its distinct scores (256 rows for 8-bit edge maps).
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    sizes: list[Tensor]
+    counts: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("sizes", default=[], dist_reduce_fx="cat")  # int64 (S, 2): key (or -1, merged), rows
+        self.add_state("counts", default=[], dist_reduce_fx="cat")  # float64 (R, 3): score, edge pixels, others
+        self.evaluator = {"name": "edges: step-wise average precision pooled over pixels", "version": "edges-1"}
+
+    def update(self, score: Tensor, label: Tensor, sample_ids: Sequence[str]) -> None:
+        """Add scores (N, ...) and labels of the same shape.
+
+        Raises:
+            InputError: see :func:`lit.metrics.alignment.edge_counts`; another number of ids than maps.
+        """
+        if score.shape != label.shape or isinstance(sample_ids, str) or len(sample_ids) != len(score):
+            shapes = f"score {tuple(score.shape)}, label {tuple(label.shape)}, {len(sample_ids)} sample ids"
+            raise InputError(f"{shapes}: expected equal shapes (N, ...) and a sequence of N ids; match them")
+        tables = [edge_counts(one, other) for one, other in zip(score, label)]
+        sizes = [[sample_key(sample_id), len(table)] for sample_id, table in zip(sample_ids, tables)]
+        self.sizes.append(torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2).to(self.device))
+        self.counts.append(torch.cat([torch.zeros(COUNTS, dtype=torch.float64), *tables]).to(self.device))
+
+    def compute(self) -> float:
+        """See :func:`lit.metrics.alignment.edge_average_precision`."""
+        sizes, tables = self._held()
+        if not int(sizes[:, 1].sum()):
+            raise InputError("EdgeAveragePrecision: an empty set has no score; update it with at least one sample")
+        return precision_of_counts(merge_counts([tables[i] for i in distinct(sizes[:, 0]).tolist()]))
+
+    def _held(self) -> tuple[Tensor, list[Tensor]]:
+        """Keys and rows (S, 2), and the table of each sample, on the CPU."""
+        sizes = joined(self.sizes, torch.zeros(SIZES, dtype=torch.int64)).cpu()
+        counts = joined(self.counts, torch.zeros(COUNTS, dtype=torch.float64)).cpu()
+        return sizes, list(counts.split(sizes[:, 1].tolist()))
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None
+    ) -> None:
+        """Merge what counts here, then gather; the caller has put the state aside and restores it afterwards."""
+        sizes, tables = self._held()
+        group = process_group or self.process_group
+        keys = dist_sync_fn(sizes[:, 0].contiguous().to(self.device), group=group)
+        mine = owned([part.cpu() for part in keys], torch.distributed.get_rank(group))
+        merged = merge_counts([tables[i] for i in mine.tolist()])
+        self.sizes = [torch.tensor([[-1, len(merged)]], device=self.device)]
+        self.counts = [merged.to(self.device)]
+        super()._sync_dist(dist_sync_fn, process_group)
+
+
+class ReconstructionScores(SampleRows):
+    """PSNR, PSNR on the object, mask IoU, SSIM and a learned distance of rendered against observed views.
+
+    Args:
+        vgg16: file of torchvision's VGG16 weights for ``lpips``; None gives ``perceptual`` instead, the distance of
+            fixed random features, which ranks runs of this suite but compares with no published number.
+    """
+
+    def __init__(self, vgg16: str | None = None, **kwargs: Any) -> None:
+        distance = "perceptual" if vgg16 is None else "lpips"
+        self.names = ("psnr", "psnr_object", "mask_iou", "ssim", distance)
+        super().__init__(len(self.names), **kwargs)
+        self.distance: torch.nn.Module
+        if vgg16 is None:
+            self.distance = PerceptualLoss()
+        else:
+            from lit.features.lpips_distance import LpipsDistance  # its package takes a second to import
+
+            self.distance = LpipsDistance(vgg16)
+        self.evaluator = {"name": f"views: {', '.join(self.names)}", "version": "views-2"}
+
+    def update(self, rendered: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+        """Add views (V, H, W, 4), both premultiplied RGBA in [0, 1].
+
+        Raises:
+            InputError: shapes that differ, or another number of ids than views.
+        """
+        if rendered.shape != target.shape or rendered.ndim != 4 or rendered.shape[-1] != 4:
+            shapes = f"rendered {tuple(rendered.shape)}, target {tuple(target.shape)}"
+            raise InputError(f"{shapes}: expected two (V, H, W, 4) premultiplied RGBA; resize the renders")
+        values = view_metrics(rendered, target)
+        shown, wanted = composite(rendered, 0.5), composite(target, 0.5)
+        values["ssim"] = ssim(shown, wanted)
+        with torch.no_grad(), torch.autocast(shown.device.type, enabled=False):
+            pairs = zip(*(images.float().permute(0, 3, 1, 2).split(1) for images in (shown, wanted)))
+            distance = self.distance.to(shown.device)
+            found = [distance(one, other).reshape(1) for one, other in pairs]  # one by one: one figure a view
+        values[self.names[-1]] = torch.cat(found) if found else shown.new_zeros(0)
+        self.add(sample_ids, torch.stack([values[name].double() for name in self.names], 1))
+
+    def compute(self) -> dict[str, float]:
+        """Mean of every figure over the distinct views."""
+        return dict(zip(self.names, self.distinct_rows().mean(0).tolist()))
+
+
+class PoseAccuracy(SampleRows):
+    """Shares of poses within each threshold, mean and median distance.
+
+    Args:
+        thresholds: radians.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, thresholds: Sequence[float] = POSE_THRESHOLDS, **kwargs: Any) -> None:
+        super().__init__(1, **kwargs)
+        self.thresholds = tuple(thresholds)
+        self.evaluator = {"name": "poses: geodesic distance below thresholds", "version": "poses-1"}
+
+    def update(self, pred_rotation: Tensor, target_rotation: Tensor, sample_ids: Sequence[str]) -> None:
+        """Add rotations (N, 3, 3), or yaw angles (N,) in radians.
+
+        Raises:
+            InputError: see :func:`lit.metrics.alignment.pose_errors`.
+        """
+        self.add(sample_ids, pose_errors(pred_rotation, target_rotation))
+
+    def compute(self) -> dict[str, float]:
+        """See :func:`lit.metrics.alignment.pose_accuracy`."""
+        return scores_of_poses(self.distinct_rows()[:, 0], self.thresholds)

@@ -1,0 +1,234 @@
+"""nuScenes detection metrics: mAP, NDS and the errors of true positives, as nuscenes-devkit 1.2.0 computes them.
+
+Configuration detection_cvpr_2019 (H. Caesar et al., nuScenes, CVPR 2020, section 3.1). AP and NDS are fractions.
+Errors: translation (m), scale (1 - IoU), orientation (rad), velocity (m/s), attribute (1 - accuracy). An error that a
+class does not have (orientation, velocity and attribute of cones, velocity and attribute of barriers) is None.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from datamodules.errors import InputError
+from datamodules.nuscenes.boxes import (
+    DETECTION_NAMES,
+    GlobalBoxes,
+    GroundTruth,
+    SampleBoxes,
+    SampleTruth,
+    offsets_of,
+    take_groups,
+)
+from datamodules.nuscenes.format import check_boxes, check_truth, read_ground_truth, read_submission
+from lit.metrics.nuscenes.matching import ERRORS, LIMITS, evaluate_class, filter_boxes
+from lit.metrics.sample_keys import sample_key
+
+VERSION = "detection_cvpr_2019-1"  # recorded beside every figure; changes when a figure could
+MAP_WEIGHT = 5
+SHORT = dict(zip(ERRORS, ("ATE", "ASE", "AOE", "AVE", "AAE")))
+Result = dict[str, Any]
+
+
+def evaluate_files(gt_json: str | os.PathLike[str], submission_json: str | os.PathLike[str]) -> Result:
+    """Evaluate a submission against ground truth in one JSON file.
+
+    Args:
+        gt_json: see :func:`datamodules.nuscenes.format.read_ground_truth`.
+        submission_json: official submission format, with an entry for every sample and no other.
+
+    Returns:
+        The devkit's summary: ``mean_ap``, ``nd_score``, ``tp_errors`` and ``tp_scores`` by error, ``mean_dist_aps`` by
+        class, ``label_aps[class]["0.5"|"1.0"|"2.0"|"4.0"]``, ``label_tp_errors[class][error]`` (None where the class
+        does not have it), and the numbers of boxes left after filtering, ``n_gt_filtered`` and ``n_pred_filtered``.
+
+    Raises:
+        InputError: a file that cannot be read or evaluated, or another set of samples.
+    """
+    truth = read_ground_truth(gt_json)
+    return evaluate_tables(truth, read_submission(submission_json).samples, str(gt_json), str(submission_json))
+
+
+def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBoxes]) -> Result:
+    """Evaluate predictions in memory, both by sample token. See :func:`evaluate_files`.
+
+    Raises:
+        InputError: values that cannot be evaluated, or another set of samples.
+    """
+    packed, found = GroundTruth.join(truth), SampleBoxes.join(pred)
+    check_truth(packed, "ground truth")
+    check_boxes(found, "predictions", scored=True)
+    return evaluate_tables(packed, found)
+
+
+def evaluate_tables(
+    truth: GroundTruth, pred: SampleBoxes, gt_name: str = "ground truth", pred_name: str = "predictions"
+) -> Result:
+    """Evaluate checked tables. See :func:`evaluate_files`.
+
+    Args:
+        truth: annotations.
+        pred: predictions; among equal scores the later box of this table comes first.
+        gt_name: where the annotations come from, for messages.
+        pred_name: where the predictions come from.
+
+    Raises:
+        InputError: the two hold different samples.
+    """
+    index = {token: i for i, token in enumerate(truth.samples.tokens)}
+    _check_tokens(index, pred.tokens, gt_name, pred_name)
+    owners = np.array([index[token] for token in pred.tokens], dtype=np.int64)
+    surroundings = (truth.ego_translation, truth.bikeracks, truth.rack_offsets)
+    gt_sample = np.repeat(np.arange(len(index)), np.diff(truth.samples.offsets))
+    gt = filter_boxes(truth.samples.boxes, gt_sample, *surroundings)
+    found = filter_boxes(pred.boxes, np.repeat(owners, np.diff(pred.offsets)), *surroundings)
+    aps: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
+    for code, name in enumerate(DETECTION_NAMES):
+        one, other = (table.take(np.flatnonzero(table.boxes.labels == code)) for table in (gt, found))
+        precisions, errors[name] = evaluate_class(one, other, name, len(index))
+        aps[name] = {str(limit): precision for limit, precision in zip(LIMITS.tolist(), precisions)}
+    summary = _summarise(aps, errors)
+    return {**summary, "n_gt_filtered": len(gt.boxes), "n_pred_filtered": len(found.boxes)}
+
+
+def flatten(result: Result) -> dict[str, float]:
+    """Figures of a result by name: mAP, NDS, mATE, .., car/AP, car/AP/0.5, .., car/ATE, ..; without undefined ones."""
+    flat = {"mAP": result["mean_ap"], "NDS": result["nd_score"]}
+    flat.update({f"m{SHORT[error]}": value for error, value in result["tp_errors"].items()})
+    for name in DETECTION_NAMES:
+        flat[f"{name}/AP"] = result["mean_dist_aps"][name]
+        flat.update({f"{name}/AP/{limit}": value for limit, value in result["label_aps"][name].items()})
+        errors = result["label_tp_errors"][name].items()
+        flat.update({f"{name}/{SHORT[error]}": value for error, value in errors if value is not None})
+    return flat
+
+
+class NuscenesDetection(Metric):
+    """nuScenes metrics over any number of processes.
+
+    Rows are gathered, and a sample that several processes saw counts once. Samples are ordered by the digests
+    of their tokens, so that ties of scores do not depend on the processes.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    samples: list[torch.Tensor]
+    ego: list[torch.Tensor]
+    racks: list[torch.Tensor]
+    gt_rows: list[torch.Tensor]
+    pred_rows: list[torch.Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("samples", default=[], dist_reduce_fx="cat")  # int64 (S, 4): key, racks, boxes, predictions
+        self.add_state("ego", default=[], dist_reduce_fx="cat")  # float64 (S, 3)
+        self.add_state("racks", default=[], dist_reduce_fx="cat")  # float64 (B, 10)
+        self.add_state("gt_rows", default=[], dist_reduce_fx="cat")  # float64 (R, 16)
+        self.add_state("pred_rows", default=[], dist_reduce_fx="cat")
+
+    def update(self, tokens: Sequence[str], truths: Sequence[SampleTruth], preds: Sequence[GlobalBoxes]) -> None:
+        """Add the annotations and predictions of some samples.
+
+        Raises:
+            ValueError: the three have different lengths.
+            InputError: values that cannot be evaluated.
+        """
+        if not len(tokens) == len(truths) == len(preds):
+            lengths = f"{len(tokens)} sample tokens, {len(truths)} annotated and {len(preds)} predicted samples"
+            raise ValueError(f"{lengths}: expected as many of each")
+        truth, pred = GroundTruth.join(dict(zip(tokens, truths))), SampleBoxes.join(dict(zip(tokens, preds)))
+        check_truth(truth, "ground truth")
+        check_boxes(pred, "predictions", scored=True)
+        keys = np.array([sample_key(token) for token in pred.tokens], dtype=np.int64)
+        counts = [np.diff(offsets) for offsets in (truth.rack_offsets, truth.samples.offsets, pred.offsets)]
+        self.samples.append(torch.from_numpy(np.column_stack([keys, *counts])).to(self.device))
+        for state, rows in (
+            (self.ego, truth.ego_translation),
+            (self.racks, truth.bikeracks),
+            (self.gt_rows, truth.samples.boxes.rows),
+            (self.pred_rows, pred.boxes.rows),
+        ):
+            state.append(torch.from_numpy(rows).to(self.device))
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather from all processes; one without any sample takes part with empty tensors of the right shape."""
+        if not self.samples:
+            self.update([], [], [])
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> Result:
+        """The result of :func:`evaluate_tables` over all distinct samples."""
+        if isinstance(self.samples, list) and not self.samples:  # no sample at all: empty tensors of the right shape
+            self.update([], [], [])
+        samples = _gathered(self.samples)
+        _, first = np.unique(samples[:, 0], return_index=True)
+        tables, offsets = [], []
+        for column, rows in ((1, self.racks), (2, self.gt_rows), (3, self.pred_rows)):
+            members, taken = take_groups(offsets_of(samples[:, column]), first)
+            tables.append(_gathered(rows)[members])
+            offsets.append(taken)
+        tokens = tuple(str(key) for key in samples[first, 0])
+        gt = SampleBoxes(tokens, offsets[1], GlobalBoxes.from_rows(tables[1]))
+        truth = GroundTruth(gt, _gathered(self.ego)[first], tables[0], offsets[0])
+        return evaluate_tables(truth, SampleBoxes(tokens, offsets[2], GlobalBoxes.from_rows(tables[2])))
+
+
+def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]:
+    """Samples of all ranks, each once, in the order of their keys: ties of scores then fall as in the metric."""
+    shards: list[dict[str, GlobalBoxes]] = [dict(samples)]
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        shards = [{}] * distributed.get_world_size()
+        distributed.all_gather_object(shards, dict(samples))
+    joined: dict[str, GlobalBoxes] = {}
+    for shard in shards:
+        for token, boxes in shard.items():
+            joined.setdefault(token, boxes)
+    return {token: joined[token] for token in sorted(joined, key=sample_key)}
+
+
+def _gathered(parts: list[torch.Tensor] | torch.Tensor) -> np.ndarray:
+    """The state as one array, whether it is the list of the updates or the tensor that synchronising left."""
+    return dim_zero_cat(parts).cpu().numpy()
+
+
+def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]) -> Result:
+    """Means over limits and classes, scores and NDS."""
+    means = {name: float(np.mean(list(values.values()))) for name, values in aps.items()}
+    mean_ap = float(np.mean(list(means.values())))
+    mean_errors = {error: float(np.nanmean([errors[name][error] for name in errors])) for error in ERRORS}
+    scores = {error: max(0.0, 1 - value) for error, value in mean_errors.items()}
+    nds = (MAP_WEIGHT * mean_ap + float(np.sum(list(scores.values())))) / (MAP_WEIGHT + len(scores))
+    return {
+        "mean_ap": mean_ap,
+        "nd_score": nds,
+        "tp_errors": mean_errors,
+        "tp_scores": scores,
+        "mean_dist_aps": means,
+        "label_aps": aps,
+        "label_tp_errors": {
+            name: {error: None if np.isnan(value) else value for error, value in by_error.items()}
+            for name, by_error in errors.items()
+        },
+    }
+
+
+def _check_tokens(expected: Mapping[str, int], found: Sequence[str], gt_name: str, pred_name: str) -> None:
+    present = set(found)
+    missing = [token for token in expected if token not in present]
+    if missing:
+        rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        cure = "give every sample a list, [] where nothing was found"
+        raise InputError(f"{pred_name}: sample {missing[0]}{rest} of {gt_name} has no entry; {cure}")
+    unknown = [token for token in found if token not in expected]
+    if unknown:
+        rest = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise InputError(f"{pred_name}: sample {unknown[0]}{rest} is not in {gt_name}; evaluate the split it is for")

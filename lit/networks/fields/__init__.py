@@ -1,0 +1,1 @@
+"""Fields: from points, planes and codes to density, colour and features."""

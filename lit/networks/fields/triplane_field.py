@@ -1,0 +1,62 @@
+"""Lift3D's conditional field: latents to tri-planes and a style, and from these to colour and density at points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor, nn
+
+from lit.networks.fields.siren import FieldValues, SirenDecoder
+from lit.networks.fields.triplane import TriplaneSynthesis
+from lit.rendering.bake import bake
+from lit.rendering.rendering import lookup
+
+
+class TriplaneField(nn.Module):
+    """The shared network of Lift3D: tri-plane synthesis and decoder.
+
+    Args:
+        plane_resolution: side of the planes.
+        plane_channels: channels of each plane.
+        channel_base: see :class:`TriplaneSynthesis`.
+        channel_max: see :class:`TriplaneSynthesis`.
+        w_dim: width of a latent row.
+        hidden: channels of the FiLM-SIREN layer.
+        parts: semantic part logits, 0 for none.
+        aggregate: "mean" (released weights) or "sum" (paper) over the three planes.
+        beta: initial sharpness of the density.
+        frequency: SIREN frequency (30 in the paper's code).
+        frequency_scale: how far the style changes it (15).
+    """
+
+    def __init__(
+        self,
+        plane_resolution: int = 128,
+        plane_channels: int = 64,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        w_dim: int = 512,
+        hidden: int = 64,
+        parts: int = 0,
+        aggregate: str = "mean",
+        beta: float = 0.1,
+        frequency: float = 30.0,
+        frequency_scale: float = 15.0,
+    ) -> None:
+        super().__init__()
+        self.synthesis = TriplaneSynthesis(plane_resolution, plane_channels, w_dim, channel_base, channel_max)
+        self.decoder = SirenDecoder(plane_channels, hidden, w_dim, parts, beta, frequency, frequency_scale)
+        self.aggregate = aggregate
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Planes (B, 3, C, R, R) and styles (B, w_dim), the mean of the used rows, of latents (B, rows, w_dim)."""
+        return self.synthesis(latent), self.synthesis.used(latent).mean(1)
+
+    def field(self, planes: Tensor, style: Tensor) -> Callable[[Tensor], FieldValues]:
+        """The field of these planes and styles as a function of points (B, P, 3)."""
+        return lambda points: self.decoder(lookup(planes, points, self.aggregate), style)
+
+    def bake(self, planes: Tensor, style: Tensor, shape: tuple[int, int, int]) -> np.ndarray:
+        """Voxel grid (X, Y, Z, 4) uint8 of one object's planes (3, C, R, R) and style (w_dim,)."""
+        return bake(self.decoder, planes, style, shape, self.aggregate)

@@ -1,0 +1,1 @@
+"""Layers of StyleGAN2-type networks."""

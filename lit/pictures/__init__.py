@@ -1,0 +1,1 @@
+"""Pictures for people: frames with boxes, contact sheets."""

@@ -1,0 +1,129 @@
+"""The cars of ``prepare gan-views`` on disk: drawn one after another, each in the poses of one set of codes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from datamodules.atomic_files import write_atomically
+from datamodules.errors import InputError
+from datamodules.objects.posed_images import write_index, write_object
+from lit.pictures.pictures import png, stacked
+from lit.posing.views import GanViews
+
+TRIES = 5  # cars drawn for each one that is asked for, before giving up
+SHOWN = 8  # cars in the picture, and views of each
+
+
+class GanDraws:
+    """Draws cars into a folder; a run that was interrupted goes on where it stopped.
+
+    Args:
+        root: folder; it becomes a posed image set.
+        settings: whatever changes a car; not how many there are.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        self.root, self.settings = root, settings
+        self.path = root / "draws.json"
+        self.drawn: list[dict[str, Any]] = []
+        if self.path.is_file():
+            self.drawn = self._stored()
+        elif root.is_dir() and any(root.iterdir()):
+            raise InputError(f"{root}: holds other files; expected a new folder or one of this command")
+        else:
+            self._store()
+
+    def _stored(self) -> list[dict[str, Any]]:
+        """The draws of an earlier run."""
+        try:
+            found = json.loads(self.path.read_text())
+            old, new = dict(found["settings"]), self.settings
+            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+            if not changed:
+                return list(found["draws"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.path}: damaged ({error}); delete {self.root} and run again") from error
+        raise InputError(f"{self.root}: written with another {', '.join(changed)}; delete it or give another --root")
+
+    def _store(self) -> None:
+        write_atomically(self.path, json.dumps({"settings": self.settings, "draws": self.drawn}))
+
+    def draw(self, makers: Sequence[GanViews], objects: int) -> list[int]:
+        """Draw cars until enough are good; car number n is made by ``makers[n % len(makers)]``.
+
+        Returns:
+            Numbers of the first ``objects`` good ones.
+
+        Raises:
+            InputError: too few of them are good.
+        """
+        limit = TRIES * objects
+        for number in track(range(limit), "cars drawn"):
+            if sum(car["kept"] for car in self.drawn) >= objects:
+                break
+            if number < len(self.drawn):
+                continue
+            maker = makers[number % len(makers)]
+            car = maker.draw(number)
+            if car.rgba is not None:
+                arrays = {"rgba": car.rgba, "projection": maker.poses.projection[car.views]}
+                write_object(self.root, name(number), arrays)
+            self.drawn.append({"kept": car.rgba is not None, "faults": car.faults})
+            self._store()
+        kept = [number for number, car in enumerate(self.drawn) if car["kept"]]
+        if len(kept) < objects:
+            raise InputError(
+                f"{len(kept)} cars have {self.settings['views']} good views, expected {objects} ("
+                f"{self.faults(len(makers[0].poses))}); lower --views or --objects, or relax --min-confidence, "
+                "--min-area, --min-overlap"
+            )
+        return kept[:objects]
+
+    def faults(self, poses: int) -> str:
+        """How many views were dropped for which reason."""
+        counts: Counter[str] = Counter()
+        for car in self.drawn:
+            counts.update(car["faults"])
+        lost = ", ".join(f"{count} {fault}" for fault, count in sorted(counts.items())) or "none"
+        return f"{len(self.drawn)} cars drawn, dropped of {len(self.drawn) * poses} views: {lost}"
+
+    def finish(self, makers: Sequence[GanViews], kept: Sequence[int], kind: str, size: int, source: str) -> None:
+        """Write a picture of some cars, then the index.
+
+        Args:
+            makers: as in :meth:`draw`.
+            kept: numbers of the cars.
+            kind: their class name.
+            size: pixels a side of their views.
+            source: where they come from.
+        """
+        _draw_sheet(self.root, kept[:SHOWN])
+        dims = np.stack([makers[number % len(makers)].poses.dims for number in kept])
+        write_index(self.root, kind, size, makers[0].views, [name(number) for number in kept], dims, source)
+
+
+def name(number: int) -> str:
+    """Id of a car."""
+    return f"gan-{number:06d}"
+
+
+def _draw_sheet(root: Path, numbers: Sequence[int]) -> None:
+    """A picture of some cars, cut out."""
+    tiles = []
+    for number in numbers:
+        with np.load(root / f"{name(number)}.npz", allow_pickle=False) as stored:
+            rgba = stored["rgba"]
+        for view in rgba[np.linspace(0, len(rgba) - 1, SHOWN).round().astype(int)]:
+            alpha = view[..., 3:] / 255.0
+            tiles.append((view[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8))
+    write_atomically(root / "cars.png", png(stacked(tiles, SHOWN, 2)))

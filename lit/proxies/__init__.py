@@ -1,0 +1,1 @@
+"""Networks that serve and are no generators: segmenters, a pose regressor."""

@@ -1,0 +1,1 @@
+"""Volume rendering of fields, and baking them to voxel grids."""

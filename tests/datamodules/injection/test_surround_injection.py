@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules.assets.mesh_assets import MeshSource
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D
+from datamodules.injection.compositing import Compositor, Placed
+from datamodules.injection.injection import Injection
+from datamodules.injection.placement import Placement
+from datamodules.injection.surround_injection import SurroundInjection
+from datamodules.nuscenes.datamodule import NuscenesDataset
+from datamodules.nuscenes.samples import Sample, read_samples, to_global
+from datamodules.nuscenes.surround import OWN_CAR, Moment, SurroundSite, moved
+from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.randomness import derive
+from datamodules.rotated_iou import rotated_intersection
+from datamodules.scene import REAL, Frame
+from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box_at, road_frame
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_surround: Path) -> list[Sample]:
+    tables = Tables(tiny_surround / "v1.0-world")
+    return read_samples(tables, read_truth(tables, str(tiny_surround / "ImageSets" / "train.txt")).split())
+
+
+@pytest.fixture(scope="module")
+def reader(samples: list[Sample], tiny_surround: Path) -> NuscenesDataset:
+    return NuscenesDataset(samples, tiny_surround, extras=True)
+
+
+def injection(**changes: object) -> SurroundInjection:
+    arguments = {"placement": Placement(depth=(5, 35)), "probability": 1.0, "count": (6, 6), "min_pixels": 6, **changes}
+    arguments.setdefault("compositor", Compositor(occluders="instances"))
+    return SurroundInjection(MeshSource(models=3, supersample=1), **arguments)
+
+
+def inject(frame: Frame, inject: SurroundInjection, pass_: int = 0) -> Frame:
+    return inject(frame, derive(0, pass_, inject.key(frame), "injection"))
+
+
+def places(frame: Frame) -> dict[str, np.ndarray]:
+    """Global centre of each injected object in a picture, by what identifies it."""
+    new = np.flatnonzero(frame.objects.provenance != REAL)
+    centres = to_global(frame.objects.boxes[new], frame.extra["world"])[0]
+    return {f"{name} {c[0]:.2f} {c[1]:.2f}": c for name, c in zip(frame.objects.provenance[new], centres)}
+
+
+def test_an_object_stands_at_one_place_in_all_pictures_of_a_sample(reader: NuscenesDataset) -> None:
+    seen: dict[str, int] = {}
+    for index in range(0, len(reader), 6):
+        for k in range(6):
+            for name in places(inject(reader.read(index + k), injection())):
+                seen[name] = seen.get(name, 0) + 1
+    assert len(seen) >= 4
+    assert max(seen.values()) >= 2, "no object was drawn by two cameras that overlap"
+
+
+def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples: list[Sample]) -> None:
+    one = inject(reader.read(2), injection())
+    fresh = NuscenesDataset(samples, reader.root, extras=True)
+    for k in (5, 0):
+        inject(fresh.read(k), injection())
+    two = inject(fresh.read(2), injection())
+    assert one.image.tobytes() == two.image.tobytes()
+    assert any(
+        inject(reader.read(k), injection(), pass_=1).image.tobytes()
+        != inject(reader.read(k), injection()).image.tobytes()
+        for k in range(6)
+    )
+
+
+def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: list[Sample]) -> None:
+    assert samples[0].scene == samples[1].scene
+    keep = injection(persistent=True)
+    first, second = (
+        {n: c for k in range(6) for n, c in places(inject(reader.read(6 * i + k), keep)).items()} for i in (0, 1)
+    )
+    assert set(first) & set(second), "no object was seen twice"
+    free = injection()
+    others = [{n for k in range(6) for n in places(inject(reader.read(6 * i + k), free))} for i in (0, 1)]
+    assert not others[0] & others[1]
+
+
+def test_planned_boxes_are_clear_of_real_ones_and_of_the_car(reader: NuscenesDataset) -> None:
+    for index in range(0, len(reader), 6):
+        frame, plan = reader.read(index), injection(persistent=True)
+        planned = plan.plan(frame.extra["surround"], frame, derive(1, index))
+        boxes = Boxes3D.concatenate([box for _, box in planned])
+        present = np.linalg.inv(frame.extra["surround"].moment.ego)
+        for moment in frame.extra["surround"].scene:
+            for real in (moment.boxes, OWN_CAR):
+                assert rotated_intersection(boxes.bev, moved(real, present @ moment.ego).bev).max() < 1e-9
+
+
+def test_labels_are_complete(reader: NuscenesDataset) -> None:
+    for index in range(6):
+        frame = reader.read(index)
+        out = inject(frame, injection()).objects
+        new = out.provenance != REAL
+        assert out.velocity is not None
+        assert out.attribute is not None
+        assert (out.velocity[new] == 0).all()
+        assert set(out.names[new]) <= {"car"}
+        assert set(out.attribute[new]) <= {"vehicle.parked"}
+        assert len(out) - new.sum() <= len(frame.objects)
+
+
+def test_probability_zero_returns_the_very_same_frame(reader: NuscenesDataset) -> None:
+    frame = reader.read(0)
+    assert inject(frame, injection(probability=0.0)) is frame
+
+
+def test_what_a_camera_hardly_sees_hides_nothing() -> None:
+    """A car behind a real one shows a strip of itself; it is left out, and what the strip would hide is as before."""
+    real = Boxes3D.concatenate([box_at(0, 9), box_at(2.9, 24)])
+    frame, plan = road_frame(real, buffers=True), injection(compositor=Compositor(occluders="depth"), max_hidden=0.7)
+    strip, behind, clear = box_at(0.9, 14), box_at(2.6, 19), box_at(-4, 20)
+    layers = [(box, SolidAsset().render(CAMERA, box)) for box in (strip, behind, clear)]
+    pictures = [Placed("x", "car", box, layer) for box, layer in layers if layer is not None]
+    backdrop = plan.compositor.backdrop(frame)
+    everything = plan.compositor.arrange(backdrop, [pictures[0], pictures[2]])
+    assert everything.objects[-1].hidden_share > 0.7
+    assert everything.newly_hidden[1] > 0.05
+    shown = plan._shown(backdrop, [pictures[0], pictures[2]])
+    assert [o.box.center[0, 0] for o in shown.objects] == [-4.0]
+    assert (shown.newly_hidden == 0).all()
+    alone = plan.compositor.arrange(backdrop, pictures[1:]).objects[-1]
+    both = plan._shown(backdrop, pictures).objects[-1]
+    assert both.box.center[0, 0] == alone.box.center[0, 0] == 2.6
+    assert both.hidden_share == alone.hidden_share
+
+
+def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample], tmp_path: Path) -> None:
+    site = SurroundSite(Moment.of(samples[0], tmp_path), (5, 40), (-3.5, 2.5), 20.0)
+    assert not site.mapped
+    points = site.sample(derive(0), 50)
+    assert ((points[:, 0] >= -3.5) & (points[:, 0] <= 2.5)).all()
+    assert np.linalg.norm(points[:, [0, 2]], axis=1).max() <= 20.0 + 1e-9
+    assert (points[:, 2] < 0).any()
+    assert (points[:, 2] > 0).any()
+    np.testing.assert_allclose(points[:, 1], 0, atol=0.3)  # the ground under the car
+
+
+def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: list[Sample]) -> None:
+    site = SurroundSite(Moment.of(samples[0], reader.root), (5, 35), (-3.5, 2.5), 20.0)
+    assert site.mapped
+    points = site.sample(derive(0), 20)
+    assert site.drivable(points[:, [0, 2]]).all()
+
+
+def test_single_camera_frames_and_bound_objects_are_refused(reader: NuscenesDataset) -> None:
+    with pytest.raises(InputError, match=r"expected a nuScenes frame; use datamodules\.injection\.Injection"):
+        injection()(road_frame(), derive(0))
+    bound = SurroundInjection(OneAsset(SolidAsset(pose=box_at(0, 15))), probability=1.0, count=(1, 1))
+    with pytest.raises(InputError, match="keep their ray in one camera"):
+        inject(reader.read(0), bound)
+
+
+def test_instance_masks_are_read_when_they_are_needed(reader: NuscenesDataset) -> None:
+    for index in range(6):
+        frame = reader.read(index)
+        assert frame.instances is None
+        mask = frame.extra["instances"].read()
+        assert mask.shape == frame.image.shape[1:]
+        assert mask.max() <= len(frame.objects)
+
+
+def test_single_camera_injection_works_on_one_picture(reader: NuscenesDataset) -> None:
+    """Without surround knowledge each picture can still be populated on its own."""
+    frame = reader.read(0)
+    plain = Injection(MeshSource(models=3, supersample=1), Placement(depth=(5, 35)), probability=1.0)
+    assert (plain(frame, derive(3)).objects.provenance != REAL).any()

@@ -1,0 +1,84 @@
+"""Reading and checking posed image sets from any source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules.errors import InputError
+from datamodules.objects.posed_images import PosedImageSet, write_index, write_object
+
+
+def arrays(views: int = 3, size: int = 8) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "rgba": rng.integers(0, 255, (views, size, size, 4), np.uint8),
+        "projection": rng.normal(size=(views, 3, 4)),
+        "depth": np.ones((views, size, size), np.float16),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(2):
+        write_object(tmp_path, f"object-{i}", arrays())
+    write_index(tmp_path, "Car", 8, 3, ["object-0", "object-1"], np.array([[4, 1.5, 1.6], [3.5, 1.4, 1.6]]), "test")
+    return tmp_path
+
+
+def test_round_trip_and_subset(folder: Path) -> None:
+    posed = PosedImageSet.load(folder)
+    assert (len(posed), posed.views, posed.image_size, posed.name) == (2, 3, 8, "Car")
+    np.testing.assert_array_equal(posed.rgba[1], arrays()["rgba"])
+    assert posed.normals is None
+    part = posed.subset([1], [0, 2])
+    assert part.ids == ("object-1",)
+    assert part.rgba.shape == (1, 2, 8, 8, 4)
+    assert part.depth is not None
+    assert part.depth.shape == (1, 2, 8, 8)
+    np.testing.assert_array_equal(part.projection[0, 1], posed.projection[1, 2])
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    path = folder / "posed.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_every_defect_is_one_line_that_names_the_file(folder: Path, tmp_path: Path) -> None:
+    good = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    def damaged(message: str) -> None:
+        with pytest.raises(InputError, match=message) as caught:
+            PosedImageSet.load(folder)
+        assert "\n" not in str(caught.value)
+        for name, data in good.items():
+            (folder / name).write_bytes(data)
+
+    rewrite(folder, schema=2)
+    damaged("schema 2, expected 1")
+    rewrite(folder, objects=[])
+    damaged("no objects")
+    rewrite(folder, objects=[{"id": "object-0", "dims": [4, 0, 1]}])
+    damaged("three positive dims")
+    (folder / "posed.json").write_text("{")
+    damaged("not valid JSON")
+    (folder / "object-1.npz").unlink()
+    damaged("object-1.npz: not found")
+    (folder / "object-1.npz").write_bytes(good["object-1.npz"][:200])
+    damaged("object-1.npz: cut short")
+    write_object(folder, "object-0", arrays(views=2))
+    damaged(r"object-0.npz: .* expected")
+    write_object(folder, "object-0", {**arrays(), "projection": np.full((3, 3, 4), np.nan)})
+    damaged("not finite")
+    (folder / "posed.json").unlink()
+    damaged("posed.json: not found")
+
+
+def test_unknown_arrays_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected"):
+        write_object(tmp_path, "x", {**arrays(), "colour": np.zeros(3)})
+    with pytest.raises(InputError, match="expected"):
+        write_object(tmp_path, "x", {"rgba": arrays()["rgba"]})

@@ -1,0 +1,166 @@
+"""The road world: a true KITTI folder whose labels agree with what was drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, projected_bbox
+from datamodules.images import read_image
+from datamodules.kitti.format import read_calibration, read_label, read_plane
+from datamodules.randomness import derive
+from datamodules.world.road_layout import Scene, draw_camera, draw_scene, ground_height
+from datamodules.world.road_render import render
+from datamodules.world.road_world import make_frame, make_labels, write_world
+from datamodules.world.shapes.meshes import car
+from datamodules.world.shapes.primitives import box
+
+
+def constructed(boxes: list[tuple[float, float, float]]) -> Scene:
+    """A bare street with cars of one model at (x, z, yaw), seen by KITTI's camera."""
+    scene = draw_scene(derive(0, "scene", "constructed"), "train", 0, 320, 96)
+    thing = car("train", 0, 0, "hatchback")
+    pose = np.array(boxes)
+    y = ground_height(scene.plane, pose[:, 0], pose[:, 1])
+    placed = Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.tile(thing.dims, (len(pose), 1)), pose[:, 2])
+    nothing = box((0.01, 0.01, 0.01), (0, 0, -20), (0, 0, 0))
+    return replace(scene, objects=(thing,) * len(pose), boxes=placed, static=nothing)
+
+
+def test_occlusion_is_derived_from_what_is_seen() -> None:
+    # In line with the camera: the nearer car hides most of the farther one; the third stands free.
+    scene = constructed([(0.0, 9.0, -np.pi / 2), (0.9, 15.0, -np.pi / 2), (8.0, 20.0, -np.pi / 2)])
+    drawn = render(scene, derive(0, "noise"))
+    objects, rows = make_labels(scene, drawn)
+    assert rows.tolist() == [0, 1, 2]
+    assert objects.occlusion[0] == 0
+    assert objects.occlusion[1] in (1, 2)
+    assert objects.occlusion[2] == 0
+    assert drawn.visible[0] > 0.999
+    hidden = constructed([(0.0, 9.0, -np.pi / 2), (0.0, 18.0, -np.pi / 2)])
+    names = make_labels(hidden, render(hidden, derive(0, "noise")))[0].names.tolist()
+    assert names in (["Car"], ["Car", "DontCare"])
+
+
+def test_a_car_at_the_border_is_truncated_and_its_box_stays_inside() -> None:
+    scene = constructed([(-6.5, 8.0, -np.pi / 2)])
+    objects, _ = make_labels(scene, render(scene, derive(0, "noise")))
+    assert 0.05 < objects.truncation[0] < 0.85
+    assert objects.bbox[0, 0] == 0
+    assert objects.occlusion[0] == 0
+
+
+def test_boxes_agree_with_instance_masks() -> None:
+    checked = 0
+    for i in range(6):
+        scene, drawn, objects, instances = make_frame(0, f"{i:06d}", "train", 320, 96)
+        assert drawn.image.shape == (96, 320, 3)
+        for row in np.nonzero((objects.names == "Car") & (objects.occlusion == 0))[0]:
+            v, u = np.nonzero(instances == row + 1)
+            if len(u) < 60 or drawn.visible.max() < 0.99:
+                continue
+            mask = np.array([u.min(), v.min(), u.max(), v.max()], float)
+            assert iou(objects.bbox[row], mask) > 0.7, (i, row)
+            projected = projected_bbox(scene.camera, objects.boxes[[row]])[0]
+            assert iou(objects.bbox[row], projected) > 0.6, (i, row)
+            depth = drawn.depth[v, u]
+            half = np.hypot(*objects.boxes.dims[row, [0, 2]]) / 2
+            assert abs(np.median(depth) - objects.boxes.center[row, 2]) < half + 0.1
+            checked += 1
+    assert checked >= 5
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    inter = np.prod(np.maximum(high - low, 0))
+    return float(inter / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inter))
+
+
+def test_road_pixels_lie_on_the_plane() -> None:
+    scene, drawn, _, instances = make_frame(0, "000002", "train", 320, 96)
+    v, u = np.nonzero(drawn.road & (drawn.depth > 4) & (drawn.depth < 25))
+    assert len(u) > 1000
+    points = scene.camera.unproject(np.stack([u, v], -1).astype(float), drawn.depth[v, u])
+    assert np.median(np.abs(points @ scene.plane[:3] + scene.plane[3])) < 0.03
+    assert not (drawn.road & (instances > 0)).all()
+    assert 1.4 < scene.plane[3] < 1.9
+
+
+def test_world_is_a_kitti_folder(tiny_world: Path) -> None:
+    ids = (tiny_world / "ImageSets" / "trainval.txt").read_text().split()
+    assert len(ids) == 18
+    assert ids[:12] == (tiny_world / "ImageSets" / "train.txt").read_text().split()
+    index = json.loads((tiny_world / "world.json").read_text())
+    projections, cars = set(), 0
+    for sample in ids:
+        training = tiny_world / "training"
+        objects = read_label(training / "label_2" / f"{sample}.txt")
+        cars += int((objects.names == "Car").sum())
+        projection = read_calibration(training / "calib" / f"{sample}.txt")
+        assert projection[0, 3] > 1  # KITTI's fourth column, scaled
+        projections.add(projection[0, 0])
+        assert read_image(training / "image_2" / f"{sample}.png").shape == (3, 96, 320)
+        assert read_plane(training / "planes" / f"{sample}.txt")[1] < 0
+        instances = cv2.imread(str(training / "instance_2" / f"{sample}.png"), cv2.IMREAD_UNCHANGED)
+        assert instances.max(initial=0) <= (objects.names != "DontCare").sum()
+        assert cv2.imread(str(training / "depth_2" / f"{sample}.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+        assert set(np.unique(cv2.imread(str(training / "road_2" / f"{sample}.png"), 0))) <= {0, 255}
+        assert np.linalg.norm(index["frames"][sample]["sun"]) == pytest.approx(1, abs=1e-5)
+    assert len(projections) == 18  # every frame has its own calibration
+    assert cars > 18
+
+
+def test_populations_of_the_splits_are_disjoint(tiny_world: Path) -> None:
+    frames = json.loads((tiny_world / "world.json").read_text())["frames"]
+    used = {
+        p: {o for f in frames.values() if f["population"] == p for o in f["objects"] if "-" in o}
+        for p in ("train", "val")
+    }
+    assert used["train"]
+    assert used["val"]
+    assert not used["train"] & used["val"]
+
+
+def test_same_bytes_for_any_number_of_workers_and_after_an_interruption(tmp_path: Path) -> None:
+    one = write_world(tmp_path / "one", train=3, val=1, width=64, height=32, workers=1, progress=False)
+    broken = tmp_path / "two" / "training" / "image_2"
+    broken.mkdir(parents=True)
+    (broken / "000000.png").write_bytes(b"half")  # what a killed writer of another kind might leave
+    two = write_world(tmp_path / "two", train=3, val=1, width=64, height=32, workers=2, progress=False)
+    files = sorted(p.relative_to(one) for p in one.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(two) for p in two.rglob("*") if p.is_file())
+    for name in files:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    stamp = (one / "world.json").stat().st_mtime_ns
+    write_world(one, train=3, val=1, width=64, height=32, workers=1, progress=False)
+    assert (one / "world.json").stat().st_mtime_ns == stamp
+    with pytest.raises(InputError, match="other settings"):
+        write_world(one, train=4, val=1, width=64, height=32, workers=1, progress=False)
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 96), (1242, 375)])
+def test_calibration_keeps_kittis_field_of_view(width: int, height: int) -> None:
+    for i in range(20):
+        camera = draw_camera(derive(0, "camera", i), width, height)
+        assert camera.projection[0, 0] == pytest.approx(721.5 * width / 1242, rel=0.045)
+        assert abs(camera.center[0] + 0.06) < 0.01
+
+
+def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        ({"train": 0}, "train=0"),
+        ({"workers": 0}, "workers=0"),
+        ({"width": 5}, "5x96"),
+        ({"seed": -1}, "seed=-1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_world(tmp_path / "world", **arguments)
+    (tmp_path / "world.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        write_world(tmp_path)

@@ -1,0 +1,142 @@
+"""``prepare road-masks`` and ``prepare empty-frames`` with a segmenter that the test makes up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.kitti.datamodule import KittiDataset
+from lit.cli import main
+from lit.proxies.segmentation import Segmenter
+
+
+class Painted(torch.nn.Module):
+    """Sees road below the middle row, and a vehicle in the first ``columns`` columns, one column more each image."""
+
+    def __init__(self, road: bool = True, columns: int = 0, growth: int = 0) -> None:
+        super().__init__()
+        self.classes = ["background", "road", "vehicle"]
+        self.road, self.columns, self.growth, self.seen = road, columns, growth, 0
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        batch, _, height, width = images.shape
+        found = torch.zeros(batch, 3, height, width)
+        found[:, 0] = 0.4
+        if self.road:
+            found[:, 1, height // 2 :] = 0.6
+        found[:, 2, :, : self.columns + self.growth * self.seen] = 0.9
+        self.seen += 1
+        return found
+
+
+@pytest.fixture
+def root(tiny_world: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "world"
+    shutil.copytree(tiny_world, folder)
+    shutil.rmtree(folder / "training" / "road_2")
+    return folder
+
+
+@pytest.fixture
+def command(root: Path, tmp_path: Path) -> list[str]:
+    (tmp_path / "seg.ckpt").write_text("weights")
+    return ["--root", str(root), "--checkpoint", str(tmp_path / "seg.ckpt")]
+
+
+def use(monkeypatch: pytest.MonkeyPatch, model: Painted) -> Painted:
+    monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: model))
+    return model
+
+
+def test_road_masks_are_where_placement_reads_them(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted(columns=10))
+    assert main(["prepare", "road-masks", *command]) == 0
+    assert "18 of 18 masks" in capsys.readouterr().out
+    road = KittiDataset(root, "train", extras=True).read(0).road
+    assert road is not None
+    assert not road[:48].any()
+    assert road[48:, 10:].all()
+    assert not road[:, :10].any()
+
+
+def test_road_masks_resume(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted())
+    assert main(["prepare", "road-masks", *command]) == 0
+    (root / "training" / "road_2" / "000004.png").unlink()
+    kept = {p: p.stat().st_mtime_ns for p in (root / "training" / "road_2").iterdir()}
+    model = use(monkeypatch, Painted())
+    assert main(["prepare", "road-masks", *command]) == 0
+    assert model.seen == 1
+    assert "wrote 1 of 18" in capsys.readouterr().out
+    assert (root / "training" / "road_2" / "000004.png").is_file()
+    assert all(p.stat().st_mtime_ns == time for p, time in kept.items())
+
+
+def test_masks_of_another_source_are_kept(
+    tiny_world: Path,
+    root: Path,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use(monkeypatch, Painted())
+    shutil.copytree(tiny_world / "training" / "road_2", root / "training" / "road_2")
+    before = (root / "training" / "road_2" / "000000.png").read_bytes()
+    assert main(["prepare", "road-masks", *command]) == 2
+    assert "masks of another source" in capsys.readouterr().err
+    assert main(["prepare", "road-masks", *command, "--folder", "predicted_2"]) == 0
+    assert (root / "training" / "predicted_2" / "000000.png").is_file()
+    assert (root / "training" / "road_2" / "000000.png").read_bytes() == before
+
+
+def test_a_segmenter_without_road_leaves_no_masks(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted(road=False))
+    assert main(["prepare", "road-masks", *command]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "no road in any of 18 frames" in error
+    assert len(error.splitlines()) == 1
+    assert not list((root / "training" / "road_2").iterdir())
+    model = use(monkeypatch, Painted())
+    model.classes = ["background", "sky", "vehicle"]
+    assert main(["prepare", "road-masks", *command]) == 2
+    assert "classes background, sky, vehicle, expected one of road" in capsys.readouterr().err
+
+
+def test_empty_frames_are_a_split(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted(growth=8))  # 0, 8, 16, ... of 320 columns
+    assert main(["prepare", "empty-frames", *command, "--min-background", "0.9"]) == 0
+    ids = KittiDataset(root, "train").ids
+    assert KittiDataset(root, "empty").ids == [i for i, n in zip(ids, range(12)) if 1 - 8 * n / 320 > 0.9]
+    use(monkeypatch, Painted(growth=8))
+    options = ["--min-background", "0.95", "--name", "emptier", "--split", "val"]
+    assert main(["prepare", "empty-frames", *command, *options]) == 0
+    assert len(KittiDataset(root, "emptier")) == 2
+    assert "2 of 6 frames" in capsys.readouterr().out
+
+
+def test_no_empty_frame_is_an_error(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted(columns=64))
+    assert main(["prepare", "empty-frames", *command]) == 2
+    assert "none of 12 frames" in (error := capsys.readouterr().err)
+    assert "0.800" in error
+    use(monkeypatch, Painted())
+    assert main(["prepare", "empty-frames", *command]) == 2
+    assert "no vehicle or person in any of 12 frames" in capsys.readouterr().err
+    assert main(["prepare", "empty-frames", *command, "--min-background", "1.5"]) == 2
+    assert main(["prepare", "empty-frames", *command, "--name", "train"]) == 2
+    assert not (root / "ImageSets" / "empty.txt").exists()
+    assert np.array_equal(KittiDataset(root, "train").ids, [f"{i:06d}" for i in range(12)])

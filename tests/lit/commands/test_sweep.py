@@ -1,0 +1,97 @@
+"""Sweeps: order, skipping, failures as rows, refused grids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datamodules.errors import InputError
+from lit.cli import main
+from lit.experiments.grid import read_grid
+from tests.lit.toy_training import GRID
+
+
+def test_cells_are_ordered_by_seed(toy_folder: Path) -> None:
+    names = [cell.name for cell in read_grid(Path("grid.yaml")).cells()]
+    assert names[:3] == ["none-50-s0", "none-100-s0", "lift3d-50-s0"]
+    assert names[3:] == ["none-50-s1", "none-100-s1", "lift3d-50-s1"]
+
+
+def test_a_sweep_runs_skips_and_records_failures(toy_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds: [0, 1]", "seeds: [3]").replace("[50, 100]", "[50]"))
+    assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 0
+    rows = json.loads((toy_folder / "runs/grid/leaderboard.json").read_text())
+    assert [(row["arm"], row["frames"], row["seeds"]) for row in rows] == [("lift3d", 50, [3]), ("none", 50, [3])]
+    delta = rows[0]["metrics"]["car/3d/moderate/0.5"]["vs"]["none"]["delta"]
+    assert delta == pytest.approx(40.0, abs=1e-3)  # the seed gives both arms the same weight
+    finished = (toy_folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns
+    (toy_folder / "grid.yaml").write_text(
+        (toy_folder / "grid.yaml").read_text() + "  bad: {frames: [50], options: {model.fail: true}}\n"
+    )
+    assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 1
+    assert (toy_folder / "runs/grid/none-50-s3/result.json").stat().st_mtime_ns == finished
+    assert "bad-50-s3: failed: RuntimeError: the loss is not finite" in capfd.readouterr().out
+    assert "the loss is not finite" in (toy_folder / "runs/grid/leaderboard.html").read_text()
+
+
+def test_a_wrong_option_stops_before_any_run(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("model.bonus", "model.bonsu"))
+    assert main(["sweep", "grid.yaml"]) == 2
+    assert "did you mean 'bonus'?" in capsys.readouterr().err
+    assert not list(toy_folder.glob("runs/grid/*/result.json"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seeds:", "seed:", "did you mean 'seeds'?"),
+        ("[0, 1]", "[a]", "list of integers"),
+        ("toy.yaml", "tyo.yaml", "no experiment file"),
+        ("frames: [50]", "frames: [0]", "arms.lift3d.frames"),
+        ("frames: [50]", "frmaes: [50]", "did you mean 'frames'?"),
+        ("seeds:", "reuse: runs\nseeds:", "reuse is 'runs', expected a list of names"),
+        ("seeds:", "published: {}\nseeds:", "published.source is missing"),
+        ("seeds:", "prepare: [{name: a, command: --help, arms: [lift3]}]\nseeds:", "did you mean 'lift3d'?"),
+        ("seeds:", "prepare: [{name: a, command: 'x ${data.rot}'}]\nseeds:", "no option 'data.rot' in this grid"),
+    ],
+)
+def test_bad_grids_are_refused(toy_folder: Path, old: str, new: str, expected: str) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace(old, new))
+    with pytest.raises(InputError, match=expected.replace("?", r"\?")):
+        read_grid(Path("grid.yaml"))
+
+
+def test_options_may_be_set_from_outside(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = "options: {data.root: here}\nprepare: [{name: list, command: 'prepare x --root ${data.root}', arms: [none]}]"
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds:", f"{step}\nseeds:"))
+    argv = ["sweep", "grid.yaml", "--launcher", "print", "--seeds", "0", "--set", "data.root=/there", "model.bonus=1"]
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "python -m lit prepare x --root /there"
+    assert all("--data.root=/there" in line for line in lines[1:])
+    assert all("--model.bonus=1" in line and "40.0" not in line for line in lines[1:])  # an arm's own value, too
+    assert main([*argv, "--arms", "lift3d"]) == 0
+    assert "prepare" not in capsys.readouterr().out  # that arm does not need the step
+    assert main(["sweep", "grid.yaml", "--set", "data.root"]) == 2
+    assert "--set data.root: expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_an_arm_is_known_by_the_steps_it_needs(toy_folder: Path) -> None:
+    steps = "prepare: [{name: all, command: a}, {name: more, command: b, arms: [lift3d]}]"
+    (toy_folder / "more.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
+    (toy_folder / "less.yaml").write_text(GRID.replace("seeds:", "prepare: [{name: all, command: a}]\nseeds:"))
+    more, less = read_grid(Path("more.yaml")), read_grid(Path("less.yaml"))
+    assert more.inputs("none") == less.inputs("none") == less.inputs("lift3d")
+    assert more.inputs("lift3d") != less.inputs("lift3d")
+    assert read_grid(Path("grid.yaml")).inputs("none") is None
+
+
+def test_print_launcher_lists_runnable_lines(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "grid.yaml", "--launcher", "print", "--arms", "none", "--seeds", "7"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("python -m lit fit -c toy.yaml --seed_everything 7")
+    assert main(["sweep", "grid.yaml", "--launcher", "slurm"]) == 2
+    assert "expected local or print" in capsys.readouterr().err

@@ -1,0 +1,187 @@
+"""Carrying out a grid: what waits for which preparing step, what is done only once, interruption."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datamodules.errors import InputError
+from lit.cli import main
+from lit.experiments import grid_runner
+from lit.experiments.grid import Step, read_grid
+from lit.experiments.grid_runner import prepare, run_cell, run_grid, taken_over
+from lit.results import SCHEMA, write_json
+from tests.lit.toy_training import GRID
+
+STEPS = """
+prepare:
+  - {name: world, command: world, creates: [world.txt]}
+  - {name: bank, command: bank, creates: [bank.txt], arms: [lift3d]}
+  - {name: more, command: more, creates: [more.txt], arms: [none]}
+"""
+
+
+RECORD = {"schema": SCHEMA, "arm": "", "frames": 50, "seed": 0, "dataset": "", "split": "val", "metrics": {}}
+
+
+class Processes:
+    """Stands in for processes: writes down when each starts and ends, and leaves what the real one would."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.before: dict[str, Callable[[], None]] = {}
+        self.fails: set[str] = set()
+        self.lock = threading.Lock()
+
+    def __call__(self, command: list[str], log: Path, threads: int, stop: threading.Event | None = None) -> int:
+        name = log.parent.name if log.name == "log.txt" else command[0]
+        self.note(f"{name} starts")
+        self.before.get(name, lambda: None)()
+        log.write_text(f"{name}: out of memory" if name in self.fails else "")
+        if name not in self.fails:
+            if log.name == "log.txt":
+                write_json(log.parent / "result.json", RECORD)
+            else:
+                Path(f"{name}.txt").write_text("")
+        self.note(f"{name} ends")
+        return int(name in self.fails)
+
+    def note(self, event: str) -> None:
+        with self.lock:
+            self.events.append(event)
+
+    def before_(self, first: str, second: str) -> bool:
+        return self.events.index(first) < self.events.index(second)
+
+
+@pytest.fixture
+def processes(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
+    fake = Processes()
+    monkeypatch.setattr(grid_runner, "run_process", fake)
+    (toy_folder / "grid.yaml").write_text(GRID.replace("[0, 1]", "[0]") + STEPS.replace("  - {name: more", "#"))
+    return fake
+
+
+def test_runs_go_on_beside_steps_they_do_not_need(processes: Processes) -> None:
+    none_ran = threading.Event()
+    processes.before = {"none-100-s0": none_ran.set, "bank": lambda: waits(none_ran)}
+    assert run_grid(read_grid(Path("grid.yaml")), jobs=2) == 0
+    assert processes.before_("world ends", "none-50-s0 starts")
+    assert processes.before_("none-50-s0 starts", "bank ends")
+    assert processes.before_("bank ends", "lift3d-50-s0 starts")
+    assert len(processes.events) == 2 * (2 + 3)
+
+
+def waits(event: threading.Event) -> None:
+    assert event.wait(20), "nothing ran beside the step"
+
+
+def test_a_failed_step_ends_only_what_builds_on_it(
+    processes: Processes, toy_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    processes.fails = {"bank"}
+    with pytest.raises(InputError, match="preparing step 'bank' failed: bank: out of memory"):
+        run_grid(read_grid(Path("grid.yaml")), jobs=1)
+    assert [event for event in processes.events if event.endswith("ends")] == [
+        "world ends", "bank ends", "none-50-s0 ends", "none-100-s0 ends",
+    ]  # fmt: skip
+    assert "bank: out of memory" in capsys.readouterr().out  # said at once, not after hours of runs
+    processes.events.clear()
+    (toy_folder / "grid.yaml").write_text(GRID.replace("[0, 1]", "[0]") + STEPS)
+    with pytest.raises(InputError, match="'bank' failed"):
+        run_grid(read_grid(Path("grid.yaml")), jobs=1)
+    assert processes.events == ["bank starts", "bank ends"]  # "more" comes after it and may build on it
+
+
+def test_only_steps_of_unfinished_runs_are_taken(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid_runner, "finished", lambda folder, digest: folder.name.startswith("lift3d"))
+    assert run_grid(read_grid(Path("grid.yaml")), jobs=1) == 0
+    assert "bank starts" not in processes.events
+    assert "world starts" in processes.events
+
+
+def test_a_step_runs_again_when_an_earlier_one_changed(processes: Processes, toy_folder: Path) -> None:
+    def steps_run() -> list[str]:
+        processes.events.clear()
+        grid = read_grid(Path("grid.yaml"))
+        for step in grid.prepare:
+            prepare(step, grid)
+        return [event.split()[0] for event in processes.events if event.endswith("ends")]
+
+    assert steps_run() == ["world", "bank"]
+    assert steps_run() == []
+    text = (toy_folder / "grid.yaml").read_text()
+    (toy_folder / "grid.yaml").write_text(text.replace("command: bank", "command: bank --again"))
+    assert steps_run() == ["bank"]
+    (toy_folder / "grid.yaml").write_text(text.replace("command: world", "command: world --wider"))
+    assert steps_run() == ["world", "bank"]
+    (toy_folder / "bank.txt").unlink()
+    assert steps_run() == ["bank"]
+
+
+def test_a_step_is_known_by_what_its_files_say(toy_folder: Path) -> None:
+    def digest() -> str:
+        return Step("bank", ["fit", "-c", "conf/run.yaml"]).digest
+
+    (toy_folder / "conf").mkdir()
+    (toy_folder / "conf/run.yaml").write_text("model: ../model.yaml\n")
+    (toy_folder / "model.yaml").write_text("size: 1\n")
+    first = digest()
+    (toy_folder / "model.yaml").write_text("size: 1 # a remark\n")
+    assert digest() == first
+    (toy_folder / "model.yaml").write_text("size: 2\n")
+    assert digest() != first
+
+
+def test_steps_done_for_another_sweep_count(processes: Processes, toy_folder: Path) -> None:
+    first = read_grid(Path("grid.yaml"))
+    prepare(first.prepare[0], first)
+    said: list[str] = []
+    text = (toy_folder / "grid.yaml").read_text()
+    (toy_folder / "other.yaml").write_text(text.replace("seeds:", "reuse: [runs/grid]\nseeds:"))
+    other = read_grid(Path("other.yaml"))
+    prepare(other.prepare[0], other, said.append)
+    assert said == ["world: done before in runs/grid"]
+    prepare(other.prepare[1], other, said.append)
+    assert said[-1].startswith("bank: done in")
+
+
+def test_steps_must_deliver(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text(
+        GRID + "prepare: [{name: listing, command: --help, creates: [there.txt]}, {name: typo, command: sweeep}]"
+    )
+    grid = read_grid(Path("grid.yaml"))
+    with pytest.raises(InputError, match=r"left no there\.txt"):
+        prepare(grid.prepare[0], grid)
+    with pytest.raises(InputError, match="no command 'sweeep'"):
+        prepare(grid.prepare[1], grid)
+
+
+def test_the_same_run_is_taken_from_another_sweep(toy_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    short = GRID.replace("[0, 1]", "[3]").replace("[50, 100]", "[50]")
+    (toy_folder / "grid.yaml").write_text(short)
+    assert main(["sweep", "grid.yaml", "--arms", "none"]) == 0
+    other = short.replace("seeds:", "reuse: [nowhere, runs/grid]\nseeds:")
+    (toy_folder / "other.yaml").write_text(other)
+    capfd.readouterr()
+    assert main(["sweep", "other.yaml", "--arms", "none"]) == 0
+    assert "none-50-s3: taken from runs/grid/none-50-s3" in capfd.readouterr().out
+    taken = (toy_folder / "runs/other/none-50-s3/result.json").read_bytes()
+    assert taken == (toy_folder / "runs/grid/none-50-s3/result.json").read_bytes()
+    cell = next(read_grid(Path("other.yaml")).cells())
+    assert not taken_over(cell, [Path("runs/grid")], "another configuration's hash")
+
+
+def test_a_stopped_cell_leaves_no_record(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("model.bonus: 40.0", "model.hang: true"))
+    cell = list(read_grid(Path("grid.yaml")).cells())[2]
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    started = time.perf_counter()
+    assert run_cell(cell, 1, stop) == "stopped"
+    assert time.perf_counter() - started < 30
+    assert not (cell.folder / "result.json").exists()

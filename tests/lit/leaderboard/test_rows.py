@@ -1,0 +1,117 @@
+"""Known numbers: paired tests against scipy, label equivalence by hand, and the files of a leaderboard."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from datamodules.errors import InputError
+from lit.experiments.statistics import equivalent_frames, frames_at, increasing, paired_difference
+from lit.leaderboard.files import write_all
+from lit.results import write_json
+
+METRIC = "car/3d/moderate/0.5"
+NONE = {0: 10.0, 1: 12.0, 2: 11.0, 3: 9.0}
+LIFT3D = {0: 13.0, 1: 13.5, 2: 15.0, 3: 12.0, 9: 99.0}  # seed 9 has no partner
+
+
+def record(root: Path, arm: str, frames: int, seed: int, value: float | None, error: str | None = None) -> None:
+    content: dict[str, Any] = {
+        "schema": 1, "arm": arm, "frames": frames, "seed": seed, "dataset": "road_world", "split": "val",
+        "metrics": {} if value is None else {METRIC: value, "car/bev/easy/0.7": value / 2}, "error": error,
+        "injected_objects": 12, "images_per_second": 30.0, "evaluator": {"name": "kitti", "version": "1"},
+    }  # fmt: skip
+    write_json(root / f"{arm}-{frames}-s{seed}" / "result.json", content)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed, value in NONE.items():
+        record(tmp_path, "none", 50, seed, value)
+        record(tmp_path, "none", 100, seed, value + 2)
+        record(tmp_path, "none", 200, seed, value + 6)
+    for seed, value in LIFT3D.items():
+        record(tmp_path, "lift3d", 50, seed, value)
+    record(tmp_path, "cad", 50, 0, 10.5)
+    record(tmp_path, "cad", 50, 1, None, "RuntimeError: <out of memory>")
+    return tmp_path
+
+
+def test_paired_difference_is_scipys() -> None:
+    found = paired_difference(LIFT3D, NONE)
+    assert found is not None
+    assert found.seeds == 4
+    reference = stats.ttest_rel([LIFT3D[s] for s in range(4)], [NONE[s] for s in range(4)])
+    interval = reference.confidence_interval(0.95)
+    assert (found.delta, found.p) == (pytest.approx(2.875), pytest.approx(reference.pvalue))
+    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+def test_degenerate_differences() -> None:
+    assert paired_difference({0: 1.0}, {1: 2.0}) is None
+    single = paired_difference({0: 1.0}, {0: 3.0})
+    assert single is not None
+    assert (single.delta, single.p, single.low) == (-2.0, None, None)
+    same = paired_difference(NONE, NONE)
+    assert same is not None
+    assert (same.delta, same.p) == (0.0, 1.0)
+
+
+def test_label_equivalence_by_hand() -> None:
+    frames, curve = np.array([50, 100, 200, 400]), np.array([10.0, 20.0, 30.0, 40.0])
+    assert frames_at(frames, curve, 20.0) == pytest.approx(100)
+    assert frames_at(frames, curve, 25.0) == pytest.approx(100 * np.sqrt(2))  # linear in log(frames)
+    assert frames_at(frames, curve, 10.0) == pytest.approx(50)
+    assert frames_at(frames, curve, 40.1) == np.inf
+    assert frames_at(frames, curve, 9.9) == 0
+    assert increasing(np.array([1.0, 3.0, 2.0, 4.0])).tolist() == [1.0, 2.5, 2.5, 4.0]
+
+
+def test_label_equivalence_interval_is_paired() -> None:
+    curve = {50: NONE, 100: {s: v + 10 for s, v in NONE.items()}}
+    arm = {s: v + 5 for s, v in NONE.items()}  # half way up for every seed: no spread however the seeds vary
+    found = equivalent_frames(curve, arm)
+    assert found is not None
+    assert (found["value"], found["low"], found["high"]) == (70.7, 70.7, 70.7)
+    assert equivalent_frames({50: NONE}, arm) is None
+    above = equivalent_frames(curve, {s: v + 11 for s, v in NONE.items()})
+    assert above is not None
+    assert above["value"] == ">100"
+
+
+def test_rows_files_and_page(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "out" / "board.html"
+    rows = write_all([runs], page)
+    assert rows == json.loads(page.with_suffix(".json").read_text())
+    assert [(r["arm"], r["frames"]) for r in rows] == [
+        ("lift3d", 50), ("cad", 50), ("none", 50), ("none", 100), ("none", 200),
+    ]  # fmt: skip
+    lift3d = rows[0]
+    assert lift3d["seeds"] == [0, 1, 2, 3, 9]
+    entry = lift3d["metrics"][METRIC]
+    assert entry["values"] == list(LIFT3D.values())
+    assert entry["std"] == pytest.approx(np.std(list(LIFT3D.values()), ddof=1))
+    assert set(entry["vs"]) == {"none", "cad"}
+    assert set(entry["vs"]["none"]) >= {"delta", "low", "high", "p"}
+    assert rows[1]["metrics"][METRIC]["std"] is None
+    assert "frames_equivalent" in lift3d
+    text = page.read_text()
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "&lt;out of memory&gt;" in text
+    assert "has a single seed: no claim" in text
+    table = list(csv.DictReader(page.with_suffix(".csv").open()))
+    assert len(table) == 2 * len(rows)
+    assert "| lift3d | 50 | 5 |" in page.with_suffix(".md").read_text()
+    assert "failed: " in capsys.readouterr().out
+
+
+def test_unknown_metric_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"did you mean 'car/3d/moderate/0\.5'"):
+        write_all([runs], tmp_path / "board.html", "car/3d/modrate/0.5")
