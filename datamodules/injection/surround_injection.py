@@ -119,7 +119,7 @@ class SurroundInjection(Injection):
         if name not in frame.extra:
             raise InputError(
                 f"frame {frame.sample_id} has no {name!r}: expected a nuScenes frame; use "
-                "datamodules.injection.injection.Injection for single cameras"
+                "datamodules.injection.Injection for single cameras"
             )
         return frame.extra[name]
 
