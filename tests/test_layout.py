@@ -6,6 +6,7 @@ import ast
 import statistics
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,23 +19,112 @@ TOP_LEVEL = {
     "datamodules", "detectors", "lit", "conf", "tests",
 }  # fmt: skip
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+FOUNDATIONS = {"arguments", "results"}  # modules at the root of lit that everything may use
+NETWORKS = {"networks"}
+ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
+SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}
+TRAINING = SCORES | {"generators", "callbacks", "detection", "cli", "config_errors", "trainer_cli"}
+MAY_IMPORT = {  # the way of the data through lit: package or module -> what it may import of lit
+    "networks": set(),
+    "rendering": NETWORKS,
+    "weights": NETWORKS | {"rendering"},
+    "features": {"weights"},
+    "losses": {"features", "weights"},
+    "adversarial": NETWORKS | {"losses"},
+    "pictures": set(),
+    "metrics": {"features", "weights"},
+    "proxies": NETWORKS | {"weights", "features", "losses"},
+    "posing": ENGINES | {"proxies", "pictures"},
+    "generators": SCORES,
+    "callbacks": SCORES,
+    "detection": set(),
+    "config_errors": set(),
+    "trainer_cli": {"callbacks", "cli", "config_errors"},
+    "cli": {"commands", "trainer_cli"},
+    "experiments": TRAINING,
+    "leaderboard": {"experiments"},
+    "commands": TRAINING | {"experiments", "leaderboard"},
+    "__main__": {"cli"},
+}  # fmt: skip
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level packages a file imports anywhere, also inside functions."""
+def name_of(path: Path) -> str:
+    """A file's module name; a package is its ``__init__``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a file imports anywhere, also inside functions; of the suite's own, the modules."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+            for full in (f"{node.module}.{alias.name}" for alias in node.names):
+                found.add(full if full in NAMES else node.module)
     return found
+
+
+IMPORTS = {name_of(path): imported(path) for path in MODULES}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages a file imports anywhere."""
+    return {name.split(".")[0] for name in IMPORTS[name_of(path)]}
+
+
+def part(module: str) -> str:
+    """The package, or the module at the root of a top-level package, that a module belongs to."""
+    return module.split(".")[1] if "." in module else ""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_import_rule(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     assert imports(path) & set(PACKAGES) <= ALLOWED[package]
+
+
+def test_one_direction_inside_lit() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if name.startswith("lit.") and other.startswith("lit.") and part(name) != part(other)
+        if part(other) not in MAY_IMPORT[part(name)] | FOUNDATIONS
+    ]
+    assert wrong == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    pairs = [(a, b) for a, others in IMPORTS.items() for b in others if a < b and a in IMPORTS.get(b, ())]
+    assert pairs == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_have_an_order(package: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for name, others in IMPORTS.items():
+        if name.startswith(f"{package}.") and part(name) not in ("cli", "commands"):  # cli finds commands by name
+            own = {part(other) for other in others if other.startswith(f"{package}.")}
+            graph.setdefault(part(name), set()).update(own - {part(name)})
+    list(TopologicalSorter(graph).static_order())  # raises CycleError with the cycle
+
+
+def test_folders_are_small_and_say_what_they_hold() -> None:
+    crowded = {}
+    for folder in {path.parent for path in MODULES}:
+        count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        if count > 16:
+            crowded[str(folder.relative_to(ROOT))] = count
+        docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        assert docstring, folder
+    assert crowded == {}
 
 
 def test_only_the_fcos3d_corner_imports_openmmlab() -> None:
