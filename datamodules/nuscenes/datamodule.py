@@ -26,13 +26,13 @@ from datamodules.nuscenes.boxes import (
     SampleTruth,
 )
 from datamodules.nuscenes.quaternions import quaternion_matrix
-from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, to_global, to_level
-from datamodules.nuscenes.surround import InstanceFile, Moment, Surround, scene_of
+from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, scene_moments, to_global, to_level
 from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
+from datamodules.surround import InstanceFile, Moment, Surround
 
 TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
@@ -105,7 +105,7 @@ class NuscenesDataset:
     def _surround(self, sample: Sample) -> Surround:
         if sample.scene not in self._scenes:
             mine = [other for other in self.samples if other.scene == sample.scene]
-            self._scenes[sample.scene] = scene_of(mine, self.root)
+            self._scenes[sample.scene] = scene_moments(mine, self.root)
         scene = self._scenes[sample.scene]
         return Surround(scene, [moment.token for moment in scene].index(sample.token))
 

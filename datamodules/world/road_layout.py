@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.geometry import Boxes3D, Camera, rotation_y
-from datamodules.world.shading import Light
-from datamodules.world.shapes import street
-from datamodules.world.shapes.meshes import CarMesh, car
-from datamodules.world.shapes.primitives import Mesh
+from datamodules.geometry import Boxes3D, Camera, plane_height, rotation_y
+from datamodules.shapes import street
+from datamodules.shapes.meshes import CarMesh, car
+from datamodules.shapes.primitives import Mesh
+from datamodules.shapes.shading import Light
 
 # KITTI's colour camera: focal length, principal point, image size (pixels), and its offset from the label frame (m).
 KITTI_FOCAL, KITTI_CENTRE, KITTI_SIZE = 721.5377, (609.5593, 172.854), (1242, 375)
@@ -74,7 +74,7 @@ class Road:
 
 
 @dataclass(frozen=True)
-class Scene:
+class RoadScene:
     """One street ready to be drawn.
 
     Attributes:
@@ -121,11 +121,6 @@ def draw_plane(rng: np.random.Generator) -> np.ndarray:
     normal = np.array([np.tan(roll), -1.0, np.tan(pitch)])
     normal /= np.linalg.norm(normal)
     return np.append(normal, 1.65 + rng.normal(0, 0.04))
-
-
-def ground_height(plane: np.ndarray, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
-    """y of the plane at (x, z)."""
-    return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -180,7 +175,7 @@ class Builder:
 
     def stand(self, mesh: Mesh, x: float, z: float, yaw: float) -> None:
         """Place scenery that stands on y = 0 of its own frame."""
-        y = float(ground_height(self.plane, x, z))
+        y = float(plane_height(self.plane, x, z))
         self.static.append(mesh.transformed(rotation_y(np.asarray(yaw)), np.array([x, y, z])))
 
     @property
@@ -188,7 +183,7 @@ class Builder:
         if not self.poses:
             return Boxes3D.empty()
         pose = np.array(self.poses)
-        y = ground_height(self.plane, pose[:, 0], pose[:, 1])
+        y = plane_height(self.plane, pose[:, 0], pose[:, 1])
         yaw = (pose[:, 2] + np.pi) % (2 * np.pi) - np.pi
         return Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.array([o.dims for o in self.objects]), yaw)
 
@@ -303,7 +298,7 @@ def roadside(
                 b.stand(make(rng), x, zz, yaw + (np.pi if sign > 0 and make is street.lamp_post else 0.0))
 
 
-def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int, height: int) -> Scene:
+def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int, height: int) -> RoadScene:
     """Draw one street.
 
     Args:
@@ -317,7 +312,7 @@ def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int,
     _traffic(builder, lambda: _vehicle(rng, population, seed))
     _people(builder)
     roadside(builder)
-    return Scene(
+    return RoadScene(
         camera,
         plane,
         road,

@@ -13,7 +13,7 @@ import torch
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
-from datamodules.world.shapes.cars import BODIES, BODY_SHARES, DIMS
+from datamodules.shapes.cars import BODIES, BODY_SHARES, DIMS
 from lit.networks.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pictures.pictures import png, stacked

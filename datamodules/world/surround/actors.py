@@ -10,8 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from datamodules.shapes.meshes import CarMesh
 from datamodules.world.road_layout import Road, footprint, overlap
-from datamodules.world.shapes.meshes import CarMesh
 
 PERIOD = 0.5  # seconds between samples
 EGO_DIMS = np.array([4.1, 1.6, 1.75])  # length, height, width of the car that carries the cameras, metres

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from datamodules.shapes import street, vehicles
+from datamodules.shapes.meshes import CarMesh, car
 from datamodules.world.road_layout import POOL
-from datamodules.world.shapes import street, vehicles
-from datamodules.world.shapes.meshes import CarMesh, car
 from datamodules.world.surround.actors import Actor, Cast
 
 BEHIND, AHEAD = 60.0, 65.0  # metres of street with things on it, before the first and after the last place of the car
 TRIES = 40  # places tried for an object that every scene must have
 DRIVING = ("car", "truck", "bus", "motorcycle")
 DRIVING_SHARES = (0.72, 0.12, 0.09, 0.07)
-PARKED = ("car", "truck", "trailer", "bus", "motorcycle")
-PARKED_SHARES = (0.78, 0.08, 0.06, 0.03, 0.05)
+PARKING = ("car", "truck", "trailer", "bus", "motorcycle")
+PARKING_SHARES = (0.78, 0.08, 0.06, 0.03, 0.05)
 
 
 def fill(cast: Cast, population: str, seed: int) -> None:
@@ -119,7 +119,7 @@ def _strips(cast: Cast, population: str, seed: int) -> None:
         density, z = float(rng.uniform(0.4, 0.8)), -BEHIND + float(rng.uniform(0, 6))
         while z < cast.travel + AHEAD:
             if rng.random() < density:
-                name = str(rng.choice(PARKED, p=PARKED_SHARES))
+                name = str(rng.choice(PARKING, p=PARKING_SHARES))
                 thing, name = _vehicle(cast, name, population, seed, False)
                 _strip(cast, side, z, thing, name)
             z += float(rng.uniform(5.2, 7.5))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.world.shapes.primitives import (
+from datamodules.shapes.primitives import (
     GLASS,
     HEADLIGHT,
     PAINT,
