@@ -192,7 +192,7 @@ class NuscenesDataModule(DetectionDataModule):
 
     def val_dataloader(self) -> DataLoader:
         frames = SampleFrames(self.val_reader, self.size, self.fit)
-        sampler = ShardSampler(len(frames), *self._rank())
+        sampler = ShardSampler(len(frames), self.position())
         return self._loader(frames, sampler, max(self.batch_size // len(CAMERAS), 1), collate_samples)
 
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:

@@ -1,4 +1,4 @@
-"""Draws a street (:class:`datamodules.world.road_layout.RoadScene`) by ray casting: image, depth, instances, road mask."""
+"""Draws a street by ray casting: image, depth, instance ids and road mask of a road layout's scene."""
 
 from __future__ import annotations
 
