@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datamodules.augment import Augment, pad, resize
 from datamodules.errors import InputError
 from datamodules.injection.injection import Injection
-from datamodules.position import Position
 from datamodules.randomness import derive
-from datamodules.samplers import EpochSampler, ShardSampler
+from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, collate
 from datamodules.training_reader import FrameReader, TrainingReader
 

@@ -14,7 +14,6 @@ import difflib
 import importlib
 import logging
 import pickle
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -349,31 +348,3 @@ def load_detector(model: Any, path: Path, dropped: Sequence[str]) -> None:
 def load_backbone(backbone: Any, path: Path) -> None:
     """Fill a backbone from ImageNet weights, which know neither deformable offsets nor need their classifier."""
     _fill(backbone, path, "backbone_weights", ("conv_offset", "num_batches_tracked"), ("fc.",))
-
-
-def measure(height: int = 900, width: int = 1600) -> None:
-    """Print seconds and peak memory of a training step and a prediction of the official network, one image."""
-    import resource
-
-    openmmlab()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net = FCOS3D()
-    camera = Camera(np.array([[1266.0, 0, 800, 0], [0, 1266, 450, 0], [0, 0, 1, 0]]) * 1.0, width, height)
-    images, empty = torch.randn(1, 3, height, width), Objects.empty()
-    batch = Batch(images.byte(), torch.from_numpy(camera.projection).float()[None], (empty,), (camera,), ("0",))
-    for training in (True, False):
-        net.train(training)
-        start = time.perf_counter()
-        with torch.set_grad_enabled(training):
-            outputs = net(images, batch.projections)
-            if training:
-                torch.stack(list(net.loss(outputs, batch).values())).sum().backward()
-            else:
-                net.decode(outputs, batch)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{'step' if training else 'prediction'} {time.perf_counter() - start:.1f} s, peak {peak:.1f} GiB so far")
-
-
-if __name__ == "__main__":
-    measure()

@@ -15,10 +15,10 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y, wrap_angle
+from datamodules.injection.surround import Moment, SurroundCamera
 from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth
 from datamodules.nuscenes.quaternions import matrix_quaternion, quaternion_matrix, rigid
 from datamodules.nuscenes.tables import Row, Tables
-from datamodules.surround import Moment, SurroundCamera
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 # Columns: nuScenes' box axes (x forward, y left, z up) in the canonical object frame (x forward, y down, z left).

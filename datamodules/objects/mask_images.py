@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import ResumableLoader, start_worker
 from datamodules.errors import InputError
-from datamodules.position import Position
 from datamodules.randomness import derive
-from datamodules.samplers import EpochSampler
+from datamodules.samplers import EpochSampler, Position
 
 IGNORED = 255  # label of pixels that neither losses nor metrics look at
 

@@ -15,9 +15,8 @@ from datamodules.assets.view_assets import viewing_direction
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio_set import render_when_missing
-from datamodules.position import Position
 from datamodules.randomness import derive
-from datamodules.samplers import StepSampler
+from datamodules.samplers import Position, StepSampler
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor

@@ -14,9 +14,8 @@ from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.posed_rays import PosedObject, RayBatch, draw_rays
 from datamodules.objects.studio_set import render_when_missing
-from datamodules.position import Position
 from datamodules.randomness import derive
-from datamodules.samplers import StepSampler
+from datamodules.samplers import Position, StepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

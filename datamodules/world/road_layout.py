@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, plane_height, rotation_y
+from datamodules.rotated_iou import rectangle_intersection
 from datamodules.shapes import street
 from datamodules.shapes.meshes import CarMesh, car
 from datamodules.shapes.primitives import Mesh
@@ -167,7 +168,7 @@ class Builder:
         """Place a labelled object unless it would touch another."""
         here = footprint(x, z, yaw, thing.dims, gap)
         for other, (ox, oz, oyaw) in zip(self.objects, self.poses):
-            if overlap(here, footprint(ox, oz, oyaw, other.dims, gap)):
+            if rectangle_intersection(*here, *footprint(ox, oz, oyaw, other.dims, gap)) > 0:
                 return False
         self.objects.append(thing)
         self.poses.append((x, z, yaw))
@@ -188,21 +189,9 @@ class Builder:
         return Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.array([o.dims for o in self.objects]), yaw)
 
 
-def footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> np.ndarray:
-    """(4, 2) corners of the ground rectangle, grown by ``gap``."""
-    half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * (np.array([dims[0], dims[2]]) / 2 + gap)
-    c, s = np.cos(yaw), np.sin(yaw)
-    return half @ np.array([[c, -s], [s, c]]) + [x, z]
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two convex quadrilaterals touch (separating axes)."""
-    for p in (a, b):
-        for axis in (p[1] - p[0], p[2] - p[1]):
-            u, v = a @ axis, b @ axis
-            if u.max() < v.min() or v.max() < u.min():
-                return False
-    return True
+def footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> tuple[float, ...]:
+    """Ground rectangle x, z, length, width, yaw of something, grown by ``gap`` metres on all sides."""
+    return float(x), float(z), float(dims[0] + 2 * gap), float(dims[2] + 2 * gap), float(yaw)
 
 
 def _vehicle(rng: np.random.Generator, population: str, seed: int) -> CarMesh:

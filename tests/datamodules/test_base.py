@@ -15,8 +15,7 @@ from datamodules.augment import Augment
 from datamodules.base import EvaluationFrames, TrainingFrames, normalise
 from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
-from datamodules.position import Position
-from datamodules.samplers import EpochSampler, ShardSampler
+from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 from datamodules.training_reader import TrainingReader
 from tests.datamodules.kitti_scenes import random_frame, small_kitti

@@ -10,8 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from datamodules.rotated_iou import rectangle_intersection
 from datamodules.shapes.meshes import CarMesh
-from datamodules.world.road_layout import Road, footprint, overlap
+from datamodules.world.road_layout import Road, footprint
 
 PERIOD = 0.5  # seconds between samples
 EGO_DIMS = np.array([4.1, 1.6, 1.75])  # length, height, width of the car that carries the cameras, metres
@@ -103,8 +104,8 @@ class Cast:
         reach = np.hypot(dims[0], dims[2]) / 2 + 2 * gap
         for others, size in self._taken:
             close = np.hypot(*(poses - others)[:, :2].T) < reach + np.hypot(size[0], size[2]) / 2
-            for (x, z, yaw), (ox, oz, oyaw) in zip(poses[close], others[close]):
-                if overlap(footprint(x, z, yaw, dims, gap), footprint(ox, oz, oyaw, size, gap)):
+            for here, there in zip(poses[close], others[close]):
+                if rectangle_intersection(*footprint(*here, dims, gap), *footprint(*there, size, gap)) > 0:
                     return False
         self.actors.append(actor)
         self._taken.append((poses, dims))

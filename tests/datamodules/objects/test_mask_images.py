@@ -16,8 +16,8 @@ from datamodules.objects.mask_images import IGNORED, collate_masks, distort
 from datamodules.objects.object_masks import ObjectMasks, StudioMasks, draw_backdrop
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.road_masks import KittiMasks, RoadMasks
-from datamodules.position import Position
 from datamodules.randomness import derive
+from datamodules.samplers import Position
 from datamodules.world.road_world import write_world
 from tests.lit.posed_boxes import write_posed_boxes
 

@@ -11,7 +11,7 @@ from datamodules.errors import InputError
 from datamodules.objects.object_images import ObjectImages, PictureBatches, view_angles
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import view_projection
-from datamodules.position import Position
+from datamodules.samplers import Position
 from tests.lit.posed_boxes import write_posed_boxes
 
 

@@ -8,8 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from datamodules.position import Position
-from datamodules.samplers import StepSampler
+from datamodules.samplers import Position, StepSampler
 
 
 def test_the_modules_own_seed_comes_before_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
