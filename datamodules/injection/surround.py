@@ -2,12 +2,13 @@ r"""What lies around a car: the six cameras of one moment in one frame, and its 
 
 A car that drives past a parked one, at two moments of a scene (seen from above, z ahead of the car)::
 
-        moment 0                moment 1
-        +---+                                      a frame's Surround: all moments of its scene, and which is its own
-        |box|                   +---+              a Moment: boxes and cameras in the ego frame of that moment
-        +---+    \  |  /       |box|  \  |  /      a SurroundCamera: ego frame to pixels, and its road mask
-                -- ego --       +---+ -- ego --
-                 /  |  \              /  |  \
+     moment 0              moment 1
+    +---+
+    |box|                             a frame's Surround: all moments of its scene, and which is its own
+    +---+  \ | /                      a Moment: boxes and cameras in the ego frame of that moment
+          - ego -       +---+ \ | /   a SurroundCamera: from the ego frame to pixels, and its road mask
+           / | \        |box|- ego -
+                        +---+ / | \
 
 The ego frame is level: origin on the ground under the car, x right, y down, z forward, metres. Boxes3D, planes and
 cameras work in it as they do in a camera frame, except that things may lie behind. It goes with the car: ``ego`` leads

@@ -34,7 +34,7 @@ from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 
-TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
+FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
 
 
@@ -170,7 +170,7 @@ class NuscenesDataModule(DetectionDataModule):
     def setup(self, stage: str | None = None) -> None:
         root = Path(self.root)
         if not root.is_dir():
-            raise DatasetNotFound(f"{root} does not exist; expected {TREE}; correct data.root")
+            raise DatasetNotFound(f"{root} does not exist; expected {FOLDERS}; correct data.root")
         tables = Tables(root / self.version)
         if stage in (None, "fit"):
             samples = read_samples(tables, read_truth(tables, self.train_split).split())

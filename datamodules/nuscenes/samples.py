@@ -3,6 +3,10 @@
 The label frame of a camera is level: its origin is the camera, y points down along the axis the annotated boxes stand
 on (global z in the official data), z along the camera's horizontal viewing direction. Boxes are upright in it, exactly,
 and what tilt the camera has is part of the projection.
+
+A :class:`Sample` holds one :class:`Shot` a camera, each in its own label frame at its own time of exposure, as training
+and evaluation read pictures. Injection sees the same sample as a :class:`datamodules.injection.surround.Moment`: all
+cameras in the one frame of the car.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from datamodules.shapes.raycast import cast_car, pixel_rays
 from datamodules.shapes.shading import Light
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
-SUPERSAMPLE = 3
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge
 EDGE_TURN = 0.70  # cosine between neighbouring normals below which there is an edge
 
@@ -65,7 +64,7 @@ def render_views(
     elevations: Sequence[float] | np.ndarray,
     size: int = 64,
     light: Light | None = None,
-    supersample: int = SUPERSAMPLE,
+    supersample: int = 3,
 ) -> dict[str, np.ndarray]:
     """Draw V views of one object.
 

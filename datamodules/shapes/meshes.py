@@ -17,7 +17,7 @@ import numpy as np
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.shapes.cars import build, draw_shape
-from datamodules.shapes.primitives import OTHER, PART_NAMES, Mesh, soup
+from datamodules.shapes.primitives import OTHER, Mesh, soup
 
 POPULATIONS = ("train", "val", "studio")
 CAD_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
@@ -135,4 +135,4 @@ def _surface(surface: object) -> Mesh:
     return soup(corners, normals, rgb**2.2, 0.3, OTHER)
 
 
-__all__ = ["CAD_SUFFIXES", "PART_NAMES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]
+__all__ = ["CAD_SUFFIXES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]

@@ -20,7 +20,7 @@ HAZE = 260.0  # metres at which 63 % of a surface's colour has turned into the h
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnStreet:
     """One drawn frame.
 
     Attributes:
@@ -181,12 +181,12 @@ def assemble(scene: RoadScene, around: bool = False) -> Stage:
     return Stage(scene, soup, np.concatenate(ids), RayScene(soup.triangles), around)
 
 
-def render(scene: RoadScene, rng: np.random.Generator) -> Drawing:
+def render(scene: RoadScene, rng: np.random.Generator) -> DrawnStreet:
     """Draw a scene through its own camera; ``rng`` drives only the sensor's noise."""
     return draw_stage(assemble(scene), scene.camera, rng)
 
 
-def draw_stage(stage: Stage, camera: Camera, rng: np.random.Generator) -> Drawing:
+def draw_stage(stage: Stage, camera: Camera, rng: np.random.Generator) -> DrawnStreet:
     """Draw a stage through a camera.
 
     Args:
@@ -223,7 +223,9 @@ def draw_stage(stage: Stage, camera: Camera, rng: np.random.Generator) -> Drawin
     shape = (camera.height, camera.width, SUPERSAMPLE**2)
     instances, depth_image = _resolve(ids.reshape(shape), metres.reshape(shape))
     road = drivable.reshape(shape).mean(-1) >= 0.5
-    return Drawing(image, depth_image, instances, road, *_visibility(scene, camera, ids.reshape(shape), rays, origin))
+    return DrawnStreet(
+        image, depth_image, instances, road, *_visibility(scene, camera, ids.reshape(shape), rays, origin)
+    )
 
 
 def _sky(scene: RoadScene, unit: np.ndarray) -> np.ndarray:

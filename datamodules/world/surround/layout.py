@@ -20,7 +20,7 @@ from datamodules.shapes.shading import Light
 from datamodules.world.road_layout import Builder, Road, RoadScene, draw_light, draw_road, roadside
 from datamodules.world.surround.actors import EGO_DIMS, Actor, Cast, Course
 from datamodules.world.surround.rig import Place
-from datamodules.world.surround.traffic import AHEAD, BEHIND, fill
+from datamodules.world.surround.traffic import AHEAD, BEHIND, fill_street
 
 MAX_SAMPLES = 40  # 20 s, as long as nuScenes' scenes
 GROUND = np.array([0.0, -1.0, 0.0, 0.0])
@@ -120,7 +120,7 @@ def draw_surround(seed: int, name: str, population: str, samples: int) -> Surrou
     body = CarMesh("ego", "Car", EGO_DIMS, Mesh(*[np.zeros(0)] * 5), "ego")
     ego = Actor(body, "car", "vehicle.moving", course.road.lane / 2, 0.0, float(rng.uniform(4.0, 9.0)))
     cast = Cast(rng, course, ego, samples)
-    fill(cast, population, seed)
+    fill_street(cast, population, seed)
     scenery = Builder(rng, course.road, GROUND)
     first, last = -BEHIND - SCENERY, cast.travel + AHEAD + SCENERY
     roadside(scenery, (first, first + 8), last, (-BEHIND, cast.travel + AHEAD), (BEHIND + AHEAD + cast.travel) / 53)

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.geometry import Camera
 from datamodules.randomness import derive
-from datamodules.world.road_render import Drawing, assemble, draw_stage
+from datamodules.world.road_render import DrawnStreet, assemble, draw_stage
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import SurroundScene
 from datamodules.world.surround.rig import MOUNTS, Mount, scene_camera
@@ -17,7 +17,7 @@ LIDAR_CELL = np.deg2rad(0.33) * np.deg2rad(1.33)  # solid angle (sr) of one retu
 
 
 @dataclass(frozen=True)
-class CameraDrawing:
+class DrawnCamera:
     """One camera's part of a sample.
 
     Attributes:
@@ -30,10 +30,10 @@ class CameraDrawing:
     mount: Mount
     time: float
     camera: Camera
-    drawn: Drawing
+    drawn: DrawnStreet
 
 
-def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height: int) -> list[CameraDrawing]:
+def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height: int) -> list[DrawnCamera]:
     """Draw the six views of a sample, in the order of :data:`datamodules.world.surround.rig.MOUNTS`.
 
     The actors stand where they are at the sample's time in all views, so that annotations fit the images exactly; the
@@ -54,17 +54,17 @@ def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height
     views = []
     for mount, read, camera in zip(MOUNTS, reads, cameras):
         noise = derive(seed, "sensor", scene.name, sample, mount.channel)
-        views.append(CameraDrawing(mount, read, camera, draw_stage(stage, camera, noise)))
+        views.append(DrawnCamera(mount, read, camera, draw_stage(stage, camera, noise)))
     return views
 
 
-def visible_share(views: list[CameraDrawing]) -> np.ndarray:
+def visible_share(views: list[DrawnCamera]) -> np.ndarray:
     """(N,) share of each actor's silhouette, summed over all views, that nothing hides; 0 where no view has any."""
     seen, whole = (np.sum([getattr(view.drawn, key) for view in views], axis=0) for key in ("pixels", "covered"))
     return np.minimum(seen / np.maximum(whole, 1e-9), 1.0)
 
 
-def lidar_points(views: list[CameraDrawing], rng: np.random.Generator) -> np.ndarray:
+def lidar_points(views: list[DrawnCamera], rng: np.random.Generator) -> np.ndarray:
     """(N,) int64 stand-in for lidar returns, which the world does not measure.
 
     As many as a 32-beam scanner would get from the solid angle that the best view shows, give or take a few (Poisson);

@@ -34,7 +34,7 @@ from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import MAX_SAMPLES, SurroundScene, draw_surround
-from datamodules.world.surround.render import CameraDrawing, draw_sample, lidar_points, visible_share
+from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_points, visible_share
 from datamodules.world.surround.rig import LIDAR, MOUNTS
 from datamodules.world.surround.tables import MAP_FILE, make_tables
 
@@ -58,7 +58,7 @@ def _microseconds(name: str, sample: int) -> int:
     return START + 30_000_000 * (int(number) + (MAX_SCENES if split == "val" else 0)) + int(sample * PERIOD * 1e6)
 
 
-def sample_record(scene: SurroundScene, sample: int, population: str, views: list[CameraDrawing], seed: int) -> Row:
+def sample_record(scene: SurroundScene, sample: int, population: str, views: list[DrawnCamera], seed: int) -> Row:
     """What the tables need to know of a drawn sample, JSON-ready: times, car poses, file names, annotations.
 
     Args:
