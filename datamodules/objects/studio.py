@@ -16,6 +16,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import write_index, write_object
+from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
 from datamodules.shapes.raycast import cast_car, pixel_rays
@@ -204,8 +205,6 @@ def write_posed_images(
     Raises:
         InputError: impossible counts or sizes, or the folder holds another set.
     """
-    from datamodules.processes import run_jobs
-
     for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
         if value < low:
             raise InputError(f"{label}={value}: expected at least {low}; give a larger number")

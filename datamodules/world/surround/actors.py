@@ -104,8 +104,9 @@ class Cast:
         reach = np.hypot(dims[0], dims[2]) / 2 + 2 * gap
         for others, size in self._taken:
             close = np.hypot(*(poses - others)[:, :2].T) < reach + np.hypot(size[0], size[2]) / 2
-            for here, there in zip(poses[close], others[close]):
-                if rectangle_intersection(*footprint(*here, dims, gap), *footprint(*there, size, gap)) > 0:
+            for (x, z, yaw), (ox, oz, oyaw) in zip(poses[close], others[close]):
+                own, other = footprint(x, z, yaw, dims, gap), footprint(ox, oz, oyaw, size, gap)
+                if rectangle_intersection(*own, *other) > 0:
                     return False
         self.actors.append(actor)
         self._taken.append((poses, dims))
