@@ -77,7 +77,7 @@ class Augment:
         coin, zoom, shift = rng.random(), rng.uniform(*self.scale), rng.uniform(-1, 1, 2) * self.shift
         gains = rng.uniform(-1, 1, 4) * [self.brightness, self.contrast, self.saturation, self.hue]
         height, width = size or (frame.camera.height, frame.camera.width)
-        frame = window(frame, *zoom_window(frame.camera, zoom, shift), width, height)
+        frame = cut_window(frame, *zoom_window(frame.camera, zoom, shift), width, height)
         if coin < self.flip:
             frame = flip(frame)
         return recolour(frame, *gains) if gains.any() else frame
@@ -153,7 +153,7 @@ def flip(frame: Frame) -> Frame:
 
 def resize(frame: Frame, width: int, height: int) -> Frame:
     """The frame at another size; pixel centres move as ``cv2.resize`` moves them."""
-    return window(frame, 0, 0, frame.camera.width, frame.camera.height, width, height)
+    return cut_window(frame, 0, 0, frame.camera.width, frame.camera.height, width, height)
 
 
 def pad(frame: Frame, width: int, height: int) -> Frame:
@@ -168,10 +168,10 @@ def pad(frame: Frame, width: int, height: int) -> Frame:
             f"{frame.sample_id}: {camera.height} x {camera.width} pixels do not fit into size {height} x {width}; "
             "enlarge data.size or set data.fit to resize"
         )
-    return window(frame, 0, 0, width, height, width, height)
+    return cut_window(frame, 0, 0, width, height, width, height)
 
 
-def window(frame: Frame, left: int, top: int, columns: int, rows: int, width: int, height: int) -> Frame:
+def cut_window(frame: Frame, left: int, top: int, columns: int, rows: int, width: int, height: int) -> Frame:
     """The window of ``columns`` x ``rows`` source pixels from (left, top), shown at (width, height).
 
     The window may leave the image. Objects outside it are dropped, 2D boxes are clipped to it, truncation grows by what

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import cv2
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.augment import Augment, pad, resize
 from datamodules.errors import InputError
 from datamodules.injection.injection import Injection
 from datamodules.randomness import derive
-from datamodules.samplers import EpochSampler, ShardSampler
+from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, collate
 from datamodules.training_reader import FrameReader, TrainingReader
 
@@ -176,21 +174,9 @@ class DetectionDataModule(pl.LightningDataModule):
         self.seed, self.injection, self.augment, self.cache = seed, injection, augment, cache
         self.samples_per_epoch = samples_per_epoch
 
-    def _rank(self) -> tuple[int, int]:
-        if self.trainer is not None:
-            return self.trainer.global_rank, self.trainer.world_size
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
-
-    def _run_seed(self) -> int:
-        return self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
-
-    def _batches_done(self) -> int:
-        """Batches trained on so far, those before a resumed checkpoint included."""
-        if self.trainer is None:
-            return 0
-        return cast(_ProcessedTracker, self.trainer.fit_loop.epoch_loop.batch_progress.total).processed
+    def position(self) -> Position:
+        """Where the run is, which decides what it reads next."""
+        return Position.of(self, self.seed)
 
     def for_training(self, reader: FrameReader) -> TrainingReader:
         """The reader with this module's treatment of broken samples and its cache.
@@ -208,19 +194,18 @@ class DetectionDataModule(pl.LightningDataModule):
             self.train_reader.report()
 
     def train_dataloader(self) -> DataLoader:
-        seed, (rank, world) = self._run_seed(), self._rank()
-        frames = TrainingFrames(self.train_reader, seed, self.size, self.fit, self.injection, self.augment)
-        samples, least = self.samples_per_epoch or len(frames), self.batch_size * world
+        here = self.position()
+        frames = TrainingFrames(self.train_reader, here.seed, self.size, self.fit, self.injection, self.augment)
+        samples, least = self.samples_per_epoch or len(frames), self.batch_size * here.world
         if samples < least:
             raise InputError(
                 f"{samples} training samples an epoch: expected at least batch_size x ranks = {least}; "
                 f"set data.samples_per_epoch to {least} or more (frames repeat) or lower data.batch_size"
             )
-        done = None if self.trainer is None else self._batches_done
-        return self._loader(frames, EpochSampler(len(frames), samples, seed, self.batch_size, rank, world, done))
+        return self._loader(frames, EpochSampler(len(frames), samples, self.batch_size, self.position))
 
     def val_dataloader(self) -> DataLoader:
-        sampler = ShardSampler(len(self.val_reader), *self._rank())
+        sampler = ShardSampler(len(self.val_reader), self.position())
         return self._loader(EvaluationFrames(self.val_reader, self.size, self.fit), sampler)
 
     def test_dataloader(self) -> DataLoader:

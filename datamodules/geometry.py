@@ -49,6 +49,11 @@ def rotation_y(yaw: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([c, o, s], -1), np.stack([o, i, o], -1), np.stack([-s, o, c], -1)], -2)
 
 
+def plane_height(plane: np.ndarray, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+    """y (down, metres) at x and z of the plane a x + b y + c z + d = 0, given as (4,)."""
+    return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
+
+
 @dataclass(frozen=True)
 class Camera:
     """A pinhole camera with its image size.

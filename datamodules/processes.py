@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from rich.progress import track
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
 
 
 def run_jobs(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, progress: bool, title: str
-) -> list[Result]:
+    function: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int, progress: bool, title: str
+) -> list[_Result]:
     """Map ``function`` over ``jobs`` and return the results in order.
 
     Args:
@@ -26,7 +26,7 @@ def run_jobs(
         title: the bar's text.
     """
 
-    def shown(results: Iterable[Result]) -> list[Result]:
+    def shown(results: Iterable[_Result]) -> list[_Result]:
         return list(track(results, title, total=len(jobs), disable=not progress))
 
     if workers == 1 or len(jobs) < 2:

@@ -1,13 +1,22 @@
-"""Exact intersection over union of rotated rectangles on the ground and of upright 3D boxes, in float64.
+r"""Exact intersection over union of rotated rectangles on the ground, in float64.
 
 Rectangles are rows x, z, length, width, yaw as :attr:`datamodules.geometry.Boxes3D.bev` yields them: yaw about +y
 (down), so the length runs along (cos yaw, -sin yaw) in the (x, z) plane.
 
-The method has no inside test and sorts no vertices, so touching, collinear and identical rectangles are no special
-cases: pushing every point of a rectangle A onto the nearest point of an axis-aligned rectangle B never carries the
-outline of A across an inner point of B, so the pushed outline encloses exactly the intersection. Its area is the line
-integral of x dz, one closed-form term per edge of A. The smaller rectangle plays A and its centre is the origin, which
-keeps full relative precision for tiny rectangles and for ones far from the camera.
+Others clip polygon A by the sides of B (Sutherland and Hodgman 1974), or gather corners and crossings and sort them
+round their mean (the rotated operators of Detectron2 and mmcv), and then take the polygon's area. Here A's outline is
+pushed onto B and Green's theorem does the rest::
+
+          A /\                In B's axes (u, v) each point of A's outline moves to the nearest point of B: its u and
+       +---/--\---+ B         its v are clamped. Points inside B stay, points beside it slide onto its sides (here the
+       |  /    \  |           tip onto the upper one). No point crosses an inner point of B on its way, so the pushed
+       |  \    /  |           outline goes round the same inner points of B as before: it encloses exactly A and B's
+       +---\--/---+           intersection. The area is the sum over A's four edges of the integral of u dv along the
+            \/                pushed edge: the rise of the clamped v times the mean of the clamped u.
+
+There is no inside test and nothing is sorted, so touching, collinear and identical rectangles are no special cases.
+The smaller rectangle plays A and its centre is the origin, which keeps full relative precision for tiny rectangles and
+for ones far from the camera.
 """
 
 from __future__ import annotations
@@ -17,8 +26,6 @@ import math
 import numpy as np
 import torch
 from numba import njit
-
-from datamodules.geometry import Boxes3D
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -83,28 +90,11 @@ def _pairwise_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _aligned_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    out = np.empty(len(a))
-    for i in range(len(a)):
-        out[i] = rectangle_intersection(
-            a[i, 0], a[i, 1], a[i, 2], a[i, 3], a[i, 4], b[i, 0], b[i, 1], b[i, 2], b[i, 3], b[i, 4]
-        )
-    return out
-
-
 def _rows(boxes: np.ndarray) -> np.ndarray:
     rows = np.ascontiguousarray(boxes, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != 5:
         raise ValueError(f"rectangles of shape {rows.shape}: expected (N, 5) rows x, z, length, width, yaw")
     return rows
-
-
-def _aligned_rows(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _rows(a), _rows(b)
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} rectangles: aligned pairs need as many on both sides")
-    return a, b
 
 
 def _ratio(shared: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndarray:
@@ -131,12 +121,6 @@ def rotated_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _ratio(_pairwise_intersection(a, b), _areas(a)[:, None], _areas(b)[None])
 
 
-def rotated_iou_aligned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU (N,) of each rectangle of a (N, 5) with the one in the same row of b (N, 5)."""
-    a, b = _aligned_rows(a, b)
-    return _ratio(_aligned_intersection(a, b), _areas(a), _areas(b))
-
-
 def suppress(rectangles: np.ndarray, limit: float) -> np.ndarray:
     """Greedy non-maximum suppression: indices of the rectangles (N, 5), best first, that overlap no kept one by more.
 
@@ -155,16 +139,6 @@ def _suppress(overlap: np.ndarray, limit: float) -> np.ndarray:
             for j in range(i + 1, len(overlap)):
                 kept[j] = kept[j] and overlap[i, j] <= limit
     return np.flatnonzero(kept)
-
-
-def iou_3d(boxes_a: Boxes3D, boxes_b: Boxes3D) -> np.ndarray:
-    """IoU (N, M) of upright boxes: shared ground area times shared height (y down, the bottom at the centre's y)."""
-    shared = rotated_intersection(boxes_a.bev, boxes_b.bev)
-    bottom_a, bottom_b = boxes_a.center[:, None, 1], boxes_b.center[None, :, 1]
-    top_a, top_b = bottom_a - boxes_a.dims[:, None, 1], bottom_b - boxes_b.dims[None, :, 1]
-    height = np.maximum(np.minimum(bottom_a, bottom_b) - np.maximum(top_a, top_b), 0.0)
-    volume_a, volume_b = (np.prod(np.maximum(boxes.dims, 0), 1) for boxes in (boxes_a, boxes_b))
-    return _ratio(shared * height, volume_a[:, None], volume_b[None])
 
 
 def rotated_intersection_torch(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,52 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
 
 from datamodules.randomness import derive
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is. Lightning is asked for it here and nowhere else.
+
+    Attributes:
+        rank: this process.
+        world: number of processes.
+        seed: of all draws.
+        batches: batches trained on so far, those before a resumed checkpoint included; None outside a training.
+        step: batches begun in the current epoch, likewise.
+    """
+
+    rank: int = 0
+    world: int = 1
+    seed: int = 0
+    batches: int | None = None
+    step: int = 0
+
+    @staticmethod
+    def of(data: LightningDataModule, seed: int | None) -> Position:
+        """The present position of a data module's trainer.
+
+        Args:
+            data: without a trainer, the process group decides, and without one this process is alone.
+            seed: the module's; None takes the one given to ``seed_everything``, else 0.
+        """
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        if data.trainer is not None:
+            done = data.trainer.fit_loop.epoch_loop.batch_progress
+            counts: tuple[int, int] = done.total.processed, done.current.ready  # type: ignore[attr-defined]  # of the private _ProcessedTracker
+            return Position(data.trainer.global_rank, data.trainer.world_size, seed, *counts)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return Position(torch.distributed.get_rank(), torch.distributed.get_world_size(), seed)
+        return Position(seed=seed)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -23,55 +63,71 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self,
         length: int,
         samples: int,
-        seed: int,
         batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        batches_done: Callable[[], int] | None = None,
+        position: Callable[[], Position] = Position,
     ) -> None:
         """Configure.
 
         Args:
             length: frames of the data set.
             samples: frames an epoch over all ranks, rounded down to whole batches.
-            seed: the run's seed.
             batch_size: frames a rank and batch.
-            rank: this process.
-            world: number of processes.
-            batches_done: batches this run has trained on, asked when an epoch begins, so that a resumed run goes on
-                with the very next sample; by default whole epochs as :meth:`set_epoch` counts them.
+            position: of the run, asked again when an epoch begins, so that a resumed run goes on with the very next
+                sample; where it counts no batches, :meth:`set_epoch` counts whole epochs.
         """
-        self.length, self.seed, self.batch_size, self.rank, self.world = length, seed, batch_size, rank, world
-        self.batches = samples // (batch_size * world)
-        self.batches_done = batches_done
+        self.length, self.batch_size, self.position = length, batch_size, position
+        self.batches = samples // (batch_size * position().world)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; only counts without ``batches_done``."""
+        """Choose the epoch; only counts where the position counts no batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        done = self.epoch * self.batches if self.batches_done is None else self.batches_done()
-        start = done * self.batch_size * self.world
+        here = self.position()
+        done = self.epoch * self.batches if here.batches is None else here.batches
+        start = done * self.batch_size * here.world
         current, order = -1, np.zeros(0, np.int64)
-        for position in range(start + self.rank, start + len(self) * self.world, self.world):
-            pass_, place = divmod(position, self.length)
+        for turn in range(start + here.rank, start + len(self) * here.world, here.world):
+            pass_, place = divmod(turn, self.length)
             if pass_ != current:
-                current, order = pass_, derive(self.seed, pass_, "order").permutation(self.length)
+                current, order = pass_, derive(here.seed, pass_, "order").permutation(self.length)
             yield pass_, int(order[place])
 
 
+class StepSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, step) for the steps of the current epoch; Lightning calls :meth:`set_epoch`.
+
+    Args:
+        steps: steps an epoch.
+        position: of the run, asked when an epoch begins, so that a fit resumed within one draws what it had not drawn.
+    """
+
+    def __init__(self, steps: int, position: Callable[[], Position] = Position) -> None:
+        self.steps, self.epoch, self.position = steps, 0, position
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, step) for step in range(self.position().step % self.steps, self.steps))
+
+
 class ShardSampler(Sampler[int]):
-    """Every ``world``-th index from ``rank`` on, in order, with repeats so that all ranks get equally many.
+    """Each rank's share of all indices, taken in turns, with repeats so that all ranks get equally many.
 
     Distributed models broadcast their buffers in each forward, so a rank with fewer batches would leave the others
     waiting. Metrics key their rows by sample id and drop the repeats.
     """
 
-    def __init__(self, length: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, length: int, position: Position) -> None:
+        rank, world = position.rank, position.world
         self.indices = [(rank + turn * world) % length for turn in range(math.ceil(length / world))]
 
     def __len__(self) -> int:

@@ -14,7 +14,6 @@ import difflib
 import importlib
 import logging
 import pickle
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -37,7 +36,7 @@ from detectors.mmdet3d_config import Size
 from detectors.mmdet3d_samples import predictions, tilt_correction, training_labels
 
 OFFICIAL = "fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py"
-PREFIX = "detector.model."  # of this network's weights in the trainer's own checkpoints
+TRAINER_PREFIX = "detector.model."  # of this network's weights in the trainer's own checkpoints
 
 
 class FCOS3D(nn.Module):
@@ -87,7 +86,7 @@ class FCOS3D(nn.Module):
             raise InputError("classes: the configuration names none; give the names in the order of its channels")
         self.classes = tuple(names)
         if size is not None:
-            mmdet3d_config.resize(model, size)
+            mmdet3d_config.apply_size(model, size)
         mmdet3d_config.supervise(model, attributes, velocity, depth_weight)
         mmdet3d_config.merge(model, overrides or {})
         mmdet3d_config.use_classes(model, len(self.classes))
@@ -307,7 +306,7 @@ def openmmlab() -> SimpleNamespace:
     )
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint file; nothing but tensors, numbers and mmengine's log histories is unpickled.
 
     Raises:
@@ -322,12 +321,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
         text = str(error).splitlines()[0]
         raise InputError(f"checkpoint {path} cannot be read safely: {text}; save its state dict alone") from error
     state = content.get("state_dict", content)
-    return {str(key).removeprefix(PREFIX).removeprefix("module."): value for key, value in state.items()}
+    return {str(key).removeprefix(TRAINER_PREFIX).removeprefix("module."): value for key, value in state.items()}
 
 
 def _fill(network: Any, path: Path, name: str, may_lack: Sequence[str], may_add: Sequence[str]) -> None:
     """Load a file; keys that contain an entry of ``may_lack`` or begin with one of ``may_add`` may differ."""
-    state = {key: value for key, value in read_state(path).items() if not key.startswith(tuple(may_add))}
+    state = {key: value for key, value in read_weights(path).items() if not key.startswith(tuple(may_add))}
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -349,31 +348,3 @@ def load_detector(model: Any, path: Path, dropped: Sequence[str]) -> None:
 def load_backbone(backbone: Any, path: Path) -> None:
     """Fill a backbone from ImageNet weights, which know neither deformable offsets nor need their classifier."""
     _fill(backbone, path, "backbone_weights", ("conv_offset", "num_batches_tracked"), ("fc.",))
-
-
-def measure(height: int = 900, width: int = 1600) -> None:
-    """Print seconds and peak memory of a training step and a prediction of the official network, one image."""
-    import resource
-
-    openmmlab()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net = FCOS3D()
-    camera = Camera(np.array([[1266.0, 0, 800, 0], [0, 1266, 450, 0], [0, 0, 1, 0]]) * 1.0, width, height)
-    images, empty = torch.randn(1, 3, height, width), Objects.empty()
-    batch = Batch(images.byte(), torch.from_numpy(camera.projection).float()[None], (empty,), (camera,), ("0",))
-    for training in (True, False):
-        net.train(training)
-        start = time.perf_counter()
-        with torch.set_grad_enabled(training):
-            outputs = net(images, batch.projections)
-            if training:
-                torch.stack(list(net.loss(outputs, batch).values())).sum().backward()
-            else:
-                net.decode(outputs, batch)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{'step' if training else 'prediction'} {time.perf_counter() - start:.1f} s, peak {peak:.1f} GiB so far")
-
-
-if __name__ == "__main__":
-    measure()

@@ -29,7 +29,7 @@ from torch import Tensor
 from datamodules.rotated_iou import rotated_intersection_torch, rotated_iou_torch
 
 NAME = "mmcv._ext"
-CURE = "install a compiled mmcv>=2.0.0,<2.2.0 in place of mmcv-lite"
+COMPILED_MMCV = "install a compiled mmcv>=2.0.0,<2.2.0 in place of mmcv-lite"
 PAIRS = 1 << 18  # pairs of rotated boxes whose overlap is computed at once: about 200 MB of float64
 
 
@@ -63,7 +63,7 @@ class Operators(ModuleType):
             raise AttributeError(name)
 
         def missing(*_: Any, **__: Any) -> Any:
-            raise NotImplementedError(f"mmcv operator {name!r} has no torchvision counterpart here; {CURE}")
+            raise NotImplementedError(f"mmcv operator {name!r} has no torchvision counterpart here; {COMPILED_MMCV}")
 
         missing.__name__ = name
         return missing
@@ -373,7 +373,9 @@ def sigmoid_focal_loss_backward(
 
 def _only_average(pool_mode: int) -> None:
     if pool_mode != 1:
-        raise NotImplementedError(f"mmcv operator 'roi_align' pools by average only here, not by maximum; {CURE}")
+        raise NotImplementedError(
+            f"mmcv operator 'roi_align' pools by average only here, not by maximum; {COMPILED_MMCV}"
+        )
 
 
 def roi_align_forward(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from datamodules.errors import InputError
 
 INFINITE = 1e8  # pixels: the open end of the last level's range, as the official configs write it
-RANGE = 6  # widest regression of a level over its stride, the official 48 / 8
+LEVEL_RANGE = 6  # widest regression of a level over its stride, the official 48 / 8
 VELOCITY = slice(7, 9)  # rows of the box code after offset, depth, size and yaw
 
 
@@ -41,7 +41,7 @@ class Size:
     rays: bool = False
 
 
-def resize(model: dict[str, Any], size: Size) -> None:
+def apply_size(model: dict[str, Any], size: Size) -> None:
     """Give a model of the FCOS3D family another size, in place.
 
     Raises:
@@ -107,7 +107,7 @@ def groups(channels: int) -> dict[str, Any]:
 
 def ranges(strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
     """Least and greatest regression (pixels) of each level; official strides give the official ranges."""
-    edges = [-1, *(RANGE * stride for stride in strides[:-1]), INFINITE]
+    edges = [-1, *(LEVEL_RANGE * stride for stride in strides[:-1]), INFINITE]
     return tuple(pairwise(edges))
 
 

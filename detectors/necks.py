@@ -33,7 +33,7 @@ class DeformableBlock(nn.Module):
         return F.relu(self.norm(y), inplace=True)
 
 
-def upsample(x: Tensor, like: Tensor) -> Tensor:
+def upsample_to(x: Tensor, like: Tensor) -> Tensor:
     """``x`` at the size of ``like`` (nearest)."""
     return F.interpolate(x, size=like.shape[-2:], mode="nearest")
 
@@ -56,7 +56,7 @@ class FPN(nn.Module):
         merged: Tensor | None = None
         for lateral, norm, feature in zip(reversed(self.lateral), reversed(self.norm), reversed(maps)):
             here = norm(lateral(feature))
-            merged = here if merged is None else here + upsample(merged, here)
+            merged = here if merged is None else here + upsample_to(merged, here)
             merged = F.relu(merged)
         assert merged is not None
         return self.smooth(merged)
@@ -92,5 +92,5 @@ class DLAUp(nn.Module):
         for start, project, mix in zip(range(len(levels) - 2, -1, -1), self.project, self.mix):
             for step, (narrow, merge) in enumerate(zip(project, mix), start + 1):  # type: ignore[call-overload]
                 finer = levels[step - 1]  # already merged in this round, unless it is the level itself
-                levels[step] = merge(finer + upsample(narrow(levels[step]), finer))
+                levels[step] = merge(finer + upsample_to(narrow(levels[step]), finer))
         return self.out(levels[-1])

@@ -1,5 +1,15 @@
 """What the heads of a centre-point detector should say about a batch: vectorised over all its objects.
 
+::
+
+    labels of all frames        table, one row a label               maps of one cell every ``stride`` pixels
+    class, box, rectangle  ->   class taught, or -1             ->   heatmap: a Gaussian about the centre's cell
+                                classes it is ignored for       ->   weight: 0 within the rectangle, for those classes
+                                centre, depth, size, angle      ->   regressions at the centre's cell and beside it
+
+A label of a taught class is a positive unless it is too hard (:class:`Selection`); then, like a DontCare area or a
+class that looks alike, it is ignored: nobody is told that there is nothing. Labels of other classes are background.
+
 Cell (i, j) of a map at stride s has its centre at pixel (s j + (s - 1) / 2, s i + (s - 1) / 2).
 """
 
@@ -12,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.geometry import projected_bbox
-from datamodules.scene import Batch
+from datamodules.geometry import Camera, projected_bbox
+from datamodules.scene import Batch, Objects
 
 # Labels that look like a class without being one: neither positive nor negative for it (KITTI's own evaluation rule).
-NEIGHBOURS: dict[str, tuple[str, ...]] = {"Car": ("Van",), "Pedestrian": ("Person_sitting",)}
-DONT_CARE = "DontCare"
+NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}
 REFERENCE_FOCAL = 721.5  # pixels, KITTI's; depths are predicted as seen through this focal length
 
 
@@ -72,16 +81,16 @@ class Targets:
 
 @dataclass(frozen=True)
 class _Table:
-    """All labels of a batch as parallel host arrays."""
+    """All M labels of a batch as parallel host arrays; rectangles and points in pixels of the network's input."""
 
-    frame: np.ndarray
-    label: np.ndarray  # class index, -1 for others
+    frame: np.ndarray  # (M,) position in the batch
+    label: np.ndarray  # (M,) class index of a positive, else -1
     ignore: np.ndarray  # (M, C) bool: ignored for the class
-    bbox: np.ndarray
-    keypoint: np.ndarray  # projected 3D centre, pixels
-    depth: np.ndarray
-    dims: np.ndarray
-    alpha: np.ndarray
+    bbox: np.ndarray  # (M, 4)
+    keypoint: np.ndarray  # (M, 2) projected 3D centre of a positive, else 0
+    depth: np.ndarray  # (M,) metres, as seen through REFERENCE_FOCAL
+    dims: np.ndarray  # (M, 3) metres
+    alpha: np.ndarray  # (M,)
 
 
 def class_indices(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -92,8 +101,23 @@ def class_indices(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 def ignored_for(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """(N, C) whether a label of this name is neither positive nor negative for each class."""
-    sets = [{DONT_CARE, *NEIGHBOURS.get(name, ())} - {name} for name in classes]
-    return np.array([[str(name) in group for group in sets] for name in names], dtype=bool).reshape(-1, len(classes))
+    groups = [("DontCare", NEIGHBOURS.get(name)) for name in classes]
+    return np.array([[str(name) in group for group in groups] for name in names], dtype=bool).reshape(-1, len(classes))
+
+
+def _too_hard(
+    objects: Objects, camera: Camera, keypoint: np.ndarray, depth: np.ndarray, selection: Selection
+) -> np.ndarray:
+    """(N,) bool, whether labels ask for more than a picture shows; ``keypoint`` and ``depth`` are their centres'."""
+    size = np.array([camera.width - 1.0, camera.height - 1.0])
+    outside = np.abs(keypoint - np.clip(keypoint, 0, size)).max(1, initial=0) > selection.max_outside * camera.width
+    return np.asarray(
+        (objects.occlusion > selection.max_occlusion)
+        | (objects.truncation > selection.max_truncation)
+        | (objects.bbox[:, 3] - objects.bbox[:, 1] < selection.min_height)
+        | (depth < 0.5)
+        | outside
+    )
 
 
 def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table:
@@ -102,26 +126,16 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
         middle = objects.boxes.center - np.array([0.0, 0.5, 0.0]) * objects.boxes.dims[:, 1:2]
         keypoint, depth = camera.project(middle)
         label, ignore = class_indices(objects.names, classes), ignored_for(objects.names, classes)
-        size = np.array([camera.width - 1.0, camera.height - 1.0])
-        outside = np.abs(keypoint - np.clip(keypoint, 0, size)).max(1, initial=0) > selection.max_outside * camera.width
-        hard = (
-            (objects.occlusion > selection.max_occlusion)
-            | (objects.truncation > selection.max_truncation)
-            | (objects.bbox[:, 3] - objects.bbox[:, 1] < selection.min_height)
-            | (depth < 0.5)
-            | outside
-        ) & (label >= 0)
+        hard = _too_hard(objects, camera, keypoint, depth, selection) & (label >= 0)
         ignore[hard, label[hard]] = True
         keypoint = np.where((label >= 0)[:, None] & ~hard[:, None], keypoint, 0.0)
         # The focal length enters here: what looks alike gets the same target under every calibration.
         apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.projection[1, 1]
-        label = np.where(hard, -1, label)
-        index = np.full(len(objects), frame)
-        alpha = objects.boxes.alpha
         full = projected_bbox(camera, objects.boxes) if len(objects) else np.zeros((0, 4))
         # A label's own rectangle where it has one (it follows the visible outline), else the projected box's.
         bbox = np.where((objects.bbox[:, 2:3] > objects.bbox[:, :1]), objects.bbox, np.nan_to_num(full))
-        parts.append((index, label, ignore, bbox, keypoint, apparent, objects.boxes.dims, alpha))
+        own = np.full(len(objects), frame), np.where(hard, -1, label), ignore
+        parts.append((*own, bbox, keypoint, apparent, objects.boxes.dims, objects.boxes.alpha))
     return _Table(*(np.concatenate(column) for column in zip(*parts)))
 
 

@@ -18,10 +18,10 @@ from datamodules.assets.window import draw
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y
 from datamodules.scene import Frame
-from datamodules.world.raycast import render_car
-from datamodules.world.shapes.meshes import CAD_SUFFIXES, PART_NAMES, CarMesh, car, load_cad
+from datamodules.shapes.meshes import CAD_SUFFIXES, CarMesh, car, load_cad
+from datamodules.shapes.primitives import PAINT
+from datamodules.shapes.raycast import render_car
 
-PAINT = PART_NAMES.index("paint")
 FIXED_PAINT = (0.32, 0.33, 0.35)  # linear albedo: the plain grey of an unpainted model
 FIXED_SUN = np.array([0.35, -0.85, -0.39])  # towards the sun in the object's frame, whatever its yaw
 FIXED_AMBIENT = 0.75

@@ -20,8 +20,7 @@ from datamodules.assets.contract import Asset, Layer
 from datamodules.assets.view_assets import ViewAsset, clip_layer, premultiply, shrink, viewing_direction
 from datamodules.assets.window import mask_bbox
 from datamodules.errors import InputError
-from datamodules.geometry import Boxes3D, Camera, projected_bbox, yaw_from_alpha
-from datamodules.injection.ground import plane_height
+from datamodules.geometry import Boxes3D, Camera, plane_height, projected_bbox, yaw_from_alpha
 from datamodules.injection.placement import Placement
 from datamodules.scene import Frame
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from datamodules.geometry import Boxes3D, Camera
+from datamodules.geometry import Boxes3D, Camera, plane_height
 
 CAMERA_HEIGHT = 1.65  # metres above the road; KITTI's cameras
 LABEL_NOISE = 0.10  # metres, standard deviation of a near labelled bottom about the road
@@ -36,11 +36,6 @@ def fit_plane(boxes: Boxes3D, height: float = CAMERA_HEIGHT) -> np.ndarray:
     ridge = np.diag(1.0 / np.array([HEIGHT_SPREAD, SLOPE_SPREAD, SLOPE_SPREAD]) ** 2)
     h, s, t = np.linalg.solve((design.T * weight) @ design + ridge, (design.T * weight) @ (y - height))
     return np.array([s, -1.0, t, height + h])
-
-
-def plane_height(plane: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """y of the plane at x and z, metres (down)."""
-    return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
 
 
 def ground_homography(camera: Camera, plane: np.ndarray) -> np.ndarray:

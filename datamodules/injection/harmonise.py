@@ -12,8 +12,8 @@ import numpy as np
 
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Camera
+from datamodules.shapes.shading import GAMMA
 
-GAMMA = 2.2
 NOISE_WINDOW = (96, 320)  # pixels, rows and columns in the middle of the image that noise is measured on
 LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # Immerkaer, CVIU 1996: blind to edges
 

@@ -1,7 +1,20 @@
 """What hides what: the depth of real things at a pixel, and KITTI's occlusion levels.
 
-Real things are known by a depth image (synthetic worlds), by instance masks, or only by their boxes. A box hides more
-than the object in it, so a car's box is carved into a body and a cabin before rays are cast at it.
+An injected object asks two questions of the frame it enters. *Which of my pixels are hidden?* Those at which something
+real begins nearer: :meth:`Backdrop.depth` over the object's window. *Whom do I hide?* :meth:`Backdrop.hidden` counts
+which of each real object's visible pixels lie under what is new. Real things are known by a depth image (synthetic
+worlds), by instance masks, or only by their boxes. A box hides more than the object in it, so that a car's box is
+carved into two solids before rays are cast at it, from the side::
+
+    y = -1   +----------------------+                 seen by a pixel's ray, in the canonical cube [-1, 1]^3:
+             |    .-----------.     |  cabin
+    y = -.2  |----+-----------+-----|                 camera o------- - - -->[ body ]
+             |         body         |  (full length)                  enter ^      ^ leave
+    y =  1   +----------------------+
+            x = -1 (rear)          x = 1 (front)      the nearest ``enter`` over all solids of all boxes is the depth
+
+The ray of a pixel is a line in each box's own cube (:func:`datamodules.geometry.canonical_projection`), one metre of
+depth a unit, so that entering a solid is three comparisons of slabs (Kay and Kajiya 1986) and needs no scene.
 """
 
 from __future__ import annotations
@@ -13,7 +26,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-from datamodules.geometry import NEAR, Camera, projected_bbox
+from datamodules.geometry import CORNER_SIGNS, NEAR, Camera, canonical_projection, projected_bbox
 from datamodules.scene import Frame, Objects
 
 Knowledge = Literal["depth", "instances", "boxes"]
@@ -70,37 +83,18 @@ def _cast(projection: np.ndarray, solids: np.ndarray, left: int, top: int, step:
                     depth[row, column] = enter
 
 
-@njit(nogil=True, cache=True)
-def _project(
-    camera: np.ndarray, center: np.ndarray, dims: np.ndarray, yaw: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes through a camera in one pass, as :mod:`datamodules.geometry` does it box by box.
+def _outlines(projections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unclipped rectangles (N, 4) of canonical cubes, right before the camera only, and depth (N,) of nearest corners.
 
-    Returns:
-        (N, 3, 4) canonical projections; (N, 4) unclipped rectangles, right for boxes before the camera only; (N,) depth
-        of the nearest corner.
+    Args:
+        projections: (N, 3, 4) of :func:`datamodules.geometry.canonical_projection`.
     """
-    count = len(yaw)
-    pose = np.zeros((4, 4))
-    pose[3, 3] = 1.0
-    projections, bounds, nearest = np.empty((count, 3, 4)), np.empty((count, 4)), np.empty(count)
-    for i in range(count):
-        cos, sin = np.cos(yaw[i]), np.sin(yaw[i])
-        pose[0, 0], pose[0, 2], pose[0, 3] = cos * dims[i, 0] / 2, sin * dims[i, 2] / 2, center[i, 0]
-        pose[1, 1], pose[1, 3] = dims[i, 1] / 2, center[i, 1] - dims[i, 1] / 2
-        pose[2, 0], pose[2, 2], pose[2, 3] = -sin * dims[i, 0] / 2, cos * dims[i, 2] / 2, center[i, 2]
-        matrix = camera @ pose
-        projections[i] = matrix
-        nearest[i] = matrix[2, 3] - np.abs(matrix[2, :3]).sum()
-        bounds[i, :2], bounds[i, 2:] = np.inf, -np.inf
-        for corner in range(8):
-            x, y, z = (corner & 1) * 2.0 - 1, (corner & 2) - 1.0, (corner & 4) / 2 - 1.0
-            depth = max(matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3], NEAR)
-            for axis in range(2):
-                point = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
-                bounds[i, axis] = min(bounds[i, axis], point / depth)
-                bounds[i, 2 + axis] = max(bounds[i, 2 + axis], point / depth)
-    return projections, bounds, nearest
+    x, y, z = CORNER_SIGNS.T
+    first, second, third, origin = np.split(projections, 4, -1)
+    corners = first * x + second * y + third * z + origin
+    pixels = corners[:, :2] / np.maximum(corners[:, 2:], NEAR)
+    nearest = projections[:, 2, 3] - np.abs(projections[:, 2, :3]).sum(1)
+    return np.concatenate([pixels.min(2), pixels.max(2)], 1), nearest
 
 
 @njit(nogil=True, cache=True)
@@ -152,7 +146,8 @@ class Backdrop:
         self._by_boxes = knowledge == "boxes" or frame.instances is None
         self._carved = np.isin(frame.objects.names[self._rows], ("Car", "Van"))
         camera, boxes = frame.camera, self.boxes
-        self._projection, self._bbox, self._nearest = _project(camera.projection, boxes.center, boxes.dims, boxes.yaw)
+        self._projection = canonical_projection(camera, boxes)
+        self._bbox, self._nearest = _outlines(self._projection)
         cut = np.flatnonzero(self._nearest < NEAR)
         if len(cut):
             self._bbox[cut] = projected_bbox(camera, boxes[cut], clip=False)

@@ -10,8 +10,8 @@ import numpy as np
 
 from datamodules.assets.contract import Asset
 from datamodules.errors import InputError, PlacementError
-from datamodules.geometry import Boxes3D
-from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, plane_height, prior_plane
+from datamodules.geometry import Boxes3D, plane_height
+from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
 from datamodules.injection.site import VEHICLES, Site, survey
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame

@@ -16,7 +16,8 @@ from datamodules.geometry import Boxes3D
 from datamodules.injection.compositing import Arrangement, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
-from datamodules.nuscenes.surround import OWN_CAR, Surround, SurroundSite, moved
+from datamodules.injection.surround import Surround, moved
+from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.scene import Frame, Objects
 
 Planned = tuple[Asset, Boxes3D]

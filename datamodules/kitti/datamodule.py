@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
 from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.geometry import Camera
-from datamodules.images import read_image, write_image
+from datamodules.images import read_image
 from datamodules.injection.injection import Injection
-from datamodules.kitti.format import (
-    read_calibration,
-    read_label,
-    read_plane,
-    write_calibration,
-    write_label,
-    write_plane,
-)
-from datamodules.kitti.format import write_results as write_results
-from datamodules.kitti.tree import OPTIONAL, REQUIRED, not_found, read_split
+from datamodules.kitti.format import read_calibration, read_label, read_plane
+from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
 from datamodules.scene import Frame, Objects
@@ -66,11 +56,11 @@ class KittiDataset:
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
         self.ids = ids[:frames]
         self.folder = self.root / "training"
-        for name, _ in REQUIRED:
+        for name, _ in REQUIRED_FILES:
             if not (self.folder / name).is_dir() and (labels or name != "label_2"):
                 raise not_found(self.folder / name, self.root)
-        kept = OPTIONAL if labels else ("road_2",)
-        self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL}
+        kept = OPTIONAL_FOLDERS if labels else ("road_2",)
+        self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL_FOLDERS}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -196,30 +186,3 @@ def check_unlabelled(injection: Injection | None) -> None:
             "data.unlabelled with placement.plane frame: the frame's own plane is not read without labels, expected "
             "the prior of the calibration; set data.injection.placement.plane to prior"
         )
-
-
-def write_frames(root: Path | str, split: str, frames: Iterable[Frame]) -> list[str]:
-    """Write frames, injected ones for example, as a KITTI folder; the split's file comes last.
-
-    Returns:
-        The ids written.
-    """
-    root = Path(root)
-    folder, ids = root / "training", []
-    for frame in frames:
-        name = frame.sample_id
-        write_image(folder / "image_2" / f"{name}.png", frame.image)
-        write_label(folder / "label_2" / f"{name}.txt", frame.objects)
-        write_calibration(folder / "calib" / f"{name}.txt", frame.camera.projection)
-        if frame.plane is not None:
-            write_plane(folder / "planes" / f"{name}.txt", frame.plane)
-        if frame.road is not None:
-            write_image(folder / "road_2" / f"{name}.png", frame.road.astype(np.uint8) * 255)
-        if frame.instances is not None:
-            write_image(folder / "instance_2" / f"{name}.png", frame.instances)
-        if frame.depth is not None:
-            depth = np.clip(np.round(frame.depth * DEPTH_SCALE), 0, 65535).astype(np.uint16)
-            write_image(folder / "depth_2" / f"{name}.png", depth)
-        ids.append(name)
-    write_atomically(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in ids))
-    return ids

@@ -110,19 +110,6 @@ def write_label(path: Path | str, objects: Objects, digits: int = 4) -> None:
     write_atomically(path, format_label(objects, digits))
 
 
-def write_results(folder: Path | str, sample_id: str, objects: Objects) -> Path:
-    """Write one frame's detections as ``folder/<sample_id>.txt``, 16 columns a row.
-
-    Raises:
-        ValueError: the objects have no scores.
-    """
-    if objects.score is None:
-        raise ValueError(f"results of frame {sample_id} have no scores; write labels with write_label")
-    path = Path(folder) / f"{sample_id}.txt"
-    write_label(path, objects)
-    return path
-
-
 def read_calibration(path: Path | str) -> np.ndarray:
     """P2 of a calib file, (3, 4) float64, fourth column included.
 

@@ -17,8 +17,8 @@ TREE = """ROOT/
   training/calib/000000.txt         with a row P2:
 optional: training/planes, road_2, instance_2, depth_2"""
 ONE_LINE = "ImageSets/{train,val}.txt and training/{image_2/*.png,label_2/*.txt,calib/*.txt}"
-REQUIRED = (("image_2", "png"), ("label_2", "txt"), ("calib", "txt"))
-OPTIONAL = ("planes", "road_2", "instance_2", "depth_2")
+REQUIRED_FILES = (("image_2", "png"), ("label_2", "txt"), ("calib", "txt"))
+OPTIONAL_FOLDERS = ("planes", "road_2", "instance_2", "depth_2")
 NAMED = 20  # problems that the text names one by one
 
 
@@ -99,7 +99,7 @@ def check_tree(root: Path | str) -> TreeReport:
         InputError: a split is malformed.
     """
     root = Path(root)
-    for path in (root, root / "ImageSets", *(root / "training" / name for name, _ in REQUIRED)):
+    for path in (root, root / "ImageSets", *(root / "training" / name for name, _ in REQUIRED_FILES)):
         if not path.is_dir():
             raise not_found(path, root)
     splits = {path.stem: read_split(root, path.stem) for path in sorted((root / "ImageSets").glob("*.txt"))}
@@ -108,7 +108,7 @@ def check_tree(root: Path | str) -> TreeReport:
     problems: list[str] = []
     classes: Counter[str] = Counter()
     for sample_id in sorted({i for ids in splits.values() for i in ids}):
-        for name, suffix in REQUIRED:
+        for name, suffix in REQUIRED_FILES:
             try:
                 classes.update(_check_file(root / "training" / name / f"{sample_id}.{suffix}", name))
             except InputError as error:

@@ -32,7 +32,7 @@ ATTRIBUTES_OF = {
     "pedestrian": ("pedestrian.moving", "pedestrian.standing", "pedestrian.sitting_lying_down"),
 }  # fmt: skip
 MAX_BOXES = 500  # of one sample; the official evaluation refuses more
-COLUMNS, RACK_COLUMNS = 16, 10
+BOX_COLUMNS, RACK_COLUMNS = 16, 10
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class GlobalBoxes:
     @classmethod
     def empty(cls) -> GlobalBoxes:
         """No box."""
-        return cls.from_rows(np.zeros((0, COLUMNS)))
+        return cls.from_rows(np.zeros((0, BOX_COLUMNS)))
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SampleBoxes:
     @classmethod
     def join(cls, samples: Mapping[str, GlobalBoxes]) -> SampleBoxes:
         """Pack samples in the mapping's order."""
-        rows = np.concatenate([np.zeros((0, COLUMNS)), *(boxes.rows for boxes in samples.values())])
+        rows = np.concatenate([np.zeros((0, BOX_COLUMNS)), *(boxes.rows for boxes in samples.values())])
         return cls(tuple(samples), offsets_of([len(boxes) for boxes in samples.values()]), GlobalBoxes.from_rows(rows))
 
     def split(self) -> dict[str, GlobalBoxes]:

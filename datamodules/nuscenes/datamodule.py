@@ -17,6 +17,7 @@ from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import clip_bbox, projected_bbox, truncation
 from datamodules.images import read_image
+from datamodules.injection.surround import InstanceFile, Moment, Surround
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     ATTRIBUTES_OF,
@@ -26,15 +27,14 @@ from datamodules.nuscenes.boxes import (
     SampleTruth,
 )
 from datamodules.nuscenes.quaternions import quaternion_matrix
-from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, to_global, to_level
-from datamodules.nuscenes.surround import InstanceFile, Moment, Surround, scene_of
+from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, scene_moments, to_global, to_level
 from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 
-TREE = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
+FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
 
 
@@ -105,7 +105,7 @@ class NuscenesDataset:
     def _surround(self, sample: Sample) -> Surround:
         if sample.scene not in self._scenes:
             mine = [other for other in self.samples if other.scene == sample.scene]
-            self._scenes[sample.scene] = scene_of(mine, self.root)
+            self._scenes[sample.scene] = scene_moments(mine, self.root)
         scene = self._scenes[sample.scene]
         return Surround(scene, [moment.token for moment in scene].index(sample.token))
 
@@ -170,7 +170,7 @@ class NuscenesDataModule(DetectionDataModule):
     def setup(self, stage: str | None = None) -> None:
         root = Path(self.root)
         if not root.is_dir():
-            raise DatasetNotFound(f"{root} does not exist; expected {TREE}; correct data.root")
+            raise DatasetNotFound(f"{root} does not exist; expected {FOLDERS}; correct data.root")
         tables = Tables(root / self.version)
         if stage in (None, "fit"):
             samples = read_samples(tables, read_truth(tables, self.train_split).split())
@@ -192,7 +192,7 @@ class NuscenesDataModule(DetectionDataModule):
 
     def val_dataloader(self) -> DataLoader:
         frames = SampleFrames(self.val_reader, self.size, self.fit)
-        sampler = ShardSampler(len(frames), *self._rank())
+        sampler = ShardSampler(len(frames), self.position())
         return self._loader(frames, sampler, max(self.batch_size // len(CAMERAS), 1), collate_samples)
 
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:

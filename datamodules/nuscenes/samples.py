@@ -3,11 +3,15 @@
 The label frame of a camera is level: its origin is the camera, y points down along the axis the annotated boxes stand
 on (global z in the official data), z along the camera's horizontal viewing direction. Boxes are upright in it, exactly,
 and what tilt the camera has is part of the projection.
+
+A :class:`Sample` holds one :class:`Shot` a camera, each in its own label frame at its own time of exposure, as training
+and evaluation read pictures. Injection sees the same sample as a :class:`datamodules.injection.surround.Moment`: all
+cameras in the one frame of the car.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,8 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y, wrap_angle
-from datamodules.nuscenes.boxes import GlobalBoxes, SampleTruth
+from datamodules.injection.surround import Moment, SurroundCamera
+from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth
 from datamodules.nuscenes.quaternions import matrix_quaternion, quaternion_matrix, rigid
 from datamodules.nuscenes.tables import Row, Tables
 
@@ -146,6 +151,23 @@ def read_samples(tables: Tables, truths: Mapping[str, SampleTruth]) -> list[Samp
             )
         )
     return sorted(samples, key=lambda sample: (sample.scene, sample.seconds))
+
+
+def scene_moments(samples: Sequence[Sample], root: Path) -> tuple[Moment, ...]:
+    """The moments of one scene, in time, with the road masks that lie under ``root``."""
+    return tuple(_moment(sample, root) for sample in sorted(samples, key=lambda sample: sample.seconds))
+
+
+def _moment(sample: Sample, root: Path) -> Moment:
+    cameras = []
+    for shot in sample.shots:
+        pose = np.linalg.inv(shot.world) @ sample.ego
+        camera = Camera(shot.camera.projection @ pose, shot.camera.width, shot.camera.height)
+        mask = root / "road" / shot.channel / f"{shot.file.stem}.png"
+        cameras.append(SurroundCamera(shot.channel, camera, mask if mask.is_file() else None))
+    boxes = to_level(sample.truth.boxes, sample.ego)
+    names = np.array(DETECTION_NAMES)[sample.truth.boxes.labels]
+    return Moment(sample.token, sample.ego, boxes, names, tuple(cameras))
 
 
 def _shot(tables: Tables, channel: str, row: Row, up: np.ndarray) -> Shot:

@@ -13,7 +13,7 @@ import numpy as np
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
-    COLUMNS,
+    BOX_COLUMNS,
     DETECTION_NAMES,
     RACK_COLUMNS,
     GlobalBoxes,
@@ -27,7 +27,7 @@ TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
     "sample", "sample_annotation", "sample_data", "scene", "sensor",
 )  # fmt: skip
-TREE = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
+TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
 RACK = "static_object.bicycle_rack"
 CATEGORIES = {
     "movable_object.barrier": "barrier",
@@ -88,7 +88,7 @@ class Tables:
             found = sorted(path.name for path in folder.parent.glob("v*") if path.is_dir())
             hint = f"found {', '.join(found)}" if found else "found no version there"
             raise DatasetNotFound(
-                f"{folder} does not exist; expected {TREE}; {hint}; correct the folder or the version"
+                f"{folder} does not exist; expected {TABLE_FILES}; {hint}; correct the folder or the version"
             )
         self.folder = folder
         with collector_off():
@@ -155,7 +155,7 @@ def read_truth(tables: Tables, split: str) -> GroundTruth:
     truth = GroundTruth.join(
         {
             token: SampleTruth(
-                GlobalBoxes.from_rows(np.array(boxes[token], dtype=np.float64).reshape(-1, COLUMNS)),
+                GlobalBoxes.from_rows(np.array(boxes[token], dtype=np.float64).reshape(-1, BOX_COLUMNS)),
                 np.array(poses[token], dtype=np.float64),
                 np.array(racks[token], dtype=np.float64).reshape(-1, RACK_COLUMNS),
             )
@@ -232,7 +232,7 @@ def _read_table(path: Path) -> dict[str, Row]:
         rows = json.loads(path.read_bytes())
         return {row["token"]: _Row(path, row) for row in rows}
     except OSError as error:
-        cause = f"{path}: cannot be read ({error.strerror}); expected {TREE}"
+        cause = f"{path}: cannot be read ({error.strerror}); expected {TABLE_FILES}"
         raise DatasetNotFound(f"{cause}; download the version's metadata") from error
     except (ValueError, TypeError, KeyError) as error:
         expected = "expected a JSON list of rows with tokens"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import ResumableLoader, start_worker
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from datamodules.samplers import EpochSampler
+from datamodules.samplers import EpochSampler, Position
 
 IGNORED = 255  # label of pixels that neither losses nor metrics look at
 
@@ -125,26 +123,20 @@ class MaskImages(pl.LightningDataModule):
                 raise InputError(f"{name} {value}: expected at least {low}; correct data.{name}")
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
-    def _rank(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-    def _batches_done(self) -> int:
-        """Batches trained on so far, those before a resumed checkpoint included."""
-        if self.trainer is None:
-            return 0
-        return cast(_ProcessedTracker, self.trainer.fit_loop.epoch_loop.batch_progress.total).processed
+    def position(self) -> Position:
+        """Where the run is, which decides what it reads next."""
+        return Position.of(self, self.seed)
 
     def train_dataloader(self) -> DataLoader:
-        seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
-        (rank, world), count = self._rank(), len(self.train_source)
-        samples = max(count, self.batch_size * world)  # a small set is gone through more than once an epoch
-        sampler = EpochSampler(count, samples, seed, self.batch_size, rank, world, self._batches_done)
-        return self._loader(TrainingMasks(self.train_source, seed), sampler)
+        here, count = self.position(), len(self.train_source)
+        samples = max(count, self.batch_size * here.world)  # a small set is gone through more than once an epoch
+        sampler = EpochSampler(count, samples, self.batch_size, self.position)
+        return self._loader(TrainingMasks(self.train_source, here.seed), sampler)
 
     def val_dataloader(self) -> DataLoader:
-        rank, world = self._rank()
-        places = -(-len(self.val_source) // world) * world
-        return self._loader(EvaluationMasks(self.val_source), range(rank, places, world))
+        here = self.position()
+        places = -(-len(self.val_source) // here.world) * here.world
+        return self._loader(EvaluationMasks(self.val_source), range(here.rank, places, here.world))
 
     def test_dataloader(self) -> DataLoader:
         return self.val_dataloader()

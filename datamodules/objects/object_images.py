@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.assets.view_assets import viewing_direction
 from datamodules.errors import InputError
-from datamodules.objects.posed_datamodule import StepSampler
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio_set import render_when_missing
 from datamodules.randomness import derive
+from datamodules.samplers import Position, StepSampler
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
@@ -65,9 +66,7 @@ class PictureBatches(Dataset[ImageBatch]):
         kind: backdrop.
         flip: mirror every second picture at random; its azimuth changes sign.
         shuffle: draw each epoch's order; otherwise the set's own.
-        seed: the run's seed.
-        rank: this process.
-        ranks: processes; each takes its part of every batch.
+        position: of the run; each of its processes takes its part of every batch.
     """
 
     def __init__(
@@ -77,12 +76,10 @@ class PictureBatches(Dataset[ImageBatch]):
         kind: str,
         flip: bool,
         shuffle: bool,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
+        position: Position,
     ) -> None:
-        self.posed, self.batch, self.kind, self.flip, self.shuffle, self.seed = posed, batch, kind, flip, shuffle, seed
-        self.rank, self.ranks = rank, ranks
+        self.posed, self.batch, self.kind, self.flip, self.shuffle = posed, batch, kind, flip, shuffle
+        self.seed, self.rank, self.ranks = position.seed, position.rank, position.world
         self.angles = view_angles(posed.projection, posed.dims[:, None])
 
     def __getitem__(self, key: tuple[int, int]) -> ImageBatch:
@@ -185,12 +182,12 @@ class ObjectImages(LightningDataModule):
     def _batches(self, posed: PosedImageSet | None, training: bool) -> PictureBatches:
         assert posed is not None
         h: Any = self.hparams
-        ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        return PictureBatches(posed, h.batch_size, h.backdrop, h.flip and training, training, h.seed, *ranks)
+        position = Position.of(self, h.seed)
+        return PictureBatches(posed, h.batch_size, h.backdrop, h.flip and training, training, position)
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
         h: Any = self.hparams
-        sampler = StepSampler(h.steps_per_epoch, self)
+        sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
         workers = {"num_workers": h.num_workers, "persistent_workers": h.num_workers > 0}
         return DataLoader(self._batches(self.train_set, True), batch_size=None, sampler=sampler, **workers)
 

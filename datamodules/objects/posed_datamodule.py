@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.posed_rays import PosedObject, RayBatch, draw_rays
 from datamodules.objects.studio_set import render_when_missing
 from datamodules.randomness import derive
+from datamodules.samplers import Position, StepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-class StepSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, step) for the steps of the current epoch; Lightning calls :meth:`set_epoch`.
-
-    Args:
-        steps: steps an epoch.
-        datamodule: asked for the trainer's position, so that a fit resumed within an epoch draws what it had not
-            drawn yet.
-    """
-
-    def __init__(self, steps: int, datamodule: LightningDataModule) -> None:
-        self.steps, self.epoch, self.datamodule = steps, 0, datamodule
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        trainer = self.datamodule.trainer
-        start = 0 if trainer is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready % self.steps
-        return ((self.epoch, step) for step in range(start, self.steps))
 
 
 class RayDataset(Dataset[RayBatch]):
@@ -196,7 +173,7 @@ class PosedDataModule(LightningDataModule):
         dataset = RayDataset(
             self.train_set, h.batch_objects, h.views_per_object, h.rays, h.patch, h.ray_shares, h.seed, h.part_labels
         )
-        sampler = StepSampler(h.steps_per_epoch, self)
+        sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
         return DataLoader(
             dataset, batch_size=None, sampler=sampler, num_workers=h.num_workers, persistent_workers=h.num_workers > 0
         )

@@ -14,7 +14,7 @@ from datamodules.kitti.tree import not_found, read_split
 from datamodules.objects.mask_images import IGNORED, MaskImages
 
 # Per kind: the folder beside image_2, the classes, and the class of each stored value (missing values are ignored).
-KINDS: dict[str, tuple[str, tuple[str, ...], dict[int, int]]] = {
+LABELS: dict[str, tuple[str, tuple[str, ...], dict[int, int]]] = {
     "road": ("road_2", ("background", "road"), {0: 0, 255: 1}),
     "foreground": ("semantic_2", ("background", "vehicle", "person"), {0: 0, 1: 0, 2: 1, 3: 2}),
     "semantic": ("semantic_2", ("background", "road", "vehicle", "person"), {0: 0, 1: 1, 2: 2, 3: 3}),
@@ -27,7 +27,7 @@ class KittiMasks:
     Args:
         root: folder that holds ``training`` and ``ImageSets``.
         split: name of a file in ``ImageSets``.
-        kind: a key of :data:`KINDS`.
+        kind: a key of :data:`LABELS`.
         frames: only the first so many; None for all.
         size: (height, width) images are brought to; None keeps the stored size.
 
@@ -44,7 +44,7 @@ class KittiMasks:
         frames: int | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
-        folder, _, values = KINDS[kind]
+        folder, _, values = LABELS[kind]
         self.root, self.size = Path(root), size
         ids = read_split(self.root, split)
         if frames is not None and not 0 < frames <= len(ids):
@@ -118,7 +118,7 @@ class RoadMasks(MaskImages):
         super().__init__(batch_size, workers, seed)
         self.root, self.kind, self.size = root, kind, size
         self.splits, self.frames = (train_split, val_split), (train_frames, val_frames)
-        self.classes = KINDS[kind][1]
+        self.classes = LABELS[kind][1]
 
     def setup(self, stage: str | None = None) -> None:
         """Open both splits."""

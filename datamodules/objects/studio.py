@@ -16,13 +16,13 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import write_index, write_object
+from datamodules.processes import run_jobs
 from datamodules.randomness import derive
-from datamodules.world.raycast import cast_car, pixel_rays
-from datamodules.world.shading import Light
-from datamodules.world.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
+from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
+from datamodules.shapes.raycast import cast_car, pixel_rays
+from datamodules.shapes.shading import Light
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
-SUPERSAMPLE = 3
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge
 EDGE_TURN = 0.70  # cosine between neighbouring normals below which there is an edge
 
@@ -65,7 +65,7 @@ def render_views(
     elevations: Sequence[float] | np.ndarray,
     size: int = 64,
     light: Light | None = None,
-    supersample: int = SUPERSAMPLE,
+    supersample: int = 3,
 ) -> dict[str, np.ndarray]:
     """Draw V views of one object.
 
@@ -141,7 +141,9 @@ def studio_light(rng: np.random.Generator) -> Light:
     return Light(sun, float(rng.uniform(0.62, 0.85)), float(rng.uniform(0.9, 1.1)), 0.3)
 
 
-def view_angles(views: int, elevation: tuple[float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def spread_angles(
+    views: int, elevation: tuple[float, float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Azimuths spread evenly from a random start and elevations spread evenly in another order, degrees."""
     azimuths = (rng.uniform(0, 360) + 360 * np.arange(views) / views) % 360
     share = (rng.permutation(views) + rng.uniform(0, 1, views)) / views
@@ -156,7 +158,7 @@ def _write_posed(
     ours = population in POPULATIONS
     mesh = car(population, index, seed) if ours else load_cad(cad_files(population)[index])
     rng = derive(seed, "studio", population if ours else "cad", index)
-    azimuths, elevations = view_angles(views, elevation, rng)
+    azimuths, elevations = spread_angles(views, elevation, rng)
     write_object(folder, mesh.id, render_views(mesh, azimuths, elevations, size, studio_light(rng)))
     return mesh.id, mesh.dims.tolist()
 
@@ -203,8 +205,6 @@ def write_posed_images(
     Raises:
         InputError: impossible counts or sizes, or the folder holds another set.
     """
-    from datamodules.processes import run_jobs
-
     for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
         if value < low:
             raise InputError(f"{label}={value}: expected at least {low}; give a larger number")

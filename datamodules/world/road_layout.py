@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.geometry import Boxes3D, Camera, rotation_y
-from datamodules.world.shading import Light
-from datamodules.world.shapes import street
-from datamodules.world.shapes.meshes import CarMesh, car
-from datamodules.world.shapes.primitives import Mesh
+from datamodules.geometry import Boxes3D, Camera, plane_height, rotation_y
+from datamodules.rotated_iou import rectangle_intersection
+from datamodules.shapes import street
+from datamodules.shapes.meshes import CarMesh, car
+from datamodules.shapes.primitives import Mesh
+from datamodules.shapes.shading import Light
 
 # KITTI's colour camera: focal length, principal point, image size (pixels), and its offset from the label frame (m).
 KITTI_FOCAL, KITTI_CENTRE, KITTI_SIZE = 721.5377, (609.5593, 172.854), (1242, 375)
@@ -74,7 +75,7 @@ class Road:
 
 
 @dataclass(frozen=True)
-class Scene:
+class RoadScene:
     """One street ready to be drawn.
 
     Attributes:
@@ -123,11 +124,6 @@ def draw_plane(rng: np.random.Generator) -> np.ndarray:
     return np.append(normal, 1.65 + rng.normal(0, 0.04))
 
 
-def ground_height(plane: np.ndarray, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
-    """y of the plane at (x, z)."""
-    return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
-
-
 def draw_light(rng: np.random.Generator) -> Light:
     """Sun and sky of one frame, the sun in the camera frame."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.deg2rad(rng.uniform(22, 65))
@@ -172,7 +168,7 @@ class Builder:
         """Place a labelled object unless it would touch another."""
         here = footprint(x, z, yaw, thing.dims, gap)
         for other, (ox, oz, oyaw) in zip(self.objects, self.poses):
-            if overlap(here, footprint(ox, oz, oyaw, other.dims, gap)):
+            if rectangle_intersection(*here, *footprint(ox, oz, oyaw, other.dims, gap)) > 0:
                 return False
         self.objects.append(thing)
         self.poses.append((x, z, yaw))
@@ -180,7 +176,7 @@ class Builder:
 
     def stand(self, mesh: Mesh, x: float, z: float, yaw: float) -> None:
         """Place scenery that stands on y = 0 of its own frame."""
-        y = float(ground_height(self.plane, x, z))
+        y = float(plane_height(self.plane, x, z))
         self.static.append(mesh.transformed(rotation_y(np.asarray(yaw)), np.array([x, y, z])))
 
     @property
@@ -188,26 +184,14 @@ class Builder:
         if not self.poses:
             return Boxes3D.empty()
         pose = np.array(self.poses)
-        y = ground_height(self.plane, pose[:, 0], pose[:, 1])
+        y = plane_height(self.plane, pose[:, 0], pose[:, 1])
         yaw = (pose[:, 2] + np.pi) % (2 * np.pi) - np.pi
         return Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.array([o.dims for o in self.objects]), yaw)
 
 
-def footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> np.ndarray:
-    """(4, 2) corners of the ground rectangle, grown by ``gap``."""
-    half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * (np.array([dims[0], dims[2]]) / 2 + gap)
-    c, s = np.cos(yaw), np.sin(yaw)
-    return half @ np.array([[c, -s], [s, c]]) + [x, z]
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two convex quadrilaterals touch (separating axes)."""
-    for p in (a, b):
-        for axis in (p[1] - p[0], p[2] - p[1]):
-            u, v = a @ axis, b @ axis
-            if u.max() < v.min() or v.max() < u.min():
-                return False
-    return True
+def footprint(x: float, z: float, yaw: float, dims: np.ndarray, gap: float) -> tuple[float, ...]:
+    """Ground rectangle x, z, length, width, yaw of something, grown by ``gap`` metres on all sides."""
+    return float(x), float(z), float(dims[0] + 2 * gap), float(dims[2] + 2 * gap), float(yaw)
 
 
 def _vehicle(rng: np.random.Generator, population: str, seed: int) -> CarMesh:
@@ -303,7 +287,7 @@ def roadside(
                 b.stand(make(rng), x, zz, yaw + (np.pi if sign > 0 and make is street.lamp_post else 0.0))
 
 
-def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int, height: int) -> Scene:
+def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int, height: int) -> RoadScene:
     """Draw one street.
 
     Args:
@@ -317,7 +301,7 @@ def draw_scene(rng: np.random.Generator, population: str, seed: int, width: int,
     _traffic(builder, lambda: _vehicle(rng, population, seed))
     _people(builder)
     roadside(builder)
-    return Scene(
+    return RoadScene(
         camera,
         plane,
         road,

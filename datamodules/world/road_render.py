@@ -1,4 +1,4 @@
-"""Draws a :class:`datamodules.world.road_layout.Scene`: image, depth, instance ids and road mask, by ray casting."""
+"""Draws a street by ray casting: image, depth, instance ids and road mask of a road layout's scene."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datamodules.geometry import Camera, projected_bbox, rotation_y
+from datamodules.geometry import Camera, plane_height, projected_bbox, rotation_y
 from datamodules.randomness import derive
-from datamodules.world.raycast import RayScene, pixel_rays, smooth_normals, sunlit
-from datamodules.world.road_layout import Road, Scene, ground_height
-from datamodules.world.shading import display, shade, sky_radiance
-from datamodules.world.shapes.primitives import OTHER, Mesh
+from datamodules.shapes.primitives import OTHER, Mesh
+from datamodules.shapes.raycast import RayScene, pixel_rays, smooth_normals, sunlit
+from datamodules.shapes.shading import display, shade, sky_radiance
+from datamodules.world.road_layout import Road, RoadScene
 
 SUPERSAMPLE = 2
-REACH = 400.0  # metres of ground ahead
+GROUND_REACH = 400.0  # metres of ground ahead
 HAZE = 260.0  # metres at which 63 % of a surface's colour has turned into the horizon's
 
 
 @dataclass(frozen=True)
-class Rendering:
+class DrawnStreet:
     """One drawn frame.
 
     Attributes:
@@ -56,7 +56,7 @@ class Stage:
         around: whether there is ground in every direction; else only ahead (z > -30 m).
     """
 
-    scene: Scene
+    scene: RoadScene
     soup: Mesh
     owner: np.ndarray
     caster: RayScene
@@ -131,8 +131,8 @@ def ground_colour(
 
 def _ground(plane: np.ndarray, around: bool) -> Mesh:
     """Two triangles of the plane in front of (and a little behind) the camera, or on all sides of it."""
-    x, z = np.meshgrid([-REACH, REACH], [-REACH if around else -30.0, REACH])
-    corner = np.stack([x, ground_height(plane, x, z), z], -1)
+    x, z = np.meshgrid([-GROUND_REACH, GROUND_REACH], [-GROUND_REACH if around else -30.0, GROUND_REACH])
+    corner = np.stack([x, plane_height(plane, x, z), z], -1)
     triangles = np.stack([corner[0, 0], corner[0, 1], corner[1, 1], corner[0, 0], corner[1, 1], corner[1, 0]])
     normals = np.broadcast_to(plane[:3], (2, 3, 3))
     grey = np.full((2, 3), 0.1, np.float32)
@@ -146,7 +146,7 @@ def _ground(plane: np.ndarray, around: bool) -> Mesh:
     )
 
 
-def _contact(scene: Scene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _contact(scene: RoadScene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """(N,) share of sky light that reaches the ground near and under vehicles."""
     open_sky = np.ones(len(x), np.float32)
     boxes = scene.boxes
@@ -163,7 +163,7 @@ def _contact(scene: Scene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return open_sky
 
 
-def assemble(scene: Scene, around: bool = False) -> Stage:
+def assemble(scene: RoadScene, around: bool = False) -> Stage:
     """Gather all triangles of a scene and build its ray caster.
 
     Args:
@@ -181,12 +181,12 @@ def assemble(scene: Scene, around: bool = False) -> Stage:
     return Stage(scene, soup, np.concatenate(ids), RayScene(soup.triangles), around)
 
 
-def render(scene: Scene, rng: np.random.Generator) -> Rendering:
+def render(scene: RoadScene, rng: np.random.Generator) -> DrawnStreet:
     """Draw a scene through its own camera; ``rng`` drives only the sensor's noise."""
-    return draw(assemble(scene), scene.camera, rng)
+    return draw_stage(assemble(scene), scene.camera, rng)
 
 
-def draw(stage: Stage, camera: Camera, rng: np.random.Generator) -> Rendering:
+def draw_stage(stage: Stage, camera: Camera, rng: np.random.Generator) -> DrawnStreet:
     """Draw a stage through a camera.
 
     Args:
@@ -223,10 +223,12 @@ def draw(stage: Stage, camera: Camera, rng: np.random.Generator) -> Rendering:
     shape = (camera.height, camera.width, SUPERSAMPLE**2)
     instances, depth_image = _resolve(ids.reshape(shape), metres.reshape(shape))
     road = drivable.reshape(shape).mean(-1) >= 0.5
-    return Rendering(image, depth_image, instances, road, *_visibility(scene, camera, ids.reshape(shape), rays, origin))
+    return DrawnStreet(
+        image, depth_image, instances, road, *_visibility(scene, camera, ids.reshape(shape), rays, origin)
+    )
 
 
-def _sky(scene: Scene, unit: np.ndarray) -> np.ndarray:
+def _sky(scene: RoadScene, unit: np.ndarray) -> np.ndarray:
     """Sky (N, 3) along unit directions, with a glow around the sun on clear days."""
     radiance = sky_radiance(unit) * np.float32(0.75 + 0.35 * scene.light.ambient)
     if scene.light.ambient < 0.8:
@@ -234,7 +236,7 @@ def _sky(scene: Scene, unit: np.ndarray) -> np.ndarray:
     return radiance
 
 
-def _develop(radiance: np.ndarray, scene: Scene, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+def _develop(radiance: np.ndarray, scene: RoadScene, camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """Radiance of all rays to the sensor's uint8 image: average, blur, white balance, display curve, noise."""
     h, w = camera.height, camera.width
     linear = radiance.reshape(h, w, SUPERSAMPLE**2, 3).mean(2)
@@ -264,7 +266,7 @@ def _window(camera: Camera, bbox: np.ndarray) -> tuple[int, int, int, int] | Non
 
 
 def _visibility(
-    scene: Scene, camera: Camera, ids: np.ndarray, rays: np.ndarray, origin: np.ndarray
+    scene: RoadScene, camera: Camera, ids: np.ndarray, rays: np.ndarray, origin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Compare what each object covers in the scene with what the same rays hit of it alone.
 

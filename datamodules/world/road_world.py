@@ -24,19 +24,18 @@ from datamodules.kitti.format import write_calibration, write_label, write_plane
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.scene import Objects
-from datamodules.world.road_layout import Scene, draw_scene
-from datamodules.world.road_render import Rendering, render
+from datamodules.world.road_layout import RoadScene, draw_scene
+from datamodules.world.road_render import DrawnStreet, render
 
 SCHEMA = 1
 FOLDERS = ("image_2", "label_2", "calib", "planes", "road_2", "depth_2", "instance_2", "semantic_2")
-SEMANTIC = ("background", "road", "vehicle", "person")  # values of semantic_2, in this order
 PERSONS = ("Pedestrian", "Cyclist")  # riders with their bicycle
-MIN_HEIGHT = 14.0  # pixels at KITTI's 375 rows; scaled with the image
+LEAST_HEIGHT = 14.0  # pixels at KITTI's 375 rows; scaled with the image
 MIN_VISIBLE, MAX_DEPTH, MAX_TRUNCATION = 0.15, 60.0, 0.85
 VAL_START = 100_000  # validation ids begin here, so that growing the training split renames nothing
 
 
-def make_labels(scene: Scene, drawn: Rendering) -> tuple[Objects, np.ndarray]:
+def make_labels(scene: RoadScene, drawn: DrawnStreet) -> tuple[Objects, np.ndarray]:
     """Label rows of a scene, nearest first and DontCare last, and (N,) the object index of each row (-1 DontCare)."""
     camera, boxes = scene.camera, scene.boxes
     if not len(boxes):
@@ -46,7 +45,7 @@ def make_labels(scene: Scene, drawn: Rendering) -> tuple[Objects, np.ndarray]:
     cut = truncation(full, clipped)
     height = drawn.silhouettes[:, 3] - drawn.silhouettes[:, 1]
     inside = drawn.pixels > 0
-    enough = (height >= MIN_HEIGHT * camera.height / 375) & (boxes.center[:, 2] < MAX_DEPTH) & (cut < MAX_TRUNCATION)
+    enough = (height >= LEAST_HEIGHT * camera.height / 375) & (boxes.center[:, 2] < MAX_DEPTH) & (cut < MAX_TRUNCATION)
     labelled = inside & enough & (drawn.visible >= MIN_VISIBLE)
     ignored = np.nonzero(inside & ~labelled & np.isin(names, ("Car", "Van")))[0]
     rows = np.nonzero(labelled)[0]
@@ -73,7 +72,7 @@ def make_labels(scene: Scene, drawn: Rendering) -> tuple[Objects, np.ndarray]:
 
 def make_frame(
     seed: int, sample_id: str, population: str, width: int, height: int
-) -> tuple[Scene, Rendering, Objects, np.ndarray]:
+) -> tuple[RoadScene, DrawnStreet, Objects, np.ndarray]:
     """Draw one frame: scene, rendering, labels, and (H, W) uint8 instances numbered by 1 + label row."""
     scene = draw_scene(derive(seed, "scene", sample_id), population, seed, width, height)
     drawn = render(scene, derive(seed, "sensor", sample_id))
@@ -84,8 +83,8 @@ def make_frame(
     return scene, drawn, objects, lookup[drawn.instances]
 
 
-def semantic_map(scene: Scene, drawn: Rendering) -> np.ndarray:
-    """(H, W) uint8 classes of :data:`SEMANTIC`, unlabelled objects included."""
+def semantic_map(scene: RoadScene, drawn: DrawnStreet) -> np.ndarray:
+    """(H, W) uint8: 0 background, 1 road, 2 vehicle, 3 person; unlabelled objects included."""
     persons = np.isin([thing.name for thing in scene.objects], PERSONS)
     classes = np.concatenate([[0], np.where(persons, 3, 2)]).astype(np.uint8)
     found = classes[drawn.instances]

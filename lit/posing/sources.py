@@ -13,7 +13,7 @@ import torch
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
-from datamodules.world.shapes.cars import BODIES, BODY_SHARES, DIMS
+from datamodules.shapes.cars import BODIES, BODY_DIMS, BODY_SHARES
 from lit.networks.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.pictures.pictures import png, stacked
@@ -156,7 +156,7 @@ class DirectionSource:
 
 def mean_car() -> np.ndarray:
     """(3,) length, height, width of the studio's mean car, metres."""
-    return np.asarray(sum(share * np.array(DIMS[body][0]) for body, share in zip(BODIES, BODY_SHARES)))
+    return np.asarray(sum(share * np.array(BODY_DIMS[body][0]) for body, share in zip(BODIES, BODY_SHARES)))
 
 
 def _require_masks(mask: np.ndarray, views: str, path: object) -> None:

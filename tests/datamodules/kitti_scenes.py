@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from datamodules.atomic_files import write_atomically
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
-from datamodules.kitti.datamodule import write_frames
+from datamodules.images import write_image
+from datamodules.kitti.datamodule import DEPTH_SCALE
+from datamodules.kitti.format import write_calibration, write_label, write_plane
 from datamodules.scene import Frame, Objects
 
 WIDTH, HEIGHT = 160, 48
@@ -56,6 +60,28 @@ def random_frame(seed: int = 0, width: int = WIDTH, height: int = HEIGHT, maps: 
         instances=rng.integers(0, len(objects) + 1, (height, width), dtype=np.uint8),
         extra={"sun": [0.3, -0.9, 0.1]},
     )
+
+
+def write_frames(root: Path, split: str, frames: Iterable[Frame]) -> list[str]:
+    """Write frames as a KITTI folder; the ids written."""
+    folder, ids = root / "training", []
+    for frame in frames:
+        name = frame.sample_id
+        write_image(folder / "image_2" / f"{name}.png", frame.image)
+        write_label(folder / "label_2" / f"{name}.txt", frame.objects)
+        write_calibration(folder / "calib" / f"{name}.txt", frame.camera.projection)
+        if frame.plane is not None:
+            write_plane(folder / "planes" / f"{name}.txt", frame.plane)
+        if frame.road is not None:
+            write_image(folder / "road_2" / f"{name}.png", frame.road.astype(np.uint8) * 255)
+        if frame.instances is not None:
+            write_image(folder / "instance_2" / f"{name}.png", frame.instances)
+        if frame.depth is not None:
+            depth = np.clip(np.round(frame.depth * DEPTH_SCALE), 0, 65535).astype(np.uint16)
+            write_image(folder / "depth_2" / f"{name}.png", depth)
+        ids.append(name)
+    write_atomically(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in ids))
+    return ids
 
 
 def small_kitti(root: Path, train: int = 7, val: int = 3, maps: bool = False) -> Path:

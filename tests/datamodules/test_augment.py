@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.augment import Augment, flip, pad, recolour, resize, window, zoom_window
+from datamodules.augment import Augment, cut_window, flip, pad, recolour, resize, zoom_window
 from datamodules.errors import InputError
 from datamodules.geometry import alpha_from_yaw
 from datamodules.scene import Frame, Objects
@@ -143,7 +143,7 @@ def test_objects_outside_are_dropped_and_instances_renumbered() -> None:
     objects = Objects(o.boxes, o.names, bbox, np.array([0, 0, 0.2, 0, -1.0]), o.occlusion, o.alpha)
     instances = np.zeros((HEIGHT, WIDTH), np.uint8)
     instances[10:20, 75:80] = 3
-    result = window(frame.with_(objects=objects, instances=instances), 60, 0, 30, 48, 60, 96)
+    result = cut_window(frame.with_(objects=objects, instances=instances), 60, 0, 30, 48, 60, 96)
     assert len(result.objects) == 2
     np.testing.assert_allclose(result.objects.truncation[0], 1 - 19 / 30)  # columns 70..89 of 70..100 remain
     np.testing.assert_allclose(result.objects.truncation[1], 1 - 0.8 * 14 / 15)
@@ -160,7 +160,7 @@ def test_resize_alone_changes_no_truncation() -> None:
 
 
 def test_window_wholly_outside_is_grey() -> None:
-    result = window(random_frame(8), 500, 0, 20, 20, 20, 20)
+    result = cut_window(random_frame(8), 500, 0, 20, 20, 20, 20)
     assert (result.image == np.array([124, 116, 104])[:, None, None]).all()
     assert len(result.objects) == 0
 

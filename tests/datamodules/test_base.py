@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from datamodules.augment import Augment
 from datamodules.base import EvaluationFrames, TrainingFrames, normalise
 from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
-from datamodules.samplers import EpochSampler, ShardSampler
+from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 from datamodules.training_reader import TrainingReader
 from tests.datamodules.kitti_scenes import random_frame, small_kitti
@@ -93,15 +94,15 @@ def test_passes_differ_and_repeat_with_the_seed(root: Path) -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_partition_the_stream(world: int) -> None:
-    one = list(EpochSampler(11, 36, 0, batch_size=6))
-    shares = [list(EpochSampler(11, 36, 0, batch_size=6 // world, rank=r, world=world)) for r in range(world)]
+    one = list(EpochSampler(11, 36, batch_size=6))
+    shares = [list(EpochSampler(11, 36, 6 // world, partial(Position, r, world))) for r in range(world)]
     assert {len(s) for s in shares} == {36 // world}
     assert [item for turn in zip(*shares) for item in turn] == one
     assert sorted(i for p, i in one if p == 0) == list(range(11))
 
 
 def test_epochs_leave_no_gap_and_resuming_continues() -> None:
-    sampler = EpochSampler(5, 7, 1, batch_size=3)
+    sampler = EpochSampler(5, 7, 3, partial(Position, seed=1))
     assert len(sampler) == 6
     stream = []
     for epoch in range(5):
@@ -109,13 +110,13 @@ def test_epochs_leave_no_gap_and_resuming_continues() -> None:
         stream += list(sampler)
     passes = [sorted(i for p, i in stream if p == number) for number in range(6)]
     assert passes == [list(range(5))] * 6
-    resumed = EpochSampler(5, 7, 1, batch_size=3, batches_done=lambda: 3)
+    resumed = EpochSampler(5, 7, 3, partial(Position, seed=1, batches=3))
     assert list(resumed) == stream[9:15]
 
 
 @pytest.mark.parametrize(("length", "world"), [(7, 2), (6, 2), (1, 2), (5, 3)])
 def test_evaluation_shards_cover_the_set_in_equal_steps(length: int, world: int) -> None:
-    shares = [list(ShardSampler(length, rank, world)) for rank in range(world)]
+    shares = [list(ShardSampler(length, Position(rank, world))) for rank in range(world)]
     assert len({len(s) for s in shares}) == 1
     assert {i for s in shares for i in s} == set(range(length))
     assert sum(map(len, shares)) - length < world

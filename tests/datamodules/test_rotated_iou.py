@@ -11,10 +11,8 @@ from shapely.geometry import Polygon
 
 from datamodules.geometry import Boxes3D
 from datamodules.rotated_iou import (
-    iou_3d,
     rotated_intersection,
     rotated_iou,
-    rotated_iou_aligned,
     rotated_iou_torch,
 )
 
@@ -136,8 +134,7 @@ def test_torch_equals_numba(device: str) -> None:
     torch_a, torch_b = (torch.from_numpy(rows).to(device) for rows in (a, b))
     np.testing.assert_allclose(rotated_iou_torch(torch_a, torch_b).cpu(), rotated_iou(a, b), atol=1e-13)
     aligned = rotated_iou_torch(torch_a, torch_b, aligned=True).cpu().numpy()
-    np.testing.assert_allclose(aligned, rotated_iou_aligned(a, b), atol=1e-13)
-    np.testing.assert_array_equal(rotated_iou_aligned(a, b), np.diag(rotated_iou(a, b)))
+    np.testing.assert_allclose(aligned, np.diag(rotated_iou(a, b)), atol=1e-13)
 
 
 def test_rectangles_without_extent_and_empty_sets() -> None:
@@ -148,21 +145,3 @@ def test_rectangles_without_extent_and_empty_sets() -> None:
     assert rotated_iou_torch(torch.zeros(0, 5), torch.zeros(2, 5)).shape == (0, 2)
     with pytest.raises(ValueError, match=r"\(N, 5\)"):
         rotated_iou(np.zeros((2, 4)), flat)
-    with pytest.raises(ValueError, match="aligned"):
-        rotated_iou_aligned(np.zeros((3, 5)), flat)
-
-
-def test_iou_3d_by_hand() -> None:
-    """Boxes 4 x 2 x 2 m: half a height up gives 1/3, half a length on gives 1/3, above one another gives 0."""
-    base = Boxes3D.single(np.array([1.0, 1.6, 20]), np.array([4.0, 2, 2]), 0.4)
-    ahead = np.array([np.cos(0.4), 0, -np.sin(0.4)]) * 2
-    others = Boxes3D.concatenate(
-        [
-            base,
-            Boxes3D(base.center - [[0, 1.0, 0]], base.dims, base.yaw),
-            Boxes3D(base.center + ahead, base.dims, base.yaw),
-            Boxes3D(base.center - [[0, 2.0, 0]], base.dims, base.yaw),
-        ]
-    )
-    np.testing.assert_allclose(iou_3d(base, others), [[1, 1 / 3, 1 / 3, 0]], atol=1e-12)
-    np.testing.assert_allclose(iou_3d(others, base).T, iou_3d(base, others), atol=1e-15)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from datamodules.base import normalise
 from datamodules.errors import InputError
-from datamodules.rotated_iou import iou_3d
+from datamodules.rotated_iou import rotated_iou
 from datamodules.scene import Batch, collate
 from detectors.base import Detector
 from detectors.centernet3d import CenterNet3D, peaks
@@ -61,9 +61,11 @@ def test_perfect_outputs_decode_to_the_labels(seed: int, focal: float, stride: i
     if len({tuple(c.tolist()) for c in cells}) < kept or _touching(cells):
         return  # two centres in one neighbourhood: only one can be a peak
     best = found[np.argsort(-found.score)[:kept]]
-    overlap = iou_3d(labels.boxes, best.boxes)
+    overlap = rotated_iou(labels.boxes.bev, best.boxes.bev)
     assert (np.sort(overlap.max(1))[len(labels) - kept :] > 0.99).all()
     match = overlap.argmax(0)
+    assert np.allclose(best.boxes.center[:, 1], labels.boxes.center[match, 1], atol=5e-3)
+    assert np.allclose(best.boxes.dims, labels.boxes.dims[match], rtol=2e-3)
     assert np.allclose(best.bbox, labels.bbox[match], atol=0.05)
     assert np.allclose(np.cos(best.alpha - labels.alpha[match]), 1, atol=1e-5)
 

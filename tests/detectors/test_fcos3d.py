@@ -18,7 +18,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle
 from datamodules.scene import Batch, Objects, collate
 from detectors.base import Detector
-from detectors.fcos3d import FCOS3D, openmmlab, read_state, slopes
+from detectors.fcos3d import FCOS3D, openmmlab, read_weights, slopes
 from detectors.mmdet3d_config import Size, ranges
 from detectors.mmdet3d_samples import ATTRIBUTES, predictions, training_labels
 from tests.detectors import scenes
@@ -386,7 +386,7 @@ def test_checkpoints_are_refused_with_the_reason(tmp_path: Path, capsys: pytest.
         FCOS3D(size=TINY, checkpoint=str(tmp_path / "none.pth"))
     torch.save({"state_dict": state, "extra": Trap()}, path)
     with pytest.raises(InputError, match="cannot be read safely"):
-        read_state(path)
+        read_weights(path)
     assert "unpickled" not in capsys.readouterr().out
 
 

@@ -10,8 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
-from datamodules.world.road_layout import Road, footprint, overlap
-from datamodules.world.shapes.meshes import CarMesh
+from datamodules.rotated_iou import rectangle_intersection
+from datamodules.shapes.meshes import CarMesh
+from datamodules.world.road_layout import Road, footprint
 
 PERIOD = 0.5  # seconds between samples
 EGO_DIMS = np.array([4.1, 1.6, 1.75])  # length, height, width of the car that carries the cameras, metres
@@ -104,7 +105,8 @@ class Cast:
         for others, size in self._taken:
             close = np.hypot(*(poses - others)[:, :2].T) < reach + np.hypot(size[0], size[2]) / 2
             for (x, z, yaw), (ox, oz, oyaw) in zip(poses[close], others[close]):
-                if overlap(footprint(x, z, yaw, dims, gap), footprint(ox, oz, oyaw, size, gap)):
+                own, other = footprint(x, z, yaw, dims, gap), footprint(ox, oz, oyaw, size, gap)
+                if rectangle_intersection(*own, *other) > 0:
                     return False
         self.actors.append(actor)
         self._taken.append((poses, dims))

@@ -14,13 +14,13 @@ import numpy as np
 from datamodules.geometry import Boxes3D, Camera, wrap_angle
 from datamodules.nuscenes.quaternions import angles_quaternion, rigid
 from datamodules.randomness import derive
-from datamodules.world.road_layout import Builder, Road, Scene, draw_light, draw_road, roadside
-from datamodules.world.shading import Light
-from datamodules.world.shapes.meshes import CarMesh
-from datamodules.world.shapes.primitives import Mesh
+from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.primitives import Mesh
+from datamodules.shapes.shading import Light
+from datamodules.world.road_layout import Builder, Road, RoadScene, draw_light, draw_road, roadside
 from datamodules.world.surround.actors import EGO_DIMS, Actor, Cast, Course
 from datamodules.world.surround.rig import Place
-from datamodules.world.surround.traffic import AHEAD, BEHIND, fill
+from datamodules.world.surround.traffic import AHEAD, BEHIND, fill_street
 
 MAX_SAMPLES = 40  # 20 s, as long as nuScenes' scenes
 GROUND = np.array([0.0, -1.0, 0.0, 0.0])
@@ -40,7 +40,7 @@ class SurroundScene:
         ego: the carrying car as an actor, of whom only the motion counts.
         sway: amplitude (rad) and phase of the car's (pitch, roll), (2, 2).
         place: where the scene lies in the global frame.
-        blur, noise, balance: as in :class:`datamodules.world.road_layout.Scene`.
+        blur, noise, balance: as in :class:`datamodules.world.road_layout.RoadScene`.
     """
 
     name: str
@@ -73,10 +73,10 @@ class SurroundScene:
         center = np.column_stack([pose[:, 0], np.zeros(len(pose)), pose[:, 1]])
         return Boxes3D(center, np.array([a.thing.dims for a in self.actors]).reshape(-1, 3), wrap_angle(pose[:, 2]))
 
-    def frozen(self, time: float, camera: Camera) -> Scene:
+    def frozen(self, time: float, camera: Camera) -> RoadScene:
         """The scene at a time (s), for the renderer, seen by ``camera``."""
         things = tuple(actor.thing for actor in self.actors)
-        return Scene(
+        return RoadScene(
             camera,
             GROUND,
             self.course.road,
@@ -120,7 +120,7 @@ def draw_surround(seed: int, name: str, population: str, samples: int) -> Surrou
     body = CarMesh("ego", "Car", EGO_DIMS, Mesh(*[np.zeros(0)] * 5), "ego")
     ego = Actor(body, "car", "vehicle.moving", course.road.lane / 2, 0.0, float(rng.uniform(4.0, 9.0)))
     cast = Cast(rng, course, ego, samples)
-    fill(cast, population, seed)
+    fill_street(cast, population, seed)
     scenery = Builder(rng, course.road, GROUND)
     first, last = -BEHIND - SCENERY, cast.travel + AHEAD + SCENERY
     roadside(scenery, (first, first + 8), last, (-BEHIND, cast.travel + AHEAD), (BEHIND + AHEAD + cast.travel) / 53)

@@ -8,16 +8,16 @@ import numpy as np
 
 from datamodules.geometry import Camera
 from datamodules.randomness import derive
-from datamodules.world.road_render import Rendering, assemble, draw
+from datamodules.world.road_render import DrawnStreet, assemble, draw_stage
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import SurroundScene
-from datamodules.world.surround.rig import CAMERAS, Mount, scene_camera
+from datamodules.world.surround.rig import MOUNTS, Mount, scene_camera
 
 LIDAR_CELL = np.deg2rad(0.33) * np.deg2rad(1.33)  # solid angle (sr) of one return of a 32-beam scanner at 20 Hz
 
 
 @dataclass(frozen=True)
-class View:
+class DrawnCamera:
     """One camera's part of a sample.
 
     Attributes:
@@ -30,11 +30,11 @@ class View:
     mount: Mount
     time: float
     camera: Camera
-    drawn: Rendering
+    drawn: DrawnStreet
 
 
-def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height: int) -> list[View]:
-    """Draw the six views of a sample, in the order of :data:`datamodules.world.surround.rig.CAMERAS`.
+def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height: int) -> list[DrawnCamera]:
+    """Draw the six views of a sample, in the order of :data:`datamodules.world.surround.rig.MOUNTS`.
 
     The actors stand where they are at the sample's time in all views, so that annotations fit the images exactly; the
     cameras are where the car is when each of them is read.
@@ -46,25 +46,25 @@ def draw_sample(scene: SurroundScene, sample: int, seed: int, width: int, height
         width, height: image size, pixels.
     """
     time = sample * PERIOD
-    reads = [time + mount.delay * 1e-6 for mount in CAMERAS]
+    reads = [time + mount.delay * 1e-6 for mount in MOUNTS]
     cameras = [
-        scene_camera(mount, scene.ego_matrix(read), scene.place, width, height) for mount, read in zip(CAMERAS, reads)
+        scene_camera(mount, scene.ego_matrix(read), scene.place, width, height) for mount, read in zip(MOUNTS, reads)
     ]
     stage = assemble(scene.frozen(time, cameras[0]), around=True)
     views = []
-    for mount, read, camera in zip(CAMERAS, reads, cameras):
+    for mount, read, camera in zip(MOUNTS, reads, cameras):
         noise = derive(seed, "sensor", scene.name, sample, mount.channel)
-        views.append(View(mount, read, camera, draw(stage, camera, noise)))
+        views.append(DrawnCamera(mount, read, camera, draw_stage(stage, camera, noise)))
     return views
 
 
-def visible_share(views: list[View]) -> np.ndarray:
+def visible_share(views: list[DrawnCamera]) -> np.ndarray:
     """(N,) share of each actor's silhouette, summed over all views, that nothing hides; 0 where no view has any."""
     seen, whole = (np.sum([getattr(view.drawn, key) for view in views], axis=0) for key in ("pixels", "covered"))
     return np.minimum(seen / np.maximum(whole, 1e-9), 1.0)
 
 
-def lidar_points(views: list[View], rng: np.random.Generator) -> np.ndarray:
+def lidar_points(views: list[DrawnCamera], rng: np.random.Generator) -> np.ndarray:
     """(N,) int64 stand-in for lidar returns, which the world does not measure.
 
     As many as a 32-beam scanner would get from the solid angle that the best view shows, give or take a few (Poisson);

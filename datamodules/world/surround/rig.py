@@ -38,7 +38,7 @@ class Mount:
     delay: int
 
 
-CAMERAS = (
+MOUNTS = (
     Mount(
         "CAM_FRONT",
         (1.7008, 0.0159, 1.5110),

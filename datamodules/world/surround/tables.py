@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
 
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES
-from datamodules.world.surround.rig import CAMERAS, LIDAR, intrinsics
+from datamodules.nuscenes.tables import Row
+from datamodules.world.surround.rig import LIDAR, MOUNTS, intrinsics
 
-Row = dict[str, Any]
-CATEGORIES = {
+CATEGORY_OF = {
     "car": "vehicle.car",
     "truck": "vehicle.truck",
     "bus": "vehicle.bus.rigid",
@@ -48,7 +47,7 @@ def make_tables(records: Sequence[Sequence[Row]], seed: int, width: int, height:
         seed: the world's seed.
         width, height: image size, pixels.
     """
-    sensors = [(LIDAR, "lidar"), *((mount, "camera") for mount in CAMERAS)]
+    sensors = [(LIDAR, "lidar"), *((mount, "camera") for mount in MOUNTS)]
     log = token(seed, "log")
     tables: dict[str, list[Row]] = {
         "attribute": [
@@ -56,7 +55,7 @@ def make_tables(records: Sequence[Sequence[Row]], seed: int, width: int, height:
         ],
         "category": [
             {"token": token(seed, "category", name), "name": name, "description": name, "index": index}
-            for index, name in enumerate(CATEGORIES.values(), 1)
+            for index, name in enumerate(CATEGORY_OF.values(), 1)
         ],
         "visibility": [
             {
@@ -179,7 +178,7 @@ def _add_annotations(tables: dict[str, list[Row]], records: Sequence[Row], sampl
         tables["instance"].append(
             {
                 "token": token(seed, "instance", name, actor),
-                "category_token": token(seed, "category", CATEGORIES[classes[actor]]),
+                "category_token": token(seed, "category", CATEGORY_OF[classes[actor]]),
                 "nbr_annotations": len(track),
                 "first_annotation_token": track[0],
                 "last_annotation_token": track[-1],

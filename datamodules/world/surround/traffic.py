@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from datamodules.shapes import street, vehicles
+from datamodules.shapes.meshes import CarMesh, car
 from datamodules.world.road_layout import POOL
-from datamodules.world.shapes import street, vehicles
-from datamodules.world.shapes.meshes import CarMesh, car
 from datamodules.world.surround.actors import Actor, Cast
 
 BEHIND, AHEAD = 60.0, 65.0  # metres of street with things on it, before the first and after the last place of the car
-TRIES = 40  # places tried for an object that every scene must have
+PLACE_TRIES = 40  # places tried for an object that every scene must have
 DRIVING = ("car", "truck", "bus", "motorcycle")
 DRIVING_SHARES = (0.72, 0.12, 0.09, 0.07)
-PARKED = ("car", "truck", "trailer", "bus", "motorcycle")
-PARKED_SHARES = (0.78, 0.08, 0.06, 0.03, 0.05)
+PARKING = ("car", "truck", "trailer", "bus", "motorcycle")
+PARKING_SHARES = (0.78, 0.08, 0.06, 0.03, 0.05)
 
 
-def fill(cast: Cast, population: str, seed: int) -> None:
+def fill_street(cast: Cast, population: str, seed: int) -> None:
     """Put everything on the street.
 
     The rare classes come first and near the car, so that every scene has each class several times.
@@ -106,10 +106,10 @@ def _rare(cast: Cast) -> None:
     for name, still in (("bus", "vehicle.stopped"), ("trailer", "vehicle.parked"), ("truck", "vehicle.parked")):
         for _ in range(1 + int(rng.random() < 0.4)):
             thing, _ = _vehicle(cast, name, "", 0, False)
-            any(_strip(cast, _side(cast), _near(cast), thing, name, still) for _ in range(TRIES))
+            any(_strip(cast, _side(cast), _near(cast), thing, name, still) for _ in range(PLACE_TRIES))
     for _ in range(int(rng.integers(1, 4))):
         thing = vehicles.motorcycle(rng, False)
-        any(_strip(cast, _side(cast), _near(cast), thing, "motorcycle") for _ in range(TRIES))
+        any(_strip(cast, _side(cast), _near(cast), thing, "motorcycle") for _ in range(PLACE_TRIES))
 
 
 def _strips(cast: Cast, population: str, seed: int) -> None:
@@ -119,7 +119,7 @@ def _strips(cast: Cast, population: str, seed: int) -> None:
         density, z = float(rng.uniform(0.4, 0.8)), -BEHIND + float(rng.uniform(0, 6))
         while z < cast.travel + AHEAD:
             if rng.random() < density:
-                name = str(rng.choice(PARKED, p=PARKED_SHARES))
+                name = str(rng.choice(PARKING, p=PARKING_SHARES))
                 thing, name = _vehicle(cast, name, population, seed, False)
                 _strip(cast, side, z, thing, name)
             z += float(rng.uniform(5.2, 7.5))
@@ -169,7 +169,7 @@ def _cycles(cast: Cast) -> None:
         thing = street.cyclist(rng)
         any(
             cast.put(Actor(thing, "bicycle", "cycle.with_rider", lateral, _near(cast), speed, 0.0, turn), 0.1)
-            for _ in range(TRIES)
+            for _ in range(PLACE_TRIES)
         )
     for _ in range(int(rng.integers(1, 3))):
         side, z = _side(cast), _near(cast)

@@ -2,8 +2,8 @@
 
 The folder is read by the devkit as any version of nuScenes. What differs from the real data:
 
-* Annotations cover every actor within :data:`RANGE` metres of the car, visible or not; their order within a sample is
-  the numbering of its instance masks.
+* Annotations cover every actor within :data:`ANNOTATED` metres of the car, visible or not; their order within a sample
+  is the numbering of its instance masks.
 * Visibility is measured: the share of the silhouette over all six images that nothing hides, in nuScenes' bins.
 * There is no lidar: the LIDAR_TOP files are empty and only carry the car's pose at the sample's time, and
   ``num_lidar_pts`` is a stand-in (:func:`datamodules.world.surround.render.lidar_points`).
@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -30,23 +29,22 @@ from datamodules.atomic_files import is_finished, write_atomically
 from datamodules.errors import InputError
 from datamodules.images import write_image
 from datamodules.nuscenes.quaternions import angles_quaternion
+from datamodules.nuscenes.tables import Row
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import MAX_SAMPLES, SurroundScene, draw_surround
-from datamodules.world.surround.render import View, draw_sample, lidar_points, visible_share
-from datamodules.world.surround.rig import CAMERAS, LIDAR
+from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_points, visible_share
+from datamodules.world.surround.rig import LIDAR, MOUNTS
 from datamodules.world.surround.tables import MAP_FILE, make_tables
 
 SCHEMA = 1
-RANGE = 70.0  # metres round the car within which actors are annotated
+ANNOTATED = 70.0  # metres round the car within which actors are annotated
 START = 1_532_402_927_000_000  # microseconds; the first scene's first sample
 QUALITY = 95  # JPEG
-BESIDE = ("road", "depth", "instances")
 MAX_SCENES = 5000  # a split's, so that the times of the splits' scenes never meet
 
-Job = tuple[str, str, int, str, str, int, int, int, int]
-Record = dict[str, Any]
+SampleJob = tuple[str, str, int, str, str, int, int, int, int]
 
 
 def scene_names(train: int, val: int) -> tuple[list[str], list[str]]:
@@ -60,7 +58,7 @@ def _microseconds(name: str, sample: int) -> int:
     return START + 30_000_000 * (int(number) + (MAX_SCENES if split == "val" else 0)) + int(sample * PERIOD * 1e6)
 
 
-def sample_record(scene: SurroundScene, sample: int, population: str, views: list[View], seed: int) -> Record:
+def sample_record(scene: SurroundScene, sample: int, population: str, views: list[DrawnCamera], seed: int) -> Row:
     """What the tables need to know of a drawn sample, JSON-ready: times, car poses, file names, annotations.
 
     Args:
@@ -87,7 +85,7 @@ def sample_record(scene: SurroundScene, sample: int, population: str, views: lis
     boxes, share = scene.boxes(time), visible_share(views)
     points = lidar_points(views, derive(seed, "lidar", scene.name, sample))
     x, z, _ = scene.course.pose(scene.ego, time)
-    near = np.hypot(boxes.center[:, 0] - x, boxes.center[:, 2] - z) < RANGE
+    near = np.hypot(boxes.center[:, 0] - x, boxes.center[:, 2] - z) < ANNOTATED
     objects = []
     for i in np.nonzero(near)[0]:
         actor, (length, height, width) = scene.actors[i], boxes.dims[i]
@@ -125,7 +123,7 @@ def _rounded(values: np.ndarray, digits: int = 6) -> list[float]:
     return [round(float(value), digits) + 0.0 for value in values]
 
 
-def _write_sample(job: Job) -> Record:
+def _write_sample(job: SampleJob) -> Row:
     """Draw and write one sample unless its record says that it is there.
 
     The job is (root, digest of the settings, seed, scene, population, sample, samples, width, height).
@@ -160,10 +158,10 @@ def _write_sample(job: Job) -> Record:
     return record
 
 
-def _finished(folder: Path, index: Path, digest: str) -> Record | None:
+def _finished(folder: Path, index: Path, digest: str) -> Row | None:
     """The record of a sample that an earlier run completed with the same settings."""
     try:
-        record: Record = json.loads(index.read_text())
+        record: Row = json.loads(index.read_text())
         names = [sensor["filename"] for sensor in record["sensors"]]
         if record.pop("settings") != digest or not all((folder / name).is_file() for name in names):
             return None
@@ -227,9 +225,9 @@ def write_surround_world(
     train, val = scene_names(train_scenes, val_scenes)
     drawn_with = json.dumps([SCHEMA, seed, samples_per_scene, width, height])  # more scenes keep those that are there
     digest = blake2b(drawn_with.encode(), digest_size=8).hexdigest()
-    for mount in (LIDAR, *CAMERAS):
+    for mount in (LIDAR, *MOUNTS):
         (root / "samples" / mount.channel).mkdir(parents=True, exist_ok=True)
-    jobs: list[Job] = [
+    jobs: list[SampleJob] = [
         (str(root), digest, seed, name, population, sample, samples_per_scene, width, height)
         for population, names in (("train", train), ("val", val))
         for name in names

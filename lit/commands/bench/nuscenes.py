@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, COLUMNS, DETECTION_NAMES, GlobalBoxes, SampleTruth
+from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, BOX_COLUMNS, DETECTION_NAMES, GlobalBoxes, SampleTruth
 from datamodules.nuscenes.format import GroundTruth, write_ground_truth, write_submission
 from datamodules.randomness import derive
 from lit.metrics.nuscenes.evaluation import Result, evaluate_files, flatten
@@ -68,7 +68,7 @@ def draw_samples(
 
 def _objects(rng: np.random.Generator, count: int, ego: np.ndarray) -> np.ndarray:
     """(count, 16) rows of annotations up to 60 m around the car; see :attr:`GlobalBoxes.rows`."""
-    rows = np.zeros((count, COLUMNS))
+    rows = np.zeros((count, BOX_COLUMNS))
     labels = rng.choice(len(DETECTION_NAMES), count, p=_SHARES)
     rows[:, :3] = ego + np.column_stack([rng.uniform(-45, 45, (count, 2)), np.ones(count)])
     rows[:, 3:6] = _SIZES[labels] * rng.uniform(0.9, 1.1, (count, 1))

@@ -9,7 +9,7 @@ from datamodules.assets.mesh_assets import MeshAsset
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
 from datamodules.objects.studio import render_views
-from datamodules.world.shapes.meshes import CarMesh, car
+from datamodules.shapes.meshes import CarMesh, car
 
 CAMERA = Camera(np.array([[720.0, 0, 310, 45], [0, 720, 94, 0.2], [0, 0, 1, 0.003]]), 620, 188)
 

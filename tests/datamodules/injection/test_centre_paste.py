@@ -9,9 +9,8 @@ from datamodules.assets.bank import AssetBankWriter
 from datamodules.assets.view_assets import ViewAsset, viewing_direction
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
-from datamodules.geometry import canonical_projection, projected_bbox, wrap_angle
+from datamodules.geometry import canonical_projection, plane_height, projected_bbox, wrap_angle
 from datamodules.injection.centre_paste import CentredCrop, CentrePaste, lightened, road_luminance, view_alpha
-from datamodules.injection.ground import plane_height
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
 from datamodules.randomness import derive

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shapely.geometry import Polygon
 
 from datamodules.errors import InputError, PlacementError
-from datamodules.geometry import Boxes3D, projected_bbox
-from datamodules.injection.ground import fit_plane, ground_to_pixels, pixels_to_ground, plane_height, prior_plane
+from datamodules.geometry import Boxes3D, plane_height, projected_bbox
+from datamodules.injection.ground import fit_plane, ground_to_pixels, pixels_to_ground, prior_plane
 from datamodules.injection.placement import Placement
 from datamodules.randomness import derive
 from tests.datamodules.injection_scenes import CAMERA, DIMS, SolidAsset, box_at, road_frame

@@ -11,10 +11,11 @@ from datamodules.geometry import Boxes3D
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
+from datamodules.injection.surround import moved
 from datamodules.injection.surround_injection import SurroundInjection
+from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.nuscenes.datamodule import NuscenesDataset
-from datamodules.nuscenes.samples import Sample, read_samples, to_global
-from datamodules.nuscenes.surround import OWN_CAR, Moment, SurroundSite, moved
+from datamodules.nuscenes.samples import Sample, read_samples, scene_moments, to_global
 from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
@@ -136,7 +137,7 @@ def test_what_a_camera_hardly_sees_hides_nothing() -> None:
 
 
 def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample], tmp_path: Path) -> None:
-    site = SurroundSite(Moment.of(samples[0], tmp_path), (5, 40), (-3.5, 2.5), 20.0)
+    site = SurroundSite(scene_moments(samples[:1], tmp_path)[0], (5, 40), (-3.5, 2.5), 20.0)
     assert not site.mapped
     points = site.sample(derive(0), 50)
     assert ((points[:, 0] >= -3.5) & (points[:, 0] <= 2.5)).all()
@@ -147,7 +148,7 @@ def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample],
 
 
 def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: list[Sample]) -> None:
-    site = SurroundSite(Moment.of(samples[0], reader.root), (5, 35), (-3.5, 2.5), 20.0)
+    site = SurroundSite(scene_moments(samples[:1], reader.root)[0], (5, 35), (-3.5, 2.5), 20.0)
     assert site.mapped
     points = site.sample(derive(0), 20)
     assert site.drivable(points[:, [0, 2]]).all()

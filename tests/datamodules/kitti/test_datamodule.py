@@ -10,9 +10,9 @@ import pytest
 
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera, projected_bbox
-from datamodules.kitti.datamodule import KittiDataModule, KittiDataset, check_tree, write_frames
+from datamodules.kitti.datamodule import KittiDataModule, KittiDataset, check_tree
 from datamodules.scene import Frame
-from tests.datamodules.kitti_scenes import random_frame, small_kitti
+from tests.datamodules.kitti_scenes import random_frame, small_kitti, write_frames
 
 SHARED = Path(os.environ.get("LIFTBENCH_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 REAL = SHARED / "data" / "kitti_real"

@@ -19,7 +19,6 @@ from datamodules.kitti.format import (
     write_calibration,
     write_label,
     write_plane,
-    write_results,
 )
 from datamodules.scene import Objects
 from tests.datamodules.kitti_scenes import random_frame, random_objects
@@ -58,8 +57,8 @@ def test_label_and_result_round_trip(tmp_path_factory: pytest.TempPathFactory, s
         *(getattr(objects, n) for n in ("boxes", "names", "bbox", "truncation", "occlusion", "alpha")),
         rng.random(len(objects)),
     )
-    path = write_results(folder / "results", "000007", scored)
-    result = read_label(path)
+    write_label(folder / "results" / "000007.txt", scored)
+    result = read_label(folder / "results" / "000007.txt")
     equal(result, scored, 5.1e-5)
     assert result.score is not None
     np.testing.assert_allclose(result.score, scored.score, atol=1e-6)
@@ -73,11 +72,6 @@ def test_original_rows_survive_two_digits(tmp_path: Path) -> None:
     assert objects.occlusion.tolist() == [0, -1]
     write_label(tmp_path / "b.txt", objects, digits=2)
     assert (tmp_path / "b.txt").read_text().splitlines()[0] == ROW
-
-
-def test_results_need_scores(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no scores"):
-        write_results(tmp_path, "000000", random_frame().objects)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.nuscenes.boxes import COLUMNS, GlobalBoxes, GroundTruth, SampleBoxes, SampleTruth
+from datamodules.nuscenes.boxes import BOX_COLUMNS, GlobalBoxes, GroundTruth, SampleBoxes, SampleTruth
 from datamodules.nuscenes.format import (
     META,
     read_ground_truth,
@@ -36,7 +36,7 @@ PREDICTED = {**BOX, "sample_token": "b", "detection_score": 0.75}
 
 def rows(count: int, seed: int, scored: bool) -> GlobalBoxes:
     rng = np.random.default_rng(seed)
-    values = rng.normal(0, 10, (count, COLUMNS))
+    values = rng.normal(0, 10, (count, BOX_COLUMNS))
     values[:, 3:6] = np.abs(values[:, 3:6]) + 0.1
     values[:, 12], values[:, 13] = rng.integers(0, 10, count), rng.integers(-1, 8, count)
     values[:, 14] = rng.random(count) if scored else np.nan

@@ -17,6 +17,7 @@ from datamodules.objects.object_masks import ObjectMasks, StudioMasks, draw_back
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.road_masks import KittiMasks, RoadMasks
 from datamodules.randomness import derive
+from datamodules.samplers import Position
 from datamodules.world.road_world import write_world
 from tests.lit.posed_boxes import write_posed_boxes
 
@@ -133,7 +134,7 @@ def test_every_held_out_image_is_scored_once_over_all_ranks(boxes: Path, monkeyp
     data.setup()
     scored, counts = 0, []
     for rank in range(3):
-        monkeypatch.setattr(data, "_rank", lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(data, "position", lambda rank=rank: Position(rank, 3))
         batches = list(data.val_dataloader())
         counts.append(sum(len(batch.images) for batch in batches))
         scored += sum(int((batch.labels != IGNORED).flatten(1).any(1).sum()) for batch in batches)

@@ -11,6 +11,7 @@ from datamodules.errors import InputError
 from datamodules.objects.object_images import ObjectImages, PictureBatches, view_angles
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import view_projection
+from datamodules.samplers import Position
 from tests.lit.posed_boxes import write_posed_boxes
 
 
@@ -45,7 +46,7 @@ def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path):
     posed = PosedImageSet.load(boxes)
 
     def shown(batch: int, rank: int, ranks: int) -> list[str]:
-        parts = PictureBatches(posed, batch, "grey", False, True, 0, rank, ranks)
+        parts = PictureBatches(posed, batch, "grey", False, True, Position(rank, ranks))
         return [name for step in range(5) for name in parts[(3, step)].ids]
 
     alone = shown(6, 0, 1)
@@ -57,7 +58,7 @@ def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path):
 
 def test_objects_stand_on_the_backdrop(boxes: Path):
     posed = PosedImageSet.load(boxes)
-    grey = PictureBatches(posed, 4, "grey", False, False, 0)[(0, 0)]
+    grey = PictureBatches(posed, 4, "grey", False, False, Position())[(0, 0)]
     alpha = torch.from_numpy(posed.rgba[0, :4, :, :, 3])
     columns = grey.images[0].permute(1, 2, 0)[alpha[0] == 0]
     assert (columns.amax(1) == columns.amin(1)).all()
@@ -65,7 +66,7 @@ def test_objects_stand_on_the_backdrop(boxes: Path):
     solid = alpha == 255
     wanted = torch.from_numpy(posed.rgba[0, :4, :, :, :3])[solid]
     assert torch.equal(grey.images.permute(0, 2, 3, 1)[solid], wanted)
-    painted = PictureBatches(posed, 4, "colour", False, False, 0)
+    painted = PictureBatches(posed, 4, "colour", False, False, Position())
     assert torch.equal(painted[(0, 0)].images, painted[(0, 0)].images)
     assert not torch.equal(painted[(0, 0)].images[:, :, 0, 0], painted[(1, 0)].images[:, :, 0, 0])
     assert torch.equal(painted[(0, 0)].images.permute(0, 2, 3, 1)[solid], wanted)
@@ -73,7 +74,7 @@ def test_objects_stand_on_the_backdrop(boxes: Path):
 
 def test_a_mirrored_picture_has_the_mirrored_azimuth(boxes: Path):
     posed = PosedImageSet.load(boxes)
-    plain, mirrored = (PictureBatches(posed, 24, "grey", flip, False, 0)[(0, 0)] for flip in (False, True))
+    plain, mirrored = (PictureBatches(posed, 24, "grey", flip, False, Position())[(0, 0)] for flip in (False, True))
     flipped = (mirrored.images != plain.images).flatten(1).any(1)
     assert 4 < int(flipped.sum()) < 20
     assert torch.equal(mirrored.images[flipped], plain.images[flipped].flip(3))

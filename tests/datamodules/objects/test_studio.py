@@ -10,9 +10,9 @@ import trimesh
 
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
-from datamodules.objects.studio import render_views, view_angles, view_projection, write_posed_images
-from datamodules.world.shapes.meshes import car
-from datamodules.world.shapes.primitives import HEADLIGHT, TAILLIGHT
+from datamodules.objects.studio import render_views, spread_angles, view_projection, write_posed_images
+from datamodules.shapes.meshes import car
+from datamodules.shapes.primitives import HEADLIGHT, TAILLIGHT
 
 
 def test_views_show_the_named_sides() -> None:
@@ -65,7 +65,7 @@ def test_elevation_looks_down_and_the_object_fits() -> None:
 
 
 def test_angles_cover_the_circle_and_the_range() -> None:
-    azimuths, elevations = view_angles(60, (0, 20), np.random.default_rng(0))
+    azimuths, elevations = spread_angles(60, (0, 20), np.random.default_rng(0))
     assert np.diff(np.sort(azimuths)).max() < 6.5
     assert elevations.min() >= 0
     assert elevations.max() <= 20

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.geometry import Boxes3D, projected_bbox
+from datamodules.geometry import Boxes3D, plane_height, projected_bbox
 from datamodules.images import read_image
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.randomness import derive
-from datamodules.world.road_layout import Scene, draw_camera, draw_scene, ground_height
+from datamodules.shapes.meshes import car
+from datamodules.shapes.primitives import box
+from datamodules.world.road_layout import RoadScene, draw_camera, draw_scene
 from datamodules.world.road_render import render
 from datamodules.world.road_world import make_frame, make_labels, write_world
-from datamodules.world.shapes.meshes import car
-from datamodules.world.shapes.primitives import box
 
 
-def constructed(boxes: list[tuple[float, float, float]]) -> Scene:
+def constructed(boxes: list[tuple[float, float, float]]) -> RoadScene:
     """A bare street with cars of one model at (x, z, yaw), seen by KITTI's camera."""
     scene = draw_scene(derive(0, "scene", "constructed"), "train", 0, 320, 96)
     thing = car("train", 0, 0, "hatchback")
     pose = np.array(boxes)
-    y = ground_height(scene.plane, pose[:, 0], pose[:, 1])
+    y = plane_height(scene.plane, pose[:, 0], pose[:, 1])
     placed = Boxes3D(np.column_stack([pose[:, 0], y, pose[:, 1]]), np.tile(thing.dims, (len(pose), 1)), pose[:, 2])
     nothing = box((0.01, 0.01, 0.01), (0, 0, -20), (0, 0, 0))
     return replace(scene, objects=(thing,) * len(pose), boxes=placed, static=nothing)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from datamodules.nuscenes.quaternions import angles_quaternion, quaternion_matrix, rigid
-from datamodules.world.road_layout import footprint, overlap
+from datamodules.rotated_iou import rotated_intersection
 from datamodules.world.surround.actors import PERIOD, Course
 from datamodules.world.surround.layout import SurroundScene, draw_surround
 from datamodules.world.surround.rig import (
-    CAMERAS,
+    MOUNTS,
     Place,
     intrinsics,
     scene_camera,
@@ -24,9 +24,8 @@ def scene() -> SurroundScene:
 
 def test_actors_never_touch(scene: SurroundScene) -> None:
     for sample in range(6):
-        boxes = scene.boxes(sample * PERIOD)
-        prints = [footprint(*boxes.center[i, [0, 2]], boxes.yaw[i], boxes.dims[i], 0.0) for i in range(len(boxes))]
-        assert not any(overlap(a, b) for i, a in enumerate(prints) for b in prints[:i])
+        boxes = scene.boxes(sample * PERIOD).bev
+        assert (np.triu(rotated_intersection(boxes, boxes), 1) == 0).all()
 
 
 def test_velocity_is_the_derivative_of_the_pose(scene: SurroundScene) -> None:
@@ -77,7 +76,7 @@ def test_quaternions_and_places() -> None:
 def test_cameras_look_where_their_names_say() -> None:
     wanted = {"CAM_FRONT": 0, "CAM_FRONT_LEFT": 55, "CAM_FRONT_RIGHT": -55, "CAM_BACK": 180}
     wanted |= {"CAM_BACK_LEFT": 110, "CAM_BACK_RIGHT": -110}
-    for mount in CAMERAS:
+    for mount in MOUNTS:
         axis = quaternion_matrix(mount.rotation)[:, 2]  # the optical axis in the car's frame
         difference = np.rad2deg(np.arctan2(axis[1], axis[0])) - wanted[mount.channel]
         assert abs((difference + 180) % 360 - 180) < 4
@@ -89,7 +88,7 @@ def test_cameras_look_where_their_names_say() -> None:
 def test_a_point_ahead_left_of_the_car_is_left_in_the_front_image() -> None:
     place = Place(-1.1, 50.0, 60.0)
     ego = rigid(angles_quaternion(place.heading), (50.0, 60.0, 0.0))  # at the scene's origin, looking along z
-    camera = scene_camera(CAMERAS[0], ego, place, 224, 128)
+    camera = scene_camera(MOUNTS[0], ego, place, 224, 128)
     (pixel,), (depth,) = camera.project(np.array([[-3.0, 0.0, 20.0]]))
     assert depth == pytest.approx(20 - 1.7, abs=0.1)
     assert pixel[0] < 100

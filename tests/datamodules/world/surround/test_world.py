@@ -13,13 +13,13 @@ import pytest
 from datamodules.errors import InputError
 from datamodules.nuscenes.boxes import DETECTION_NAMES
 from datamodules.nuscenes.quaternions import quaternion_matrix, rigid
-from datamodules.world.surround.rig import CAMERAS
-from datamodules.world.surround.tables import CATEGORIES, visibility_token
+from datamodules.world.surround.rig import MOUNTS
+from datamodules.world.surround.tables import CATEGORY_OF, visibility_token
 from datamodules.world.surround.world import write_surround_world
 
 VERSION = "v1.0-world"
 WIDTH, HEIGHT = 160, 90
-CHANNELS = [mount.channel for mount in CAMERAS]  # clockwise from the front, so that neighbours overlap
+CHANNELS = [mount.channel for mount in MOUNTS]  # clockwise from the front, so that neighbours overlap
 
 # Seen from an end a handlebar, or a machine's arm, is all that reaches the sides of the box.
 SPINDLY = ("vehicle.bicycle", "vehicle.motorcycle", "vehicle.construction", "movable_object.barrier")
@@ -107,7 +107,7 @@ def test_every_class_is_there_and_the_cars_of_the_splits_differ(world: Path, tab
         assert cars[split]
         assert all(name.startswith(split) for name in cars[split])
     assert not cars["train"] & cars["val"]
-    assert {row["name"] for row in tables["category"].values()} == set(CATEGORIES.values())
+    assert {row["name"] for row in tables["category"].values()} == set(CATEGORY_OF.values())
 
 
 def test_visibility_and_points_follow_the_masks(world: Path, tables: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from datamodules.world.shading import Light, display, shade
-from datamodules.world.shapes.meshes import CarMesh
-from datamodules.world.shapes.primitives import Mesh
+from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.primitives import Mesh
+from datamodules.shapes.shading import Light, display, shade
 
 SHADOW_OFFSET = 0.012  # metres; clears the facets of smooth-shaded low-polygon bodies
 
@@ -96,7 +96,7 @@ def sunlit(scene: RayScene, points: np.ndarray, facing: np.ndarray, directions: 
 _KEYS: dict[int, tuple[weakref.ref[np.ndarray], RayScene]] = {}
 
 
-def scene_of(mesh: Mesh) -> RayScene:
+def ray_scene(mesh: Mesh) -> RayScene:
     """The mesh's Embree scene, built once and dropped with the mesh."""
     key = id(mesh.triangles)
     found = _KEYS.get(key)
@@ -155,7 +155,7 @@ def cast_car(car: CarMesh, origin: np.ndarray, directions: np.ndarray, light: Li
         light: illumination with the sun in the object frame.
     """
     half = car.dims / 2
-    scene, mesh = scene_of(car.mesh), car.mesh
+    scene, mesh = ray_scene(car.mesh), car.mesh
     rays = (directions * half).astype(np.float32)
     hits = scene.nearest(origin * half, rays)
     ray = np.nonzero(hits.triangle >= 0)[0]
@@ -188,7 +188,7 @@ def render_car(
         projection: (3, 4) canonical cube to pixels, as :func:`datamodules.geometry.canonical_projection` gives it.
         left, top, width, height: the window, pixels.
         sun: (3,) unit vector towards the sun in the object frame (``rotation_y(yaw).T @ sun_camera``); None: a default.
-        ambient, exposure: see :class:`datamodules.world.shading.Light`.
+        ambient, exposure: see :class:`datamodules.shapes.shading.Light`.
         supersample: rays a pixel and axis.
 
     Returns:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.world.shapes.primitives import (
+from datamodules.shapes.primitives import (
     GLASS,
     HEADLIGHT,
     PAINT,
@@ -30,7 +30,7 @@ BODIES = ("hatchback", "sedan", "estate", "suv", "pickup")
 BODY_SHARES = (0.38, 0.25, 0.15, 0.17, 0.05)
 
 # Mean and standard deviation of length, height, width in metres; with the shares above near KITTI's mean car.
-DIMS = {
+BODY_DIMS = {
     "hatchback": ((3.62, 1.49, 1.60), (0.20, 0.05, 0.05)),
     "sedan": ((4.05, 1.45, 1.63), (0.24, 0.04, 0.05)),
     "estate": ((4.12, 1.49, 1.65), (0.20, 0.05, 0.05)),
@@ -119,7 +119,7 @@ def draw_shape(rng: np.random.Generator, body: str | None = None) -> CarShape:
     """
     chosen = str(rng.choice(BODIES, p=BODY_SHARES))  # drawn in any case, so that naming the body keeps the other draws
     body = body or chosen
-    mean, spread = DIMS[body]
+    mean, spread = BODY_DIMS[body]
     dims = tuple(float(m + s * np.clip(rng.normal(), -2.2, 2.2)) for m, s in zip(mean, spread))
     u = rng.uniform
     stations = tuple(float(u(*span)) for span in CABIN[body])
@@ -209,7 +209,23 @@ def _place(shape: CarShape, t: np.ndarray, up: np.ndarray, z: np.ndarray) -> np.
 
 
 def _hull(shape: CarShape) -> list[Mesh]:
-    """Lower body: skirt with bumpers, lights, grille and plates, and the deck (bonnet, boot lid or load bed)."""
+    """Lower body: skirt with bumpers, lights, grille and plates, and the deck (bonnet, boot lid or load bed).
+
+    The skirt is a grid, levels from the bottom up times columns round the outline. Its columns, from above, with n
+    across each end and m along each side; cell k of a level lies between columns k and k + 1::
+
+                  left (z = 1)
+               n  ...  n + m - 1
+        n - 1 .-----------------. n + m
+        front |                 | rear        station t: 0 at the front, 1 at the rear
+            0 '-----------------' 2 n + m - 1
+        2 (n + m) - 1 ... 2 n + m
+                  right (z = -1)
+
+    A point is (t, height, z) of its column and level, eased: the corners are rounded (``round_front``,
+    ``round_rear``), bumpers stand out and the shoulder leans in (``wide``, ``pull``). What is seen on the skirt are
+    coloured cells.
+    """
     lines = _Lines(shape)
     ease_front = shape.round_front * np.abs(HULL_Z) ** 2.6
     ease_rear = 1 - shape.round_rear * np.abs(HULL_Z) ** 2.6
@@ -239,29 +255,15 @@ def _hull(shape: CarShape) -> list[Mesh]:
         cell(slice(0, 2), list(range(columns)), shape.lower, TRIM, 0.05)
     low_g, high_g = shape.grille_levels
     cell(slice(low_g, max(high_g, low_g + 1)), front[2:-2], (0.015,) * 3, TRIM, 0.2)
-    cell(
-        slice(*shape.head_levels),
-        front[: shape.head_columns] + front[-shape.head_columns :],
-        (0.92, 0.93, 0.90),
-        HEADLIGHT,
-        0.6,
-    )
-    cell(
-        slice(*shape.head_levels), [n - 1, columns - 1], (0.92, 0.93, 0.90), HEADLIGHT, 0.6
-    )  # they wrap round the corner
-    cell(
-        slice(*shape.tail_levels),
-        back[: shape.tail_columns] + back[-shape.tail_columns :],
-        (0.55, 0.01, 0.01),
-        TAILLIGHT,
-        0.5,
-    )
-    cell(slice(*shape.tail_levels), [n + m - 1, 2 * n + m - 1], (0.55, 0.01, 0.01), TAILLIGHT, 0.5)
+    # Lights wrap round the corners: their last columns are the sides'.
+    heads = [*front[: shape.head_columns], *front[-shape.head_columns :], n - 1, columns - 1]
+    cell(slice(*shape.head_levels), heads, (0.92, 0.93, 0.90), HEADLIGHT, 0.6)
+    tails = [*back[: shape.tail_columns], *back[-shape.tail_columns :], n + m - 1, 2 * n + m - 1]
+    cell(slice(*shape.tail_levels), tails, (0.55, 0.01, 0.01), TAILLIGHT, 0.5)
     cell(slice(2, 3), [front[4]], (0.75, 0.75, 0.72), PLATE, 0.0)
     cell(slice(2 if shape.body != "pickup" else 1, 3), [back[4]], (0.75, 0.62, 0.10), PLATE, 0.0)
-    cell(
-        slice(4, 5), [2 * n + m + 1], tuple(0.35 * np.array(shape.paint)), PAINT, 0.0
-    )  # fuel flap, right-hand side only
+    fuel_flap = [2 * n + m + 1]  # on the right
+    cell(slice(4, 5), fuel_flap, tuple(0.35 * np.array(shape.paint)), PAINT, 0.0)
     skirt = grid(points, colour, gloss, part, closed=True)
     return [skirt, _deck(shape, points[-1], n, m)]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from datamodules.randomness import derive
-from datamodules.world.shapes import street, vehicles
-from datamodules.world.shapes.meshes import CarMesh
-from datamodules.world.shapes.primitives import GLASS, HEADLIGHT, TAILLIGHT
+from datamodules.shapes import street, vehicles
+from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.primitives import GLASS, HEADLIGHT, TAILLIGHT
 
 SIZES: dict[
     str, tuple[Callable[[np.random.Generator], CarMesh], tuple[float, float, float], tuple[float, float, float]]

@@ -1,6 +1,6 @@
 """Everything on a street that is not a car: people, cyclists, poles, signs, bins, plants and buildings.
 
-Frames as in :mod:`datamodules.world.shapes.primitives`. People and cyclists are centred on their box like cars; the
+Frames as in :mod:`datamodules.shapes.primitives`. People and cyclists are centred on their box like cars; the
 rest stands on y = 0.
 """
 
@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 from datamodules.randomness import derive
-from datamodules.world.shapes.meshes import CarMesh
-from datamodules.world.shapes.primitives import Mesh, box, cylinder, ellipsoid, grid, limb, revolve
+from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.primitives import Mesh, box, cylinder, ellipsoid, grid, limb, revolve
 
 CROWNS = 40  # distinct crowns; drawn once, because leaves are most of a street's triangles
 

@@ -1,6 +1,6 @@
 """Trucks, buses, trailers, building machines and motorcycles: simple shapes that tell the classes apart.
 
-Built towards +x on y = 0 (see :mod:`datamodules.world.shapes.primitives`), returned centred on their box like cars.
+Built towards +x on y = 0 (see :mod:`datamodules.shapes.primitives`), returned centred on their box like cars.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datamodules.world.shapes import street
-from datamodules.world.shapes.meshes import CarMesh
-from datamodules.world.shapes.primitives import (
+from datamodules.shapes import street
+from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.primitives import (
     GLASS,
     HEADLIGHT,
     PAINT,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datamodules.world.shapes.primitives import GLASS
+from datamodules.shapes.primitives import GLASS
 
-GAMMA = 1 / 2.2
+GAMMA = 2.2  # of the display curve: a value is linear light to the power 1 / GAMMA
 SUN_TINT = np.array([1.06, 1.0, 0.90], np.float32)
 SKY_TINT = np.array([0.93, 1.0, 1.10], np.float32)
 
@@ -41,7 +41,7 @@ def display(radiance: np.ndarray, exposure: float) -> np.ndarray:
     x = np.maximum(radiance * np.float32(exposure), 0)
     over = np.maximum(x - 0.7, 0)
     x = np.minimum(x, 0.7) + 0.3 * (1 - np.exp(-over / 0.3))
-    return x ** np.float32(GAMMA)
+    return x ** np.float32(1 / GAMMA)
 
 
 def shade(

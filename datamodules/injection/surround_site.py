@@ -1,125 +1,23 @@
-"""What lies around a car: the six cameras of one moment in one frame, its boxes, and the ground one may build on.
-
-The ego frame is level: origin on the ground under the car, x right, y down, z forward, metres. Boxes3D, planes and
-cameras work in it as they do in a camera frame, except that things may lie behind.
-"""
+"""The ground around a car that may be built on, seen by all its cameras at one moment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.geometry import Boxes3D, Camera, wrap_angle
+from datamodules.geometry import Boxes3D, plane_height
 from datamodules.images import read_image
-from datamodules.injection.ground import fit_plane, ground_to_pixels, plane_height
-from datamodules.nuscenes.boxes import DETECTION_NAMES
-from datamodules.nuscenes.samples import Sample, to_level
+from datamodules.injection.ground import fit_plane, ground_to_pixels
+from datamodules.injection.site import FORWARD
+from datamodules.injection.surround import Moment
 
-FORWARD = -np.pi / 2  # yaw of an object that looks along the ego frame's z
-VEHICLES = ("car", "truck", "bus", "trailer")
 OWN_CAR = Boxes3D.single(np.array([0.0, 0.0, 1.0]), np.array([5.0, 1.8, 2.4]), FORWARD)  # nothing stands in the car
+VEHICLE_NAMES = ("car", "truck", "bus", "trailer")  # classes that stand on the road's plane, in its directions
+TRAFFIC_REACH = 15.0  # metres within which traffic tells the direction of travel
 OVERSAMPLING = 8  # random ground points drawn for each one wanted, most of which lie beside the road
 MASK_WIDTH = 400  # pixels; placement needs no finer road
-HEADING_REACH = 15.0  # metres within which other vehicles tell the direction of travel
-
-
-@dataclass(frozen=True)
-class View:
-    """One camera of a moment.
-
-    Attributes:
-        channel: its name.
-        camera: ego frame to pixels.
-        road: file of its road mask, or None.
-    """
-
-    channel: str
-    camera: Camera
-    road: Path | None
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One sample in its own ego frame.
-
-    Attributes:
-        token: sample token.
-        ego: (4, 4) ego frame to global frame.
-        boxes: N annotated boxes.
-        names: (N,) str class names.
-        views: the cameras.
-    """
-
-    token: str
-    ego: np.ndarray
-    boxes: Boxes3D
-    names: np.ndarray
-    views: tuple[View, ...]
-
-    @staticmethod
-    def of(sample: Sample, root: Path) -> Moment:
-        """A sample with the road masks that lie under ``root``."""
-        views = []
-        for shot in sample.shots:
-            pose = np.linalg.inv(shot.world) @ sample.ego
-            camera = Camera(shot.camera.projection @ pose, shot.camera.width, shot.camera.height)
-            mask = root / "road" / shot.channel / f"{shot.file.stem}.png"
-            views.append(View(shot.channel, camera, mask if mask.is_file() else None))
-        boxes = to_level(sample.truth.boxes, sample.ego)
-        names = np.array(DETECTION_NAMES)[sample.truth.boxes.labels]
-        return Moment(sample.token, sample.ego, boxes, names, tuple(views))
-
-
-@dataclass(frozen=True)
-class InstanceFile:
-    """A picture's instance mask on disk, read only when something is drawn into the picture.
-
-    Attributes:
-        path: PNG with 1 + the number of the sample's annotation that covers a pixel.
-        rows: (N,) the numbers of the picture's own objects.
-    """
-
-    path: Path
-    rows: np.ndarray
-
-    def read(self) -> np.ndarray:
-        """(H, W) uint8, 1 + row among the picture's own objects, 0 elsewhere."""
-        number = np.zeros(256, np.uint8)
-        number[1 + self.rows] = 1 + np.arange(len(self.rows))
-        return number[read_image(self.path, -1)]
-
-
-@dataclass(frozen=True)
-class Surround:
-    """A moment and the scene it belongs to.
-
-    Attributes:
-        scene: the scene's moments, in time.
-        now: index of the frame's own moment.
-    """
-
-    scene: tuple[Moment, ...]
-    now: int
-
-    @property
-    def moment(self) -> Moment:
-        """The frame's own moment."""
-        return self.scene[self.now]
-
-
-def moved(boxes: Boxes3D, pose: np.ndarray) -> Boxes3D:
-    """Boxes of one level frame in another with the same vertical.
-
-    Args:
-        boxes: N boxes.
-        pose: (4, 4) first frame to second frame; turns about y only.
-    """
-    turn = np.arctan2(pose[0, 2], pose[0, 0])
-    return Boxes3D(boxes.center @ pose[:3, :3].T + pose[:3, 3], boxes.dims, wrap_angle(boxes.yaw + turn))
 
 
 @lru_cache(maxsize=2048)
@@ -155,11 +53,11 @@ class SurroundSite:
             map: keep to drivable ground; else all ground in view will do.
         """
         self.moment, self.map = moment, map
-        self.masks = [None if view.road is None else _road(view.road) for view in moment.views]
+        self.masks = [None if camera.road is None else _road(camera.road) for camera in moment.cameras]
         self.mapped = any(mask is not None for mask in self.masks)
         self.corridor = corridor
         self.near, self.far = depth[0], depth[1] if self.mapped or not map else min(depth[1], corridor_depth)
-        vehicles = np.isin(moment.names, VEHICLES)
+        vehicles = np.isin(moment.names, VEHICLE_NAMES)
         self.vehicles = moment.boxes[np.flatnonzero(vehicles)]
         self.plane = fit_plane(self.vehicles, 0.0)
 
@@ -182,12 +80,12 @@ class SurroundSite:
         if not self.mapped:
             return (xz[..., 0] >= self.corridor[0]) & (xz[..., 0] <= self.corridor[1])
         found = np.zeros(xz.shape[:-1], dtype=np.bool_)
-        for view, mask in zip(self.moment.views, self.masks):
+        for camera, mask in zip(self.moment.cameras, self.masks):
             if mask is None:
                 continue
-            pixels, depth = ground_to_pixels(view.camera, self.plane, xz)
+            pixels, depth = ground_to_pixels(camera.camera, self.plane, xz)
             height, width = mask.shape
-            scale = np.array([width / view.camera.width, height / view.camera.height])
+            scale = np.array([width / camera.camera.width, height / camera.camera.height])
             column, row = np.moveaxis(np.rint((pixels + 0.5) * scale - 0.5), -1, 0)
             seen = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
             at = row.clip(0, height - 1).astype(np.int64), column.clip(0, width - 1).astype(np.int64)
@@ -202,21 +100,16 @@ class SurroundSite:
         """(N,) bool, whether a camera sees the middle of the box."""
         middle = boxes.center - np.array([0.0, 0.5, 0.0]) * boxes.dims[:, 1:2]
         seen = np.zeros(len(boxes), dtype=np.bool_)
-        for view in self.moment.views:
-            pixels, depth = view.camera.project(middle)
-            inside = (pixels >= 0) & (pixels <= np.array([view.camera.width - 1, view.camera.height - 1]))
+        for camera in self.moment.cameras:
+            pixels, depth = camera.camera.project(middle)
+            inside = (pixels >= 0) & (pixels <= np.array([camera.camera.width - 1, camera.camera.height - 1]))
             seen |= inside.all(-1) & (depth > 0)
         return seen
 
     def heading(self, points: np.ndarray) -> np.ndarray:
         """(N,) yaw of travel at points (N, 3): that of the vehicles near by and of the car itself."""
         distance = np.linalg.norm(points[:, None, [0, 2]] - self.vehicles.center[None][..., [0, 2]], axis=-1)
-        weight = np.exp(-distance / HEADING_REACH)
+        weight = np.exp(-distance / TRAFFIC_REACH)
         axis = np.exp(2j * (self.vehicles.yaw - FORWARD))  # opposite directions share an axis
-        own = np.exp(-np.linalg.norm(points[:, [0, 2]], axis=-1) / (2 * HEADING_REACH))
+        own = np.exp(-np.linalg.norm(points[:, [0, 2]], axis=-1) / (2 * TRAFFIC_REACH))
         return np.asarray(FORWARD + np.angle(weight @ axis + own + 1e-6) / 2)
-
-
-def scene_of(samples: Sequence[Sample], root: Path) -> tuple[Moment, ...]:
-    """The moments of one scene, in time."""
-    return tuple(Moment.of(sample, root) for sample in sorted(samples, key=lambda sample: sample.seconds))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, rotation_y
-from datamodules.world.raycast import RayScene, render_car, scene_of, smooth_normals, sunlit
-from datamodules.world.shading import Light
-from datamodules.world.shapes.meshes import CarMesh, car
-from datamodules.world.shapes.primitives import Mesh, box, grid
+from datamodules.shapes.meshes import CarMesh, car
+from datamodules.shapes.primitives import Mesh, box, grid
+from datamodules.shapes.raycast import RayScene, ray_scene, render_car, smooth_normals, sunlit
+from datamodules.shapes.shading import Light
 
 CAMERA = Camera(np.array([[186.0, 0, 160, 11], [0, 186, 45, 0.05], [0, 0, 1, 0.0027]]), 320, 96)
 # Six face colours in the canonical frame: (axis, sign) to linear RGB.
@@ -131,5 +131,5 @@ def test_the_sun_lights_the_side_it_shines_on() -> None:
 
 def test_scenes_are_built_once_a_mesh() -> None:
     mesh = car("train", 4).mesh
-    assert scene_of(mesh) is scene_of(mesh)
-    assert scene_of(car("train", 5).mesh) is not scene_of(mesh)
+    assert ray_scene(mesh) is ray_scene(mesh)
+    assert ray_scene(car("train", 5).mesh) is not ray_scene(mesh)

@@ -11,10 +11,10 @@ import trimesh
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from datamodules.world.shapes import street
-from datamodules.world.shapes.cars import BODIES, draw_shape
-from datamodules.world.shapes.meshes import POPULATIONS, car, load_cad
-from datamodules.world.shapes.primitives import GLASS, HEADLIGHT, TAILLIGHT, TYRE, box
+from datamodules.shapes import street
+from datamodules.shapes.cars import BODIES, draw_shape
+from datamodules.shapes.meshes import POPULATIONS, car, load_cad
+from datamodules.shapes.primitives import GLASS, HEADLIGHT, TAILLIGHT, TYRE, box
 
 
 @pytest.mark.parametrize("body", [*BODIES, "van"])

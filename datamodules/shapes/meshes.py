@@ -16,8 +16,8 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from datamodules.world.shapes.cars import build, draw_shape
-from datamodules.world.shapes.primitives import OTHER, PART_NAMES, Mesh, soup
+from datamodules.shapes.cars import build, draw_shape
+from datamodules.shapes.primitives import OTHER, Mesh, soup
 
 POPULATIONS = ("train", "val", "studio")
 CAD_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
@@ -50,7 +50,7 @@ def car(population: str, index: int, seed: int = 0, body: str | None = None) -> 
         population: "train", "val" or "studio"; their shapes and paints share no draw.
         index: which car, >= 0.
         seed: the world's seed.
-        body: force a body style (see :data:`datamodules.world.shapes.cars.BODIES`, or "van"); drawn when None.
+        body: force a body style (see :data:`datamodules.shapes.cars.BODIES`, or "van"); drawn when None.
 
     Raises:
         InputError: unknown population.
@@ -135,4 +135,4 @@ def _surface(surface: object) -> Mesh:
     return soup(corners, normals, rgb**2.2, 0.3, OTHER)
 
 
-__all__ = ["CAD_SUFFIXES", "PART_NAMES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]
+__all__ = ["CAD_SUFFIXES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]
