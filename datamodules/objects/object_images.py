@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.assets.view_assets import viewing_direction
+from datamodules.assets.visibility import viewing_direction
 from datamodules.errors import InputError
 from datamodules.objects.posed_datamodule import StepSampler
 from datamodules.objects.posed_images import PosedImageSet
