@@ -124,12 +124,8 @@ class CopyPasteSource(AssetSource):
             feather: share of the box over which a crop without a mask fades out.
             max_crops: crops to keep; with more, frames are taken evenly over the set.
         """
-        self.name, self.min_height, self.max_truncation, self.max_occlusion = (
-            name,
-            min_height,
-            max_truncation,
-            max_occlusion,
-        )
+        self.name, self.min_height, self.max_truncation = name, min_height, max_truncation
+        self.max_occlusion = max_occlusion
         self.flip, self.feather, self.max_crops = flip, feather, max_crops
         self.crops: list[CropAsset] = []
 
@@ -180,17 +176,8 @@ class CopyPasteSource(AssetSource):
             alpha = feathered_box(image.shape[0], image.shape[1], self.feather)
         box = frame.objects.boxes[[row]]
         rgba = np.concatenate([image, alpha[..., None]], -1)
-        return CropAsset(
-            f"copy-{frame.sample_id}-{row}",
-            self.name,
-            box.dims[0].copy(),
-            box,
-            rgba,
-            int(left),
-            int(top),
-            frame.camera,
-            box,
-        )
+        id = f"copy-{frame.sample_id}-{row}"
+        return CropAsset(id, self.name, box.dims[0].copy(), box, rgba, int(left), int(top), frame.camera, box)
 
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw a crop, posed for the frame's camera.

@@ -61,9 +61,10 @@ class Visibility:
     def arc(first: float, last: float, elevation: tuple[float, float] = (-np.pi / 2, np.pi / 2)) -> Visibility:
         """One patch: the observation angles met on the way up from ``first`` to ``last``, radians.
 
-        From 3 to -3 the way leads across pi and is 0.28 long; from -3 to 3 it leads across 0.
+        From 3 to -3 the way leads across pi and is 0.28 long; from -3 to 3 it leads across 0; from an angle back to
+        itself it is the whole circle.
         """
-        length = (last - first) % (2 * np.pi) if last - first < 2 * np.pi else 2 * np.pi
+        length = (last - first) % (2 * np.pi) or 2 * np.pi
         return Visibility(np.array([first + length / 2]), np.array([length / 2]), np.array([elevation]))
 
     @staticmethod

@@ -59,12 +59,8 @@ class Injection:
             raise InputError(f"injection count {count}: expected 0 <= least <= most; correct injection.count")
         self.source, self.placement, self.compositor = source, placement or Placement(), compositor or Compositor()
         self.probability, self.count, self.shadow = probability, count, shadow
-        self.attempts, self.min_pixels, self.max_hidden, self.on_impossible = (
-            attempts,
-            min_pixels,
-            max_hidden,
-            on_impossible,
-        )
+        self.attempts, self.min_pixels, self.max_hidden = attempts, min_pixels, max_hidden
+        self.on_impossible = on_impossible
 
     def bind(self, frames: LabelledFrames) -> None:
         """Show the source the frames that a detector trains on, for one that lives on labelled frames."""
