@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import AssetSource, LabelledFrames, Wanted
+from datamodules.assets.contract import AssetSource, LabelledFrames
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
@@ -113,8 +113,7 @@ class Injection:
     ) -> Placed | None:
         """One asset, placed and rendered; None when it finds no place or shows nothing."""
         occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])
-        wanted = Wanted(lambda name: self.placement.propose(sites[name], name, occupied, rng))
-        asset = self.source.sample(rng, backdrop.frame, wanted)
+        asset = self.source.sample(rng, backdrop.frame, self.placement.wanted(sites, occupied, rng))
         box = self.placement.place(sites[asset.name], asset, occupied, rng)
         layer = asset.render(backdrop.frame.camera, box, backdrop.frame) if box is not None else None
         if box is None or layer is None:

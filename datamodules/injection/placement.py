@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, Proposal
+from datamodules.assets.contract import Asset, Proposal, Wanted
 from datamodules.assets.visibility import in_image, observation_angles
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection
@@ -166,22 +166,25 @@ class Placement:
         first = np.flatnonzero(asset.visibility.allows(cameras or [site.frame.camera], free))[:1]
         return free[first] if len(first) else None
 
-    def propose(
+    def wanted(
         self,
-        site: Site,
-        name: str,
+        sites: Mapping[str, Site],
         occupied: Boxes3D,
         rng: np.random.Generator,
         cameras: Sequence[Camera] | None = None,
-    ) -> Proposal | None:
-        """A place for an object of a class that is still to be made; arguments and failure as :meth:`place`."""
-        free = self._free(site, name, self._candidates(site, name, None, rng), occupied)
-        if not len(free):
-            return None
-        box, cameras = free[[0]], cameras or [site.frame.camera]
-        camera = next((camera for camera in cameras if in_image(camera, box)[0]), cameras[0])
-        alpha, elevation = observation_angles(canonical_projection(camera, box), box.dims)
-        return Proposal(box, float(alpha[0]), float(elevation[0]))
+    ) -> Wanted:
+        """What a source is told that asks for a place first; ``sites`` by class, other arguments as :meth:`place`."""
+
+        def propose(name: str) -> Proposal | None:
+            free = self._free(sites[name], name, self._candidates(sites[name], name, None, rng), occupied)
+            if not len(free):
+                return None
+            box, seers = free[[0]], cameras or [sites[name].frame.camera]
+            seer = next((camera for camera in seers if in_image(camera, box)[0]), seers[0])
+            alpha, elevation = observation_angles(canonical_projection(seer, box), box.dims)
+            return Proposal(box, float(alpha[0]), float(elevation[0]))
+
+        return Wanted(propose)
 
     def _free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> Boxes3D:
         """Those candidates that touch nothing, are in view and stand on the site."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, Wanted
+from datamodules.assets.contract import Asset
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
@@ -89,7 +89,7 @@ class SurroundInjection(Injection):
             occupied += [moved(OWN_CAR, inverse @ m.ego) for m in scene]
             occupied += [moved(box, inverse @ ego) for _, box, ego in planned]
             others, cameras = Boxes3D.concatenate(occupied), _cameras(scene, moment)
-            wanted = Wanted(lambda name: self.placement.propose(sites[name], name, others, rng, cameras))  # noqa: B023  # called below
+            wanted = self.placement.wanted(sites, others, rng, cameras)
             for _ in range(self.attempts):
                 asset = self.source.sample(rng, frame, wanted)
                 if asset.pose is not None and asset.pose is not wanted.box:

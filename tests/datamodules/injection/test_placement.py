@@ -176,7 +176,7 @@ def test_a_source_that_asks_is_told_a_free_place_and_its_direction() -> None:
     real = box_at(-2.0, 12.0)
     frame, placement = road_frame(real), Placement(plane="frame")
     site = placement.survey(frame)
-    proposals = [placement.propose(site, "Car", real, derive(seed)) for seed in range(30)]
+    proposals = [placement.wanted({"Car": site}, real, derive(seed))("Car") for seed in range(30)]
     known = [proposal for proposal in proposals if proposal is not None]
     assert len(known) > 20
     for proposal in known:
