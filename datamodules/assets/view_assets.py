@@ -89,7 +89,8 @@ class ViewAsset:
         """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`).
 
         Raises:
-            InputError: no view is near the direction that the camera sees the box from.
+            InputError: no view is near the direction that the camera sees the box from, or so far that it would be
+                mirrored, which takes a wider limit than the default one.
         """
         rectangle = projected_bbox(camera, box, clip=False)[0]
         projection = canonical_projection(camera, box)[0]
@@ -99,7 +100,8 @@ class ViewAsset:
         view = self.nearest_view(projection, box.dims[0])
         source, target = _project(np.asarray(self.projection[view])), _project(projection)
         forward = np.linalg.lstsq(np.column_stack([source, np.ones(8)]), target, rcond=None)[0].T  # 2 3
-        assert np.linalg.det(forward[:, :2]) > 0, f"{self.id}: view {view} would be mirrored"
+        if np.linalg.det(forward[:, :2]) <= 0:
+            raise InputError(f"{self.id}: view {view} would be mirrored, expected to be turned; lower max_angle")
         return self._warp(view, forward, rectangle, camera, projection)
 
     def _warp(

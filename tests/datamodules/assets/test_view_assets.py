@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datamodules.assets.mesh_assets import MeshAsset
 from datamodules.assets.view_assets import ViewAsset
@@ -13,7 +15,8 @@ from datamodules.assets.visibility import observation_angles
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, wrap_angle
 from datamodules.injection.placement import Placement
-from datamodules.objects.studio import render_views
+from datamodules.object_classes import CLASSES
+from datamodules.objects.studio import render_views, view_projection
 from datamodules.randomness import derive
 from datamodules.world.shapes.meshes import CarMesh, car
 from tests.datamodules.injection_scenes import road_frame
@@ -97,6 +100,22 @@ def test_directions_without_a_view_near_are_refused(front: ViewAsset) -> None:
 def test_a_wider_limit_is_an_option(front: ViewAsset) -> None:
     box = Boxes3D.single([0.0, 1.65, 30.0], front.dims, np.pi / 2 + 0.6)
     assert replace(front, max_angle=40.0).render(CAMERA, box) is not None
+    with pytest.raises(InputError, match="would be mirrored"):
+        replace(front, max_angle=180.0).render(CAMERA, Boxes3D.single([0.0, 1.65, 30.0], front.dims, -np.pi / 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(CLASSES)), st.floats(0, 360), st.floats(-15, 15), st.floats(0, 14), st.floats(6, 40))
+def test_no_class_is_mirrored_within_the_default_limit(
+    name: str, azimuth: float, off: float, elevation: float, distance: float
+) -> None:
+    dims = np.array(CLASSES[name].dims)
+    view = view_projection(dims, azimuth, elevation, 16)[None]
+    asset = ViewAsset(name, name, dims, np.full((1, 16, 16, 4), 255, np.uint8), np.ones((1, 16, 16), np.float16), view)
+    yaw = asset.angles[0][0] + np.radians(off)
+    box = Boxes3D.single([0.0, 1.65, distance + dims[0] / 2], dims, yaw)
+    if asset.visibility.allows([CAMERA], box)[0]:
+        asset.render(CAMERA, box)
 
 
 def test_placement_keeps_to_the_views(asset: ViewAsset, front: ViewAsset) -> None:
