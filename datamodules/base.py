@@ -184,9 +184,8 @@ class DetectionDataModule(pl.LightningDataModule):
         A source of objects that lives on labelled frames (copy-paste) is bound to it, and to nothing else.
         """
         training = TrainingReader(reader, self.on_error, self.cache)
-        source = getattr(self.injection, "source", None)
-        if source is not None and hasattr(source, "bind"):
-            source.bind(training)
+        if self.injection is not None:
+            self.injection.bind(training)
         return training
 
     def teardown(self, stage: str | None = None) -> None:

@@ -20,12 +20,12 @@ from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
+from datamodules.object_classes import CLASSES
 from datamodules.scene import Batch, Objects
 from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
 from detectors.necks import FPN, DLAUp
 from detectors.targets import REFERENCE_FOCAL, Selection, encode
 
-MEAN_DIMS = {"Car": (3.88, 1.53, 1.63), "Pedestrian": (0.84, 1.76, 0.66), "Cyclist": (1.76, 1.74, 0.60)}  # KITTI train
 TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
 SELECTION = Selection()
 WEIGHTS = {"heatmap": 1.0, "offset": 1.0, "sides": 0.1, "depth": 1.0, "dims": 1.0, "yaw": 1.0}
@@ -43,7 +43,7 @@ class CenterNet3D(nn.Module):
         head_channels: width of each head's hidden layer.
         deformable: deformable convolutions in a "dla" neck.
         classes: names that the heatmap has a channel for.
-        mean_dims: length, height, width in metres of classes beyond KITTI's three.
+        mean_dims: length, height, width in metres of classes beyond KITTI's and nuScenes'.
         stride: input pixels a cell; a stride of the backbone.
         bins: yaw bins.
         reach: cells around a centre that learn its object too; 0 trains the centre cell alone.
@@ -89,7 +89,7 @@ class CenterNet3D(nn.Module):
         self.top_k, self.min_score = top_k, min_score
         self.max_overlap, self.depth_tolerance = max_overlap, depth_tolerance
         self.loss_weights = {**WEIGHTS, **_known(loss_weights or {}, WEIGHTS, "loss_weights")}
-        dims = {**MEAN_DIMS, **(mean_dims or {})}
+        dims = {**{name: known.dims for name, known in CLASSES.items()}, **(mean_dims or {})}
         missing = [name for name in classes if name not in dims]
         if missing:
             raise InputError(f"class {missing[0]!r} has no mean dims: expected length, height, width under mean_dims")

@@ -19,7 +19,7 @@ import numpy as np
 
 from datamodules.assets.bank_writer import INDEX, SCHEMA
 from datamodules.assets.bank_writer import AssetBankWriter as AssetBankWriter
-from datamodules.assets.contract import Asset
+from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
@@ -28,7 +28,7 @@ from datamodules.scene import Frame
 REMAKE = "write it again with `python -m lit predict`"
 
 
-class AssetBank:
+class AssetBank(AssetSource):
     """A bank that was written completely; an asset source that draws uniformly.
 
     Attributes:
@@ -83,6 +83,10 @@ class AssetBank:
         return self.index["class"]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def ids(self) -> list[str]:
         """Ids of all assets."""
         return [row["id"] for row in self.index["assets"]]
@@ -116,7 +120,7 @@ class AssetBank:
             }
         return self._arrays[number]
 
-    def sample(self, rng: np.random.Generator, frame: Frame) -> Asset:
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw one asset uniformly (:meth:`datamodules.assets.contract.AssetSource.sample`)."""
         return self[int(rng.integers(len(self)))]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from datamodules.assets.visibility import Visibility
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.scene import Frame
 
@@ -44,6 +46,7 @@ class Asset(Protocol):
         name: class name in the data set's spelling, such as "Car".
         dims: (3,) float64 natural length, height, width in metres.
         pose: the only box it may be drawn at (copy-paste keeps ray, depth and alpha), or None for "anywhere".
+        visibility: the directions it may be seen from, wherever it stands; placement proposes no others.
     """
 
     @property
@@ -54,6 +57,8 @@ class Asset(Protocol):
     def dims(self) -> np.ndarray: ...
     @property
     def pose(self) -> Boxes3D | None: ...
+    @property
+    def visibility(self) -> Visibility: ...
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
         """Draw at one box.
@@ -69,10 +74,76 @@ class Asset(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """A free place for an object of a class.
+
+    Attributes:
+        box: one box, its size drawn from the class's own.
+        alpha: observation angle from which the camera (the first that has it in its image) sees it, radians.
+        elevation: of that camera above the object's middle, radians.
+    """
+
+    box: Boxes3D
+    alpha: float
+    elevation: float
+
+
+class Wanted:
+    """What placement has in mind for the next object; drawn only when a source asks.
+
+    A generator that makes one picture calls it with a class name, draws an object as the :class:`Proposal` says, and
+    returns it with the proposal's box as its pose (or limits its visibility). Who does not ask leaves the random draws
+    as they are, and gets a place for what it gives.
+
+    Attributes:
+        box: the last box proposed, or None.
+    """
+
+    def __init__(self, propose: Callable[[str], Proposal | None]) -> None:
+        self._propose = propose
+        self.box: Boxes3D | None = None
+
+    def __call__(self, name: str) -> Proposal | None:
+        """A free place for an object of a class; None when none is found."""
+        proposal = self._propose(name)
+        self.box = None if proposal is None else proposal.box
+        return proposal
+
+
+class LabelledFrames(Protocol):
+    """A data set that can be read frame by frame."""
+
+    def __len__(self) -> int: ...
+    def read(self, index: int) -> Frame: ...
+
+
 @runtime_checkable
 class AssetSource(Protocol):
-    """Where injection draws assets from: a bank on disk, a live generator, the labelled frames themselves."""
+    """Where injection draws assets from: a bank on disk, a live generator, the labelled frames themselves.
 
-    def sample(self, rng: np.random.Generator, frame: Frame) -> Asset:
-        """Draw one asset for ``frame`` using only ``rng``."""
+    Inherit it, or spell ``bind`` and ``sample`` exactly as here: the command line compares signatures.
+
+    Attributes:
+        classes: names of the classes it can give.
+        needs_labels: whether it lives on labelled frames, and gives nothing before :meth:`bind`.
+    """
+
+    needs_labels: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def bind(self, frames: LabelledFrames) -> None:
+        """Look at the frames a detector trains on, and at no others; by default there is nothing to look for."""
+        return None
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
+        """Draw one asset for ``frame`` using only ``rng``.
+
+        Args:
+            rng: of this draw.
+            frame: what it is drawn into.
+            wanted: asks placement for a place first; None where nothing is placed.
+        """
         ...

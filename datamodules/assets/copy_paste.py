@@ -9,23 +9,16 @@ lengths.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from datamodules.assets.contract import Asset, Layer
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Wanted
 from datamodules.assets.view_assets import clip_layer, premultiply
+from datamodules.assets.visibility import EVERYWHERE
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, yaw_from_alpha
 from datamodules.scene import Frame
-
-
-class LabelledFrames(Protocol):
-    """A data set that can be read frame by frame."""
-
-    def __len__(self) -> int: ...
-    def read(self, index: int) -> Frame: ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,7 @@ class CropAsset:
     top: int
     camera: Camera
     box: Boxes3D
+    visibility = EVERYWHERE  # the pose says it all
 
     def posed_for(self, camera: Camera) -> CropAsset:
         """The asset with its pose in another camera: same pixel of the box's centre, same depth, same alpha."""
@@ -100,12 +94,14 @@ def _move(
     return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR), int(low[0]), int(low[1])
 
 
-class CopyPasteSource:
+class CopyPasteSource(AssetSource):
     """Objects of the labelled training frames as assets with a fixed pose.
 
     The data module binds it to the frames it trains on, and to no others: the arm sees exactly the labels the detector
     has.
     """
+
+    needs_labels = True
 
     def __init__(
         self,
@@ -128,29 +124,29 @@ class CopyPasteSource:
             feather: share of the box over which a crop without a mask fades out.
             max_crops: crops to keep; with more, frames are taken evenly over the set.
         """
-        self.name, self.min_height, self.max_truncation, self.max_occlusion = (
-            name,
-            min_height,
-            max_truncation,
-            max_occlusion,
-        )
+        self.name, self.min_height, self.max_truncation = name, min_height, max_truncation
+        self.max_occlusion = max_occlusion
         self.flip, self.feather, self.max_crops = flip, feather, max_crops
         self.crops: list[CropAsset] = []
 
-    def bind(self, dataset: LabelledFrames) -> None:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def bind(self, frames: LabelledFrames) -> None:
         """Cut out every admissible object of a data set.
 
         Raises:
             InputError: there is none.
         """
         crops: list[CropAsset] = []
-        for index in _spread(len(dataset)):
-            crops += self.cut(dataset.read(index))
+        for index in _spread(len(frames)):
+            crops += self.cut(frames.read(index))
             if len(crops) >= self.max_crops:
                 break
         if not crops:
             raise InputError(
-                f"copy-paste: none of {len(dataset)} frames holds a {self.name} of height >= {self.min_height:g} px,"
+                f"copy-paste: none of {len(frames)} frames holds a {self.name} of height >= {self.min_height:g} px,"
                 f" occlusion <= {self.max_occlusion} and truncation <= {self.max_truncation:g}; relax these options"
             )
         crops.sort(key=lambda crop: crop.id)
@@ -180,28 +176,17 @@ class CopyPasteSource:
             alpha = feathered_box(image.shape[0], image.shape[1], self.feather)
         box = frame.objects.boxes[[row]]
         rgba = np.concatenate([image, alpha[..., None]], -1)
-        return CropAsset(
-            f"copy-{frame.sample_id}-{row}",
-            self.name,
-            box.dims[0].copy(),
-            box,
-            rgba,
-            int(left),
-            int(top),
-            frame.camera,
-            box,
-        )
+        id = f"copy-{frame.sample_id}-{row}"
+        return CropAsset(id, self.name, box.dims[0].copy(), box, rgba, int(left), int(top), frame.camera, box)
 
-    def sample(
-        self, rng: np.random.Generator, frame: Frame
-    ) -> Asset:  # spelt as in AssetSource: jsonargparse compares signatures
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw a crop, posed for the frame's camera.
 
         Raises:
             InputError: the source was not bound to frames.
         """
         if not self.crops:
-            raise InputError("copy-paste source: expected to be bound to training frames first; call bind(dataset)")
+            raise InputError("copy-paste source: expected to be bound to training frames first; call bind(frames)")
         asset = self.crops[int(rng.integers(len(self.crops)))]
         if self.flip and rng.random() < 0.5:
             asset = asset.flipped()

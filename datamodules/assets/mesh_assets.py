@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, Layer
-from datamodules.assets.window import draw
+from datamodules.assets.contract import Asset, AssetSource, Layer, Wanted
+from datamodules.assets.cube_render import render_cube
+from datamodules.assets.visibility import EVERYWHERE
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y
 from datamodules.scene import Frame
@@ -35,13 +36,13 @@ class MeshAsset:
         mesh: the surface with its id, class and dims.
         light: "frame" takes the sun, sky and exposure that the frame knows, "fixed" the studio's.
         supersample: rays a pixel and axis.
-        pose: always None: it may be drawn anywhere.
     """
 
     mesh: CarMesh
     light: Literal["frame", "fixed"] = "frame"
     supersample: int = 2
-    pose: Boxes3D | None = None
+    pose = None
+    visibility = EVERYWHERE
 
     @property
     def id(self) -> str:
@@ -66,7 +67,7 @@ class MeshAsset:
                 self.mesh, projection, left, top, width, height, sun, ambient, exposure, supersample=self.supersample
             )
 
-        return draw(camera, box, window)
+        return render_cube(camera, box, window)
 
     def _light(self, box: Boxes3D, frame: Frame | None) -> tuple[np.ndarray, float, float]:
         """Sun in the object's frame, share of sky light, exposure."""
@@ -77,7 +78,7 @@ class MeshAsset:
         return sun, float(known.get("ambient", FIXED_AMBIENT)), float(known.get("exposure", 1.0))
 
 
-class MeshSource:
+class MeshSource(AssetSource):
     """Draws meshes of one population or folder uniformly."""
 
     def __init__(
@@ -132,9 +133,11 @@ class MeshSource:
             mesh = _population_car(self.population, index, self.seed, self.style)
         return MeshAsset(mesh, self.light, self.supersample)
 
-    def sample(
-        self, rng: np.random.Generator, frame: Frame
-    ) -> Asset:  # spelt as in AssetSource: jsonargparse compares signatures
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.name if self.files else "Car",)
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw one model uniformly (:meth:`datamodules.assets.contract.AssetSource.sample`)."""
         return self[int(rng.integers(self.models))]
 

@@ -3,32 +3,25 @@
 The approximation: a view is treated as a flat card. The affine map that best takes the view's projected box corners to
 the target's moves the picture, so position, size and a little of the perspective follow the box, while what the view
 does not show (another side, another parallax) stays as photographed. With 72 x 3 views the picture is about 29 dB from
-the rendered truth; a voxel grid is much closer.
+the rendered truth; a voxel grid is much closer. From directions that no view is near, it is not drawn at all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from datamodules.assets.contract import Layer
-from datamodules.assets.window import mask_bbox
+from datamodules.assets.cube_render import mask_bbox
+from datamodules.assets.visibility import Visibility, in_image, observation_angles, viewing_direction
 from datamodules.errors import InputError
-from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera, canonical_projection, projected_bbox
+from datamodules.geometry import CORNER_SIGNS, NEAR, Boxes3D, Camera, canonical_projection, projected_bbox
 from datamodules.scene import Frame
 
-
-def viewing_direction(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
-    """(..., 3) unit vectors from the object's centre to the camera, in the object's axes at metric proportions.
-
-    Args:
-        projection: (..., 3, 4) canonical cube to pixels.
-        dims: (3,) or (..., 3) length, height, width in metres; canonical order is length, height, width too.
-    """
-    centre = -np.linalg.solve(projection[..., :3], projection[..., 3:])[..., 0] * (dims / 2)
-    return centre / np.linalg.norm(centre, axis=-1, keepdims=True)
+ROUNDING = 1e-6  # radians between the directions that placement and rendering work out for one box
 
 
 def _project(projection: np.ndarray) -> np.ndarray:
@@ -48,7 +41,7 @@ class ViewAsset:
         rgba: (V, S, S, 4) uint8 straight colour and opacity.
         depth: (V, S, S) float16 or float32 metres, 0 where empty.
         projection: (V, 3, 4) float64 canonical cube to the view's pixels, third row depth in metres.
-        pose: always None: it may be drawn anywhere.
+        max_angle: degrees of azimuth, and of elevation, that a camera may be off a view.
     """
 
     id: str
@@ -57,7 +50,8 @@ class ViewAsset:
     rgba: np.ndarray
     depth: np.ndarray
     projection: np.ndarray
-    pose: Boxes3D | None = None
+    max_angle: float = 15.0
+    pose = None
 
     def __post_init__(self) -> None:
         if self.rgba.ndim != 4 or self.rgba.shape[-1] != 4 or len(self.projection) != len(self.rgba):
@@ -65,20 +59,49 @@ class ViewAsset:
                 f"views of {self.id}: expected rgba (V, S, S, 4) and projection (V, 3, 4), got {self.rgba.shape}"
             )
 
+    @cached_property
+    def visibility(self) -> Visibility:
+        """A patch of :attr:`max_angle` around each view."""
+        return Visibility.around(*self.angles, np.radians(self.max_angle))
+
+    @cached_property
+    def angles(self) -> tuple[np.ndarray, np.ndarray]:
+        """Observation angle and elevation (V,) of the views, radians."""
+        return observation_angles(np.asarray(self.projection), self.dims)
+
     def nearest_view(self, projection: np.ndarray, dims: np.ndarray) -> int:
-        """The view whose direction from the object is closest to that of the target camera."""
+        """The view whose direction from the object is closest to that of the target camera, of those near enough.
+
+        Raises:
+            InputError: there is none.
+        """
+        alpha, elevation = observation_angles(projection[None], dims)
+        near = self.visibility.within(alpha, elevation, ROUNDING)[0]
+        if not near.any():
+            raise InputError(
+                f"{self.id} from alpha {np.degrees(alpha[0]):.1f} and elevation {np.degrees(elevation[0]):.1f} degrees:"
+                f" expected one of {len(near)} views within {self.max_angle:g}; ask its visibility first, or add views"
+            )
         target = viewing_direction(projection, dims)
-        return int(np.argmax(viewing_direction(np.asarray(self.projection), self.dims) @ target))
+        return int(np.argmax(np.where(near, viewing_direction(np.asarray(self.projection), self.dims) @ target, -2.0)))
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
-        """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`)."""
+        """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`).
+
+        Raises:
+            InputError: no view is near the direction that the camera sees the box from, or so far that it would be
+                mirrored, which takes a wider limit than the default one.
+        """
         rectangle = projected_bbox(camera, box, clip=False)[0]
         projection = canonical_projection(camera, box)[0]
-        if not np.isfinite(rectangle).all() or (CORNER_SIGNS @ projection[2, :3] + projection[2, 3]).min() < 0.1:
+        nearest = (CORNER_SIGNS @ projection[2, :3] + projection[2, 3]).min()
+        if not in_image(camera, box)[0] or nearest < NEAR:
             return None
         view = self.nearest_view(projection, box.dims[0])
         source, target = _project(np.asarray(self.projection[view])), _project(projection)
         forward = np.linalg.lstsq(np.column_stack([source, np.ones(8)]), target, rcond=None)[0].T  # 2 3
+        if np.linalg.det(forward[:, :2]) <= 0:
+            raise InputError(f"{self.id}: view {view} would be mirrored, expected to be turned; lower max_angle")
         return self._warp(view, forward, rectangle, camera, projection)
 
     def _warp(

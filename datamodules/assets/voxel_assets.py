@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from datamodules.assets.contract import Layer
+from datamodules.assets.cube_render import render_cube
+from datamodules.assets.visibility import EVERYWHERE
 from datamodules.assets.voxel_render import OPACITY_STEP as OPACITY_STEP
 from datamodules.assets.voxel_render import PreparedGrid, prepare_grid, render_voxels
-from datamodules.assets.window import draw
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.scene import Frame
@@ -29,15 +30,15 @@ class VoxelAsset:
         dims: (3,) float64 natural length, height, width in metres.
         grid: (X, Y, Z, 4) uint8 straight colour and opacity per :data:`OPACITY_STEP` (see
             :mod:`datamodules.assets.voxel_render`).
-        pose: always None: it may be drawn anywhere.
     """
 
     id: str
     name: str
     dims: np.ndarray
     grid: np.ndarray
-    pose: Boxes3D | None = None
     _prepared: list[PreparedGrid] = field(default_factory=list, init=False, repr=False, compare=False)
+    pose = None
+    visibility = EVERYWHERE
 
     def __post_init__(self) -> None:
         if self.grid.ndim != 4 or self.grid.shape[-1] != 4 or self.grid.dtype != np.uint8:
@@ -70,7 +71,7 @@ class VoxelAsset:
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
         """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`)."""
-        return draw(camera, box, self.render_window, TINY)
+        return render_cube(camera, box, self.render_window, TINY)
 
 
 def voxel_pixels(projection: np.ndarray, shape: tuple[int, ...]) -> float:

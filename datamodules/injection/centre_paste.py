@@ -16,23 +16,18 @@ import cv2
 import numpy as np
 
 from datamodules.assets.bank import AssetBank
-from datamodules.assets.contract import Asset, Layer
-from datamodules.assets.view_assets import ViewAsset, clip_layer, premultiply, shrink, viewing_direction
-from datamodules.assets.window import mask_bbox
+from datamodules.assets.contract import Asset, AssetSource, Layer, Wanted
+from datamodules.assets.cube_render import mask_bbox
+from datamodules.assets.view_assets import ViewAsset, clip_layer, premultiply, shrink
+from datamodules.assets.visibility import EVERYWHERE
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, plane_height, projected_bbox, yaw_from_alpha
 from datamodules.injection.placement import Placement
+from datamodules.object_classes import object_class
 from datamodules.scene import Frame
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 HIGHEST_GAIN = 4.0
-
-
-def view_alpha(asset: ViewAsset, view: int) -> float:
-    """Observation angle of a posed view, radians: the object's yaw in a camera that looks straight at it."""
-    direction = viewing_direction(np.asarray(asset.projection[view]), asset.dims)
-    # From the object the camera lies at azimuth a about the vertical; straight ahead of a camera that is yaw - pi / 2.
-    return float(np.arctan2(direction[2], direction[0]) + np.pi / 2)
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,7 @@ class CentredCrop:
     rgba: np.ndarray
     fit: Literal["box", "middle"] = "box"
     lighten: bool = True
+    visibility = EVERYWHERE  # the pose says it all
 
     def rows(self, camera: Camera, box: Boxes3D) -> tuple[float, float, float]:
         """Top and bottom row of the mask and its middle column in the image, pixels."""
@@ -94,15 +90,15 @@ class CentredCrop:
         return clip_layer(moved, near, int(left), int(above), camera)
 
 
-class CentrePaste:
+class CentrePaste(AssetSource):
     """An asset source that poses a bank's views at the principal column of each frame."""
 
     def __init__(
         self,
         folder: str | Path = "data/giraffe",
         depth: tuple[float, float] = (5.0, 45.0),
-        dims_mean: tuple[float, float, float] = (3.88, 1.53, 1.63),
-        height_std: float = 0.14,
+        dims_mean: tuple[float, float, float] | None = None,
+        height_std: float | None = None,
         plane: Literal["prior", "boxes", "frame"] = "boxes",
         camera_height: float = 1.65,
         fit: Literal["box", "middle"] = "box",
@@ -113,8 +109,8 @@ class CentrePaste:
         Args:
             folder: a bank of posed views.
             depth: nearest and farthest distance, metres; drawn uniformly.
-            dims_mean: class mean length, height, width, metres; KITTI's cars.
-            height_std: spread of the height, metres; length and width keep their proportion to it.
+            dims_mean: mean length, height, width, metres; by default the class's.
+            height_std: spread of the height, metres, by default the class's; length and width keep their proportion.
             plane: the ground the crop stands on, as in :class:`datamodules.injection.placement.Placement`.
             camera_height: of the level prior, metres.
             fit: the crop's rows are those of the projected 3D box, or those of an upright line of the object's height
@@ -133,15 +129,20 @@ class CentrePaste:
         if self.bank.index["kind"] != "views":
             raise InputError(f"{folder}: a bank of {self.bank.index['kind']}, expected posed views; give another bank")
 
-    def sample(self, rng: np.random.Generator, frame: Frame) -> Asset:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.bank.classes
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw an object, one of its views, a distance and a height."""
         asset = self.bank[int(rng.integers(len(self.bank)))]
         assert isinstance(asset, ViewAsset)
         view = int(rng.integers(len(asset.rgba)))
         distance = rng.uniform(*self.depth)
-        ratio = 1.0 + self.height_std * float(np.clip(rng.normal(), -2, 2)) / self.dims_mean[1]
-        dims = np.array(self.dims_mean) * ratio
-        box = self.pose(frame, dims, view_alpha(asset, view), distance)
+        prior = object_class(asset.name)
+        mean, std = self.dims_mean or prior.dims, prior.spread[1] if self.height_std is None else self.height_std
+        dims = np.array(mean) * (1.0 + std * float(np.clip(rng.normal(), -2, 2)) / mean[1])
+        box = self.pose(frame, dims, float(asset.angles[0][view]), distance)
         return CentredCrop(
             f"{asset.id}-{view:03d}", asset.name, dims, box, np.asarray(asset.rgba[view]), self.fit, self.lighten
         )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import AssetSource
+from datamodules.assets.contract import AssetSource, LabelledFrames
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
 from datamodules.injection.occlusion import LEVELS, Backdrop, occlusion_level, total_hidden
 from datamodules.injection.placement import Placement
 from datamodules.injection.site import Site
+from datamodules.object_classes import object_class
 from datamodules.scene import Frame, Objects
-
-PARKED = ("car", "truck", "bus", "trailer", "construction_vehicle")  # nuScenes classes that may be parked
 
 
 class Injection:
@@ -60,12 +59,12 @@ class Injection:
             raise InputError(f"injection count {count}: expected 0 <= least <= most; correct injection.count")
         self.source, self.placement, self.compositor = source, placement or Placement(), compositor or Compositor()
         self.probability, self.count, self.shadow = probability, count, shadow
-        self.attempts, self.min_pixels, self.max_hidden, self.on_impossible = (
-            attempts,
-            min_pixels,
-            max_hidden,
-            on_impossible,
-        )
+        self.attempts, self.min_pixels, self.max_hidden = attempts, min_pixels, max_hidden
+        self.on_impossible = on_impossible
+
+    def bind(self, frames: LabelledFrames) -> None:
+        """Show the source the frames that a detector trains on, for one that lives on labelled frames."""
+        self.source.bind(frames)
 
     def key(self, frame: Frame) -> str:
         """What its random choices depend on beside seed and pass: the frame's own id."""
@@ -80,14 +79,14 @@ class Injection:
         if rng.random() >= self.probability:
             return frame
         try:
-            site = self.placement.survey(frame)
+            sites = {name: self.placement.survey(frame, name) for name in self.source.classes}
         except PlacementError as error:
             if self.on_impossible == "raise":
                 raise
             warnings.warn(f"nothing injected: {error}", stacklevel=2)
             return frame
         backdrop = self.compositor.backdrop(frame)
-        arrangement = self._populate(backdrop, site, rng)
+        arrangement = self._populate(backdrop, sites, rng)
         return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
 
     def insert(self, backdrop: Backdrop, arrangement: Arrangement, rng: np.random.Generator | None = None) -> Frame:
@@ -95,12 +94,12 @@ class Injection:
         painted = self.compositor.paint(backdrop, arrangement.objects, self.shadow, rng)
         return painted.with_(objects=relabelled(backdrop.frame, arrangement))
 
-    def _populate(self, backdrop: Backdrop, site: Site, rng: np.random.Generator) -> Arrangement:
+    def _populate(self, backdrop: Backdrop, sites: Mapping[str, Site], rng: np.random.Generator) -> Arrangement:
         """Add objects one by one, each only if all, old and new, stay visible enough to deserve their labels."""
         best = self.compositor.arrange(backdrop, [])
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
             for _ in range(self.attempts):
-                added = self._draw(backdrop, site, best, rng)
+                added = self._candidate(backdrop, sites, best, rng)
                 if added is None:
                     continue
                 trial = self.compositor.arrange(backdrop, [*best.objects, added])
@@ -109,11 +108,13 @@ class Injection:
                     break
         return best
 
-    def _draw(self, backdrop: Backdrop, site: Site, present: Arrangement, rng: np.random.Generator) -> Placed | None:
+    def _candidate(
+        self, backdrop: Backdrop, sites: Mapping[str, Site], present: Arrangement, rng: np.random.Generator
+    ) -> Placed | None:
         """One asset, placed and rendered; None when it finds no place or shows nothing."""
-        asset = self.source.sample(rng, backdrop.frame)
         occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])
-        box = self.placement.place(site, asset, occupied, rng)
+        asset = self.source.sample(rng, backdrop.frame, self.placement.wanted(sites, occupied, rng))
+        box = self.placement.place(sites[asset.name], asset, occupied, rng)
         layer = asset.render(backdrop.frame.camera, box, backdrop.frame) if box is not None else None
         if box is None or layer is None:
             return None
@@ -140,8 +141,8 @@ def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
 def standing_still(injected: Objects, real: Objects) -> Objects:
     """Injected objects with the columns that the frame's own labels have: velocity zero, a parked car's attribute."""
     velocity = None if real.velocity is None else np.zeros((len(injected), 2))
-    parked = np.where(np.isin(injected.names, PARKED), "vehicle.parked", "")
-    return replace(injected, velocity=velocity, attribute=None if real.attribute is None else parked)
+    still = None if real.attribute is None else np.array([object_class(name).still for name in injected.names], str)
+    return replace(injected, velocity=velocity, attribute=still)
 
 
 def label(camera: Camera, placed: Sequence[Placed]) -> Objects:

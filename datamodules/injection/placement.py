@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.assets.contract import Asset
+from datamodules.assets.contract import Asset, Proposal, Wanted
+from datamodules.assets.visibility import in_image, observation_angles
 from datamodules.errors import InputError, PlacementError
-from datamodules.geometry import Boxes3D, plane_height
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, plane_height
 from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
-from datamodules.injection.site import VEHICLES, Site, survey
+from datamodules.injection.site import Site, survey
+from datamodules.object_classes import VEHICLES, Habit, object_class
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame
 
-EVERYWHERE = (-1000.0, 1000.0)
+NO_CORRIDOR = (-1000.0, 1000.0)
 
 
 class Placement:
@@ -24,7 +26,8 @@ class Placement:
 
     With a road mask (the frame's own or a segmenter's) positions are uniform over the drivable area in the bird's eye
     view, as Lift3D places its cars. Without one only a corridor around the camera's own path is used. With ``map`` off,
-    positions are uniform over all ground in view (Lift3D, Table 4, without "Map").
+    positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). What is left open (None) is taken
+    from :mod:`datamodules.object_classes`, class by class.
     """
 
     def __init__(
@@ -32,18 +35,16 @@ class Placement:
         map: bool = True,
         plane: Literal["prior", "boxes", "frame"] = "boxes",
         camera_height: float = CAMERA_HEIGHT,
-        depth: tuple[float, float] = (5.0, 60.0),
+        depth: tuple[float, float] | None = None,
         position: Literal["uniform_bev", "uniform_depth"] = "uniform_bev",
-        corridor: tuple[float, float] = (-3.5, 2.5),
+        corridor: tuple[float, float] | None = None,
         corridor_depth: float = 20.0,
-        yaw_std: float = 0.06,
+        yaw_std: float | None = None,
         opposite_share: float = 0.5,
-        uniform_yaw_share: float = 0.1,
+        uniform_yaw_share: float | None = None,
         dims: Literal["asset", "class"] = "asset",
         dims_jitter: float = 0.04,
-        dims_mean: tuple[float, float, float] = (3.88, 1.53, 1.63),
-        dims_std: tuple[float, float, float] = (0.39, 0.11, 0.10),
-        margin: float = 0.2,
+        margin: float | None = None,
         footprint_share: float = 1.0,
         trials: int = 40,
         segmenter: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -55,18 +56,16 @@ class Placement:
             map: keep objects on drivable ground.
             plane: the level prior, its fit to the labelled vehicles, or the frame's own plane (worlds know it).
             camera_height: of the prior, metres.
-            depth: nearest and farthest z, metres.
+            depth: nearest and farthest z, metres; by default the class's.
             position: uniform over ground area, or uniform in depth.
-            corridor: leftmost and rightmost x where no road mask is known, metres; right-hand traffic.
+            corridor: leftmost and rightmost x where no road mask is known, metres; by default the class's.
             corridor_depth: farthest z where no road mask is known, metres.
-            yaw_std: spread about the road's heading, radians.
+            yaw_std: spread about the road's heading, radians; by default the class's.
             opposite_share: share of road-aligned objects that look the other way.
-            uniform_yaw_share: share of objects with any yaw.
-            dims: the asset's own size, or the class mean.
+            uniform_yaw_share: share of objects with any yaw; by default the class's.
+            dims: the asset's own size, or one drawn about the class's mean.
             dims_jitter: relative spread of an asset's size, all three together.
-            dims_mean: class mean length, height, width in metres; KITTI's cars.
-            dims_std: their standard deviations.
-            margin: free metres around each object.
+            margin: free metres around each object; by default the class's.
             footprint_share: share of the footprint's corners that must be on drivable ground.
             trials: positions tried before giving up.
             segmenter: (3, H, W) uint8 image to (H, W) bool drivable pixels, asked when the frame has no road mask.
@@ -77,38 +76,45 @@ class Placement:
         Raises:
             InputError: the depth range is empty.
         """
-        if not 0 < depth[0] < depth[1]:
+        if depth is not None and not 0 < depth[0] < depth[1]:
             raise InputError(
                 f"placement depth {depth}: expected 0 < nearest < farthest metres; correct placement.depth"
             )
-        self.map, self.plane, self.camera_height, self.depth, self.position = map, plane, camera_height, depth, position
-        self.corridor, self.corridor_depth = corridor, corridor_depth
-        self.yaw_std, self.opposite_share, self.uniform_yaw_share = yaw_std, opposite_share, uniform_yaw_share
-        self.dims, self.dims_jitter, self.dims_mean, self.dims_std = dims, dims_jitter, dims_mean, dims_std
-        self.margin, self.footprint_share, self.trials, self.segmenter = margin, footprint_share, trials, segmenter
+        chosen = {"depth": depth, "corridor": corridor, "margin": margin, "yaw_std": yaw_std}
+        chosen["uniform_yaw_share"] = uniform_yaw_share
+        self._chosen: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        self.map, self.plane, self.camera_height, self.position = map, plane, camera_height, position
+        self.corridor_depth, self.opposite_share = corridor_depth, opposite_share
+        self.dims, self.dims_jitter = dims, dims_jitter
+        self.footprint_share, self.trials, self.segmenter = footprint_share, trials, segmenter
         self.drawn_from = drawn_from
 
-    def survey(self, frame: Frame) -> Site:
-        """Find the ground that may be built on.
+    def habit(self, name: str) -> Habit:
+        """Where objects of a class stand and which way they look, as configured or else as is usual for them."""
+        return replace(object_class(name).habit, **self._chosen)
+
+    def survey(self, frame: Frame, name: str = "Car") -> Site:
+        """Find the ground that may be built on with objects of a class.
 
         Raises:
             PlacementError: there is none.
         """
+        depth, corridor = self.habit(name).depth, self.habit(name).corridor
         plane, mask = self.ground_plane(frame), self._drivable(frame)
         view = self.drawn_from == "view"
         if not (self.map or view):
-            site = survey(frame, plane, None, self.depth, EVERYWHERE)
+            site = survey(frame, plane, None, depth, NO_CORRIDOR)
         elif mask is not None:
-            site = survey(frame, plane, mask, self.depth, EVERYWHERE)
+            site = survey(frame, plane, mask, depth, NO_CORRIDOR)
         else:
-            near, far = self.depth
-            site = survey(frame, plane, None, (near, max(min(far, self.corridor_depth), near)), self.corridor)
+            near, far = depth
+            site = survey(frame, plane, None, (near, max(min(far, self.corridor_depth), near)), corridor)
         if not len(site.cells):
             raise PlacementError(
-                f"sample {frame.sample_id}: no road between {self.depth[0]:g} and {self.depth[1]:g} m, expected some;"
+                f"sample {frame.sample_id}: no road between {depth[0]:g} and {depth[1]:g} m, expected some;"
                 " check its road mask, widen placement.depth, or set injection.on_impossible to skip"
             )
-        return replace(site, pool=survey(frame, plane, None, self.depth, EVERYWHERE).cells) if view else site
+        return replace(site, pool=survey(frame, plane, None, depth, NO_CORRIDOR).cells) if view else site
 
     def ground_plane(self, frame: Frame) -> np.ndarray:
         """(4,) the plane objects stand on.
@@ -133,35 +139,76 @@ class Placement:
             return frame.road
         return self.segmenter(frame.image)
 
-    def place(self, site: Site, asset: Asset, occupied: Boxes3D, rng: np.random.Generator) -> Boxes3D | None:
-        """Draw a box for an asset that stands on the site and keeps clear of the occupied boxes.
+    def place(
+        self,
+        site: Site,
+        asset: Asset,
+        occupied: Boxes3D,
+        rng: np.random.Generator,
+        cameras: Sequence[Camera] | None = None,
+    ) -> Boxes3D | None:
+        """Draw a box for an asset that stands on the site, keeps clear of the occupied boxes, and shows a side it has.
 
         An asset that carries its pose (copy-paste) is only checked at it.
+
+        Args:
+            site: ground for the asset's class.
+            asset: what is placed.
+            occupied: boxes in its way.
+            rng: of the draw.
+            cameras: all that will draw it, in the site's frame; by default that of the site's frame.
 
         Returns:
             One box, or None when all trials fail.
         """
-        candidates = asset.pose if asset.pose is not None else self._candidates(site, asset, rng)
-        room = candidates.bev + np.array([0, 0, 2 * self.margin, 2 * self.margin, 0])
+        candidates = asset.pose if asset.pose is not None else self._candidates(site, asset.name, asset.dims, rng)
+        free = self._free(site, asset.name, candidates, occupied)
+        first = np.flatnonzero(asset.visibility.allows(cameras or [site.frame.camera], free))[:1]
+        return free[first] if len(first) else None
+
+    def wanted(
+        self,
+        sites: Mapping[str, Site],
+        occupied: Boxes3D,
+        rng: np.random.Generator,
+        cameras: Sequence[Camera] | None = None,
+    ) -> Wanted:
+        """What a source is told that asks for a place first; ``sites`` by class, other arguments as :meth:`place`."""
+
+        def propose(name: str) -> Proposal | None:
+            free = self._free(sites[name], name, self._candidates(sites[name], name, None, rng), occupied)
+            if not len(free):
+                return None
+            box, seers = free[[0]], cameras or [sites[name].frame.camera]
+            seer = next((camera for camera in seers if in_image(camera, box)[0]), seers[0])
+            alpha, elevation = observation_angles(canonical_projection(seer, box), box.dims)
+            return Proposal(box, float(alpha[0]), float(elevation[0]))
+
+        return Wanted(propose)
+
+    def _free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> Boxes3D:
+        """Those candidates that touch nothing, are in view and stand on the site."""
+        gap = 2 * self.habit(name).margin
+        room = candidates.bev + np.array([0, 0, gap, gap, 0])
         free = ~(rotated_intersection(room, occupied.bev) > 0).any(1) & site.in_view(candidates)
         free[free] = site.holds(candidates[free]) >= self.footprint_share if self.map else True
-        first = np.flatnonzero(free)[:1]
-        return candidates[first] if len(first) else None
+        return candidates[np.flatnonzero(free)]
 
-    def _candidates(self, site: Site, asset: Asset, rng: np.random.Generator) -> Boxes3D:
-        """``trials`` boxes of one size and yaw offset at independent positions."""
+    def _candidates(self, site: Site, name: str, dims: np.ndarray | None, rng: np.random.Generator) -> Boxes3D:
+        """``trials`` boxes of one size and yaw offset at independent positions; without ``dims`` the class's size."""
+        habit = self.habit(name)
         center = site.sample(rng, self.trials, self.position == "uniform_depth")
         center[:, 1] = plane_height(site.plane, center[:, 0], center[:, 2])
-        dims = np.tile(self._draw_dims(asset, rng), (self.trials, 1))
-        turn = rng.normal(0.0, self.yaw_std) + (np.pi if rng.random() < self.opposite_share else 0.0)
-        if rng.random() < self.uniform_yaw_share:
+        size = np.tile(self._draw_dims(name, dims, rng), (self.trials, 1))
+        turn = rng.normal(0.0, habit.yaw_std) + (np.pi if rng.random() < self.opposite_share else 0.0)
+        if rng.random() < habit.uniform_yaw_share:
             yaw = np.full(self.trials, rng.uniform(-np.pi, np.pi))
         else:
             yaw = site.heading(center) + turn
-        return Boxes3D(center, dims, (yaw + np.pi) % (2 * np.pi) - np.pi)
+        return Boxes3D(center, size, (yaw + np.pi) % (2 * np.pi) - np.pi)
 
-    def _draw_dims(self, asset: Asset, rng: np.random.Generator) -> np.ndarray:
+    def _draw_dims(self, name: str, own: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
         spread = np.clip(rng.normal(size=3), -2, 2)
-        if self.dims == "asset":
-            return asset.dims * (1.0 + self.dims_jitter * spread[0])
-        return np.asarray(self.dims_mean) + np.asarray(self.dims_std) * spread
+        if self.dims == "asset" and own is not None:
+            return own * (1.0 + self.dims_jitter * spread[0])
+        return np.array(object_class(name).dims) + np.array(object_class(name).spread) * spread

@@ -1,4 +1,16 @@
-"""Where objects may stand in one frame: the drivable ground in view, sampled by area, and the road's heading."""
+r"""Where objects may stand in one frame: the drivable ground in view, sampled by area, and the road's heading.
+
+The image is looked at through a grid of pixels. Each grid pixel on the road mask (without a mask: each that sees ground
+between two lateral bounds) is one cell, and through the ground plane a patch of ground, small near the camera and large
+far away:
+
+    image          bird's eye view
+     ______        \ .   .   . /  far     position: a cell, drawn with a chance in proportion to its area of ground,
+      /..\          \ . . . . /           then a place within it; uniform over the ground
+     /....\          \:::::::/            heading: slope of the line through the middles of the cells some metres
+    /......\          \:::::/     near    before and behind a depth
+                      camera              holds: a footprint whose four corners fall on the mask, as far as it is seen
+"""
 
 from __future__ import annotations
 
@@ -8,12 +20,12 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.injection.ground import ground_homography, ground_to_pixels, pixels_to_ground, road_cells
+from datamodules.object_classes import VEHICLES
 from datamodules.scene import Frame
 
 FORWARD = -np.pi / 2  # yaw of an object that looks along the camera's axis
 CELLS = 40_000  # about as many ground cells are looked at in an image, whatever its size
 HEADING_REACH = 12.0  # metres of depth before and behind a place that tell the road's direction there
-VEHICLES = ("Car", "Van", "Truck")
 
 
 @dataclass(frozen=True)

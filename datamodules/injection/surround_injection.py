@@ -1,22 +1,29 @@
 """Injection in surround view: an object stands in the world once and appears in every camera that sees it.
 
 What stands where is decided from labels and road masks alone, with randomness that all pictures of a sample (or of a
-scene) share. Each picture, wherever and in whatever order it is loaded, therefore draws the same objects.
+scene) share. Each picture, wherever and in whatever order it is loaded, therefore draws the same objects:
+
+    picture of camera k ── key: sample, or scene ──► rng ──► plan: assets and boxes in the ego frame of a moment
+                                                              │  clear of every box of the scene's moments
+                                                              ▼
+              ego frame now ──► camera k's frame ──► render ──► leave out what k hardly sees ──► paint, relabel
+    The plan is made anew for each picture and comes out the same; only what follows it knows which camera asks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from datamodules.assets.contract import Asset
 from datamodules.errors import InputError
-from datamodules.geometry import Boxes3D
+from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
-from datamodules.injection.surround import Surround, moved
+from datamodules.injection.surround import Moment, Surround, moved
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.scene import Frame, Objects
 
@@ -77,28 +84,30 @@ class SurroundInjection(Injection):
         planned: list[tuple[Asset, Boxes3D, np.ndarray]] = []  # box in the ego frame of its own moment, that frame
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
             moment = scene[int(rng.integers(len(scene)))]
-            site = self._site(moment)
+            sites: dict[str, Any] = {name: self._site(moment, name) for name in self.source.classes}
             inverse = np.linalg.inv(moment.ego)
             occupied = [moved(m.boxes, inverse @ m.ego) for m in scene]
             occupied += [moved(OWN_CAR, inverse @ m.ego) for m in scene]
             occupied += [moved(box, inverse @ ego) for _, box, ego in planned]
+            others, cameras = Boxes3D.concatenate(occupied), _cameras(scene, moment)
+            wanted = self.placement.wanted(sites, others, rng, cameras)
             for _ in range(self.attempts):
-                asset = self.source.sample(rng, frame)
-                if asset.pose is not None:
+                asset = self.source.sample(rng, frame, wanted)
+                if asset.pose is not None and asset.pose is not wanted.box:
                     raise InputError(
                         f"source {type(self.source).__name__}: its objects keep their ray in one camera, expected "
                         "objects that can be drawn anywhere; choose a bank or meshes"
                     )
-                box = self.placement.place(site, asset, Boxes3D.concatenate(occupied), rng)  # type: ignore[arg-type]  # a site of another shape
+                box = self.placement.place(sites[asset.name], asset, others, rng, cameras)
                 if box is not None:
                     planned.append((asset, box, moment.ego))
                     break
         present = np.linalg.inv(surround.moment.ego)
         return [(asset, moved(box, present @ ego)) for asset, box, ego in planned]
 
-    def _site(self, moment: Any) -> SurroundSite:
-        p = self.placement
-        return SurroundSite(moment, p.depth, p.corridor, p.corridor_depth, p.map)
+    def _site(self, moment: Any, name: str) -> SurroundSite:
+        habit = self.placement.habit(name)
+        return SurroundSite(moment, habit.depth, habit.corridor, self.placement.corridor_depth, self.placement.map)
 
     def _render(self, asset: Asset, box: Boxes3D, frame: Frame) -> Placed | None:
         if box.center[0, 2] <= 0:
@@ -123,6 +132,12 @@ class SurroundInjection(Injection):
                 "datamodules.injection.Injection for single cameras"
             )
         return frame.extra[name]
+
+
+def _cameras(scene: Sequence[Moment], moment: Moment) -> list[Camera]:
+    """All cameras of some moments, from the ego frame of one of them to their pixels."""
+    poses = [(np.linalg.inv(m.ego) @ moment.ego, view.camera) for m in scene for view in m.views]
+    return [Camera(camera.projection @ pose, camera.width, camera.height) for pose, camera in poses]
 
 
 def _without_covered(objects: Objects, real: Objects, newly: np.ndarray) -> Objects:

@@ -176,7 +176,7 @@ def check_unlabelled(injection: Injection | None) -> None:
             "data.unlabelled without injected objects: nothing would be labelled, expected an injection; "
             "set data.injection to conf/injection/lift3d.yaml or another file"
         )
-    if hasattr(injection.source, "bind"):
+    if injection.source.needs_labels:
         raise InputError(
             f"data.unlabelled with {type(injection.source).__name__}: it cuts its objects out of labelled frames, "
             "expected a source that needs no label; set data.injection to conf/injection/lift3d.yaml or another file"

@@ -88,7 +88,7 @@ def injected_sheet(frames: Sequence[Frame], columns: int = 1, width: int = 960) 
 
 
 def asset_view(asset: Asset, yaw: float, size: int = TILE, pitch: float = 0.2) -> np.ndarray:
-    """One asset alone at a yaw, (size, size, 3) uint8 on grey, seen from ``pitch`` radians above.
+    """One asset alone at a yaw, (size, size, 3) uint8 on grey, seen from ``pitch`` radians above; grey if it may not.
 
     The camera looks at the middle of the box from far enough that any yaw fits.
     """
@@ -104,7 +104,8 @@ def asset_view(asset: Asset, yaw: float, size: int = TILE, pitch: float = 0.2) -
     projection = intrinsics @ np.column_stack([tilt, offset])
     center = target + np.array([0.0, dims[1] / 2, 0.0])
     box = asset.pose if asset.pose is not None else Boxes3D.single(center, dims, yaw)
-    layer = asset.render(Camera(projection, size, size), box)
+    camera = Camera(projection, size, size)
+    layer = asset.render(camera, box) if asset.visibility.allows([camera], box)[0] else None
     image = np.full((size, size, 3), GREY, np.float32)
     if layer is not None:
         h, w = layer.rgba.shape[:2]

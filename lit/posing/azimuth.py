@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datamodules.assets.view_assets import viewing_direction
+from datamodules.assets.visibility import viewing_direction
 from datamodules.errors import InputError
 from datamodules.geometry import wrap_angle
 from datamodules.objects.posed_images import PosedImageSet

@@ -12,6 +12,7 @@ from torch import Tensor
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.errors import InputError
 from datamodules.geometry import CORNER_SIGNS
+from datamodules.object_classes import object_class
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import view_projection
 from datamodules.randomness import derive
@@ -25,7 +26,7 @@ class ViewBank:
         objects: assets to write.
         views: azimuths over the whole turn.
         elevation: of the camera, degrees; None for the middle of the generator's range.
-        dims: length, height and width the objects are given, metres; KITTI's mean.
+        dims: length, height and width the objects are given, metres; by default the class's mean.
         name: class name.
         steepness: opacities are stretched so many times about one half: the mask is opacity > 0.5, with a soft rim.
         min_foreground: least share of the picture that the mask (opacity > 0.5) covers.
@@ -46,7 +47,7 @@ class ViewBank:
         objects: int = 100,
         views: int = 36,
         elevation: float | None = None,
-        dims: tuple[float, float, float] = (3.88, 1.53, 1.63),
+        dims: tuple[float, float, float] | None = None,
         name: str = "Car",
         steepness: float = 6.0,
         min_foreground: float = 0.04,
@@ -63,14 +64,12 @@ class ViewBank:
         if sign not in (1, -1):
             raise InputError(f"bank sign {sign}: expected 1 or -1; correct model.bank.sign")
         self.objects, self.views, self.elevation = objects, views, elevation
-        self.dims, self.name, self.min_foreground, self.max_border = np.array(dims), name, min_foreground, max_border
+        self.dims, self.name = np.array(dims or object_class(name).dims), name
+        self.min_foreground, self.max_border = min_foreground, max_border
         self.steepness = steepness
         self.min_views, self.attempts, self.seed = min_views, attempts, seed
-        self.reference, self.reference_objects, self.calibration_objects = (
-            reference,
-            reference_objects,
-            calibration_objects,
-        )
+        self.reference, self.reference_objects = reference, reference_objects
+        self.calibration_objects = calibration_objects
         self.calibration = AzimuthCalibration(math.radians(offset), sign, math.nan, 0)
 
     def turns(self, device: torch.device) -> Tensor:
@@ -78,7 +77,7 @@ class ViewBank:
         return torch.arange(self.views, device=device) * (2 * math.pi / self.views)
 
     @torch.no_grad()
-    def draw(self, network: Any, number: int, device: torch.device, purpose: str = "bank") -> np.ndarray:
+    def turntable(self, network: Any, number: int, device: torch.device, purpose: str = "bank") -> np.ndarray:
         """(V, S, S, 4) uint8 straight RGBA of object ``number`` over the azimuth grid."""
         key = int(derive(self.seed, number, purpose).integers(2**62))
         codes = network.codes(1, torch.Generator().manual_seed(key)).repeat(self.views)
@@ -94,7 +93,7 @@ class ViewBank:
         posed = PosedImageSet.load(self.reference)
         matcher = ViewMatcher(posed.subset(slice(0, self.reference_objects)))
         turns = self.turns(torch.device("cpu")).numpy()
-        drawn = [self.draw(network, number, device, "calibration") for number in range(self.calibration_objects)]
+        drawn = [self.turntable(network, number, device, "calibration") for number in range(self.calibration_objects)]
         seen = np.concatenate([matcher.azimuths(rgba) for rgba in drawn])
         return calibrate(np.tile(turns, len(drawn)), seen)
 
@@ -126,7 +125,7 @@ class ViewBank:
         self, network: Any, number: int, device: torch.device, calibration: AzimuthCalibration
     ) -> ViewAsset | None:
         """Object ``number``, or None when too few of its views are usable."""
-        rgba = self.draw(network, number, device)
+        rgba = self.turntable(network, number, device)
         usable = np.flatnonzero(self.confident(rgba[..., 3]))
         if len(usable) < max(self.min_views * self.views, 1):
             return None

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datamodules.assets.contract import Layer
-from datamodules.assets.window import draw
+from datamodules.assets.contract import AssetSource, Layer, Wanted
+from datamodules.assets.cube_render import render_cube
+from datamodules.assets.visibility import EVERYWHERE, Visibility
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, truncation
 from datamodules.scene import Frame, Objects
 
@@ -26,9 +27,10 @@ class SolidAsset:
     name: str = "Car"
     dims: np.ndarray = field(default_factory=DIMS.copy)
     pose: Boxes3D | None = None
+    visibility: Visibility = EVERYWHERE
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
-        return draw(camera, box, self._window)
+        return render_cube(camera, box, self._window)
 
     def _window(
         self, projection: np.ndarray, left: int, top: int, width: int, height: int
@@ -51,13 +53,17 @@ def enter_cube(projection: np.ndarray, left: int, top: int, width: int, height: 
     return np.where((enter < leave) & (enter > 0), enter, np.inf)
 
 
-class OneAsset:
+class OneAsset(AssetSource):
     """A source that always gives the same asset."""
 
     def __init__(self, asset: SolidAsset | None = None) -> None:
         self.asset = asset or SolidAsset()
 
-    def sample(self, rng: np.random.Generator, frame: Frame) -> SolidAsset:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.asset.name,)
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> SolidAsset:
         return self.asset
 
 

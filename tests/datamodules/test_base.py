@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.assets.contract import LabelledFrames
 from datamodules.augment import Augment
 from datamodules.base import EvaluationFrames, TrainingFrames, normalise
 from datamodules.errors import InputError
+from datamodules.injection import Injection
 from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, Objects, collate
 from datamodules.training_reader import TrainingReader
+from tests.datamodules.injection_scenes import OneAsset
 from tests.datamodules.kitti_scenes import random_frame, small_kitti
 
 COLOUR = Augment(0.5, (0.9, 1.1), 0.05, 0.2, 0.2, 0.2, 0.02)
@@ -28,6 +31,9 @@ class Mark:
 
     def __init__(self) -> None:
         self.probability = 1.0
+
+    def bind(self, frames: LabelledFrames) -> None:
+        """It needs none."""
 
     def key(self, frame: Frame) -> str:
         return frame.sample_id
@@ -206,13 +212,11 @@ def test_broken_samples_stop_by_default(tmp_path: Path) -> None:
 def test_copy_paste_sources_are_bound_to_the_training_subset(root: Path) -> None:
     bound: list[list[str]] = []
 
-    class Source:
-        def bind(self, dataset: TrainingReader) -> None:
-            bound.append(dataset.ids)
+    class Source(OneAsset):
+        def bind(self, frames: TrainingReader) -> None:  # type: ignore[override]  # the test asks for its ids
+            bound.append(frames.ids)
 
-    mark = Mark()
-    mark.source = Source()  # type: ignore[attr-defined]
-    module(root, injection=mark, train_frames=3)
+    module(root, injection=Injection(Source()), train_frames=3)
     assert bound == [["000000", "000001", "000002"]]
 
 

@@ -87,4 +87,4 @@ def test_what_cannot_work_without_labels_is_refused(tmp_path: Path, injected: In
     with pytest.raises(InputError, match=expected) as caught:
         KittiDataModule(str(tmp_path), unlabelled=True, injection=injected)
     assert "\n" not in str(caught.value)
-    assert not hasattr(AssetBank, "bind")  # a bank is no labelled source
+    assert not AssetBank.needs_labels

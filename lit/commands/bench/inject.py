@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from datamodules.assets.contract import AssetSource, Wanted
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.images import read_image, write_image
@@ -99,8 +100,10 @@ class _Painter:
         return self.injection.insert(backdrop, self.injection.compositor.arrange(backdrop, objects))
 
 
-class _NoSource:
-    def sample(self, rng: np.random.Generator, frame: Frame) -> VoxelAsset:
+class _NoSource(AssetSource):
+    classes = ()
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
         raise NotImplementedError("the bench hands its layers over")
 
 

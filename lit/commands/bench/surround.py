@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.assets.contract import AssetSource, Wanted
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.injection.compositing import Compositor
 from datamodules.injection.placement import Placement
@@ -24,13 +25,15 @@ WIDTH, HEIGHT, ROUNDS = 1600, 900, 5
 COUNT = (3, 3)  # objects around the car
 
 
-class BakedCars:
+class BakedCars(AssetSource):
     """Three solid cars of boxes."""
+
+    classes = ("Car",)
 
     def __init__(self) -> None:
         self.cars = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
 
-    def sample(self, rng: np.random.Generator, frame: Frame) -> VoxelAsset:
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
         """One of them."""
         return self.cars[int(rng.integers(len(self.cars)))]
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from datamodules.assets.bank import AssetBankWriter
-from datamodules.assets.view_assets import ViewAsset, viewing_direction
+from datamodules.assets.view_assets import ViewAsset
+from datamodules.assets.visibility import viewing_direction
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.geometry import canonical_projection, plane_height, projected_bbox, wrap_angle
-from datamodules.injection.centre_paste import CentredCrop, CentrePaste, lightened, road_luminance, view_alpha
+from datamodules.injection.centre_paste import CentredCrop, CentrePaste, lightened, road_luminance
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
 from datamodules.randomness import derive
@@ -78,8 +79,8 @@ def test_yaw_is_the_one_the_view_shows(bank: Path) -> None:
     asset = source.bank[0]
     assert isinstance(asset, ViewAsset)
     for view in range(VIEWS):
-        box = source.pose(frame, DIMS, view_alpha(asset, view), 15.0)
-        assert float(wrap_angle(box.alpha - view_alpha(asset, view))[0]) == pytest.approx(0, abs=1e-9)
+        box = source.pose(frame, DIMS, asset.angles[0][view], 15.0)
+        assert float(wrap_angle(box.alpha - asset.angles[0][view])[0]) == pytest.approx(0, abs=1e-9)
         direction = viewing_direction(canonical_projection(CAMERA, box)[0], DIMS)
         wanted = viewing_direction(np.asarray(asset.projection[view]), DIMS)
         turn = np.arctan2(direction[2], direction[0]) - np.arctan2(wanted[2], wanted[0])

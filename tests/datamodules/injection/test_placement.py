@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from shapely.geometry import Polygon
 
 from datamodules.errors import InputError, PlacementError
-from datamodules.geometry import Boxes3D, plane_height, projected_bbox
+from datamodules.geometry import Boxes3D, plane_height, projected_bbox, wrap_angle
 from datamodules.injection.ground import fit_plane, ground_to_pixels, pixels_to_ground, prior_plane
 from datamodules.injection.placement import Placement
+from datamodules.nuscenes.boxes import ATTRIBUTES_OF, DETECTION_NAMES
+from datamodules.object_classes import CLASSES, object_class
 from datamodules.randomness import derive
 from tests.datamodules.injection_scenes import CAMERA, DIMS, SolidAsset, box_at, road_frame
 
@@ -168,3 +170,38 @@ def test_no_road_is_an_error_that_names_the_sample_and_a_cure() -> None:
         Placement(plane="frame").survey(frame.with_(plane=None))
     with pytest.raises(InputError, match="nearest < farthest"):
         Placement(depth=(30, 10))
+
+
+def test_a_source_that_asks_is_told_a_free_place_and_its_direction() -> None:
+    real = box_at(-2.0, 12.0)
+    frame, placement = road_frame(real), Placement(plane="frame")
+    site = placement.survey(frame)
+    proposals = [placement.wanted({"Car": site}, real, derive(seed))("Car") for seed in range(30)]
+    known = [proposal for proposal in proposals if proposal is not None]
+    assert len(known) > 20
+    for proposal in known:
+        assert abs(wrap_angle(proposal.box.alpha - proposal.alpha)[0]) < 0.02  # the fourth column of P
+        assert 0 < proposal.elevation < 0.3
+        made = SolidAsset(pose=proposal.box)
+        assert placement.place(site, made, real, derive(0)) is not None  # the place stays free for what is made for it
+    dims = np.concatenate([proposal.box.dims for proposal in known])
+    np.testing.assert_allclose(dims.mean(0), object_class("Car").dims, atol=0.25)
+
+
+def test_what_is_left_open_is_the_class_s_own() -> None:
+    frame, placement = road_frame(half_width=6.0), Placement()
+    assert placement.survey(frame, "Pedestrian").cells[:, 3].max() < 41 < placement.survey(frame).cells[:, 3].max()
+    assert Placement(depth=(8, 20)).habit("Pedestrian").depth == (8, 20)
+    person = SolidAsset(name="Pedestrian", dims=np.array(object_class("Pedestrian").dims))
+    rng, site = derive(5), placement.survey(frame, "Pedestrian")
+    boxes = [placement.place(site, person, Boxes3D.empty(), rng) for _ in range(60)]
+    yaw = np.array([box.yaw[0] for box in boxes if box is not None])
+    assert (np.abs(np.abs(yaw) - np.pi / 2) > 0.6).mean() > 0.25  # they look any way
+
+
+def test_the_table_knows_kitti_and_nuscenes() -> None:
+    assert {*DETECTION_NAMES, "Car", "Van", "Truck", "Pedestrian", "Cyclist", "Tram", "Misc"} <= set(CLASSES)
+    for name, known in CLASSES.items():
+        assert min(known.dims) > 0.3, name
+        assert known.still in ("", *ATTRIBUTES_OF.get(name, ())), name
+    assert object_class("unicorn") == CLASSES["Misc"]

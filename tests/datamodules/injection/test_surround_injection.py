@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datamodules.assets.contract import Wanted
 from datamodules.assets.mesh_assets import MeshSource
+from datamodules.assets.visibility import Visibility, in_image
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection.compositing import Compositor, Placed
@@ -176,3 +178,43 @@ def test_single_camera_injection_works_on_one_picture(reader: NuscenesDataset) -
     frame = reader.read(0)
     plain = Injection(MeshSource(models=3, supersample=1), Placement(depth=(5, 35)), probability=1.0)
     assert (plain(frame, derive(3)).objects.provenance != REAL).any()
+
+
+class Turned(OneAsset):
+    """Makes its object for the place it is told."""
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> SolidAsset:
+        assert wanted is not None
+        proposal = wanted("Car")
+        return SolidAsset("made", pose=None if proposal is None else proposal.box)
+
+
+def test_an_object_made_for_its_place_stands_there(reader: NuscenesDataset) -> None:
+    for index in range(0, len(reader), 6):
+        plan, frame = injection(count=(2, 2)), reader.read(index)
+        plan.source = Turned()
+        planned = plan.plan(frame.extra["surround"], frame, derive(2, index))
+        assert len(planned) == 2
+        for asset, box in planned:
+            assert asset.pose is not None
+            np.testing.assert_allclose(box.center, asset.pose.center, atol=1e-9)  # planned for the present moment
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_limited_objects_show_no_camera_what_they_lack(reader: NuscenesDataset, persistent: bool) -> None:
+    """A persistent object is asked for in all the cameras of the scene."""
+    front = Visibility.arc(np.pi / 2 - 0.8, np.pi / 2 + 0.8)
+    plan = injection(persistent=persistent, placement=Placement(depth=(5, 35), uniform_yaw_share=0.5))
+    plan.source = OneAsset(SolidAsset(visibility=front))
+    seen = 0
+    for index in range(0, len(reader), 6):
+        frame = reader.read(index)
+        surround = frame.extra["surround"]
+        planned = plan.plan(surround, frame, derive(3, index if not persistent else frame.extra["scene"]))
+        for moment in surround.scene if persistent else [surround.moment]:
+            pose = np.linalg.inv(moment.ego) @ surround.moment.ego
+            for _, box in planned:
+                here, cameras = moved(box, pose), [view.camera for view in moment.views]
+                assert front.allows(cameras, here)[0]
+                seen += sum(in_image(camera, here)[0] for camera in cameras)
+    assert seen > 0

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
-from datamodules.assets.view_assets import ViewAsset, viewing_direction
+from datamodules.assets.view_assets import ViewAsset
+from datamodules.assets.visibility import viewing_direction
 from datamodules.errors import InputError
 from datamodules.geometry import wrap_angle
 from datamodules.objects.object_images import ObjectImages

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.assets.view_assets import viewing_direction
+from datamodules.assets.visibility import viewing_direction
 from datamodules.errors import InputError
 from datamodules.geometry import wrap_angle
 from datamodules.objects.posed_images import PosedImageSet

@@ -1,7 +1,15 @@
-"""Drawing an object into the part of the image it covers: clipping, tiny and huge objects, the unclipped rectangle.
+"""From a renderer of the canonical cube to a crop of the image: clipping, tiny and huge objects, the unclipped mask.
 
-Every asset that is rendered through its canonical cube (voxels, meshes) hands :func:`draw` a function that renders one
-window; what a window is, at which resolution it is rendered and what is cut off is decided here once.
+Every asset that is rendered through its canonical cube (voxels, meshes) hands :func:`render_cube` a function that
+renders one rectangle of pixels, its window; which window that is, at which resolution it is rendered and what is cut
+off is decided here once.
+
+    image  +--------------------+      box     the projected 3D box; it may reach out of the image
+           | window             |      window  box within image, all that is rendered: at two samples a pixel and axis
+    ..box..|..............+     |              for tiny objects, at less than one for huge ones; it becomes the layer
+    :      |     mask     :     |      mask    opacity above one half, tighter than the box
+    :......|..............+     |      full    the mask's rectangle as if the image went on, for truncation: its sides
+           +--------------------+              inside the image are seen, the others measured on a coarse rendering
 """
 
 from __future__ import annotations
@@ -46,7 +54,7 @@ def mask_bbox(rgba: np.ndarray, left: int, top: int) -> np.ndarray | None:
     return np.array([left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], dtype=np.float64)
 
 
-def draw(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
+def render_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
     """Render one box's content into its window of the image.
 
     Args:
@@ -118,10 +126,22 @@ def _average_pairs(rgba: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.
 def _full_bbox(
     camera: Camera, render: RenderWindow, projection: np.ndarray, full: np.ndarray, visible: np.ndarray
 ) -> np.ndarray:
-    """Rectangle of the mask before clipping: a side that touches the border is measured on a coarse view."""
-    limit = np.array([0, 0, camera.width - 1, camera.height - 1], dtype=np.float64)
-    cut = np.array([visible[0] <= 0, visible[1] <= 0, visible[2] >= limit[2], visible[3] >= limit[3]])
-    cut &= np.array([full[0] < 0, full[1] < 0, full[2] > limit[2], full[3] > limit[3]])
+    """Rectangle (4,) of the mask as if the image went on.
+
+    A side of the visible rectangle is the mask's own unless the image cut it off, that is, unless both the mask touches
+    the border there and the box goes on beyond it. Sides cut off are measured on a coarse rendering of the whole box;
+    coarse as it is, it must not shrink what is seen.
+
+    Args:
+        camera: the image's camera.
+        render: renders windows of the canonical cube.
+        projection: (3, 4) canonical cube to pixels.
+        full: (4,) rectangle of the projected box.
+        visible: (4,) rectangle of the mask inside the image.
+    """
+    border = np.array([0, 0, camera.width - 1, camera.height - 1], dtype=np.float64)
+    outward = np.array([-1, -1, 1, 1])
+    cut = (outward * (visible - border) >= 0) & (outward * (full - border) > 0)
     if not cut.any():
         return visible
     scale = min(1.0, OUTLINE / max(full[2] - full[0], full[3] - full[1], 1.0))
@@ -130,6 +150,7 @@ def _full_bbox(
     outline = mask_bbox(render(scaled(projection, scale), left, top, width, height)[0], left, top)
     if outline is None:
         return visible
-    outer = (outline + np.array([0.0, 0.0, 1.0, 1.0])) / scale - np.array([0.0, 0.0, 1.0, 1.0])
-    outer = np.concatenate([np.minimum(outer[:2], visible[:2]), np.maximum(outer[2:], visible[2:])])
-    return np.where(cut, outer, visible)
+    last = np.array([0.0, 0.0, 1.0, 1.0])  # a coarse pixel ends where the next one begins, scale times finer
+    measured = (outline + last) / scale - last
+    beyond = outward * np.maximum(outward * measured, outward * visible)
+    return np.where(cut, beyond, visible)
