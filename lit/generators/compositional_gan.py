@@ -16,7 +16,7 @@ from lit.generators.base import Generator
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.posing.view_bank import ViewBank
-from lit.weights.giraffe import load_official, official_state
+from lit.weights.official.giraffe import load_official, official_state
 
 
 class CompositionalGAN(Generator):

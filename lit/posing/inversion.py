@@ -18,7 +18,8 @@ from torch.func import functional_call
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.losses.photometric import PerceptualLoss
+from lit.features.layered_network import RandomLayers
+from lit.features.lpips_distance import LpipsDistance
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 MEAN_SAMPLES = 10_000
@@ -89,7 +90,7 @@ class RandomFeatures:
     """Mean squared difference of fixed random features; those of one target are computed once."""
 
     def __init__(self) -> None:
-        self.network = PerceptualLoss()
+        self.network = RandomLayers()
         self.target: Tensor | None = None
         self.wanted: list[Tensor] = []
 
@@ -99,8 +100,8 @@ class RandomFeatures:
             self.network.to(target.device)
             self.target = target
             with torch.no_grad():
-                self.wanted = self.network.features(target)
-        pairs = zip(self.network.features(shown), self.wanted)
+                self.wanted = self.network.maps(target)
+        pairs = zip(self.network.maps(shown), self.wanted)
         return torch.stack([(a - b).square().mean((1, 2, 3)) for a, b in pairs]).mean(0)
 
 
@@ -108,8 +109,6 @@ def image_distance(vgg16: str | None = None) -> Callable[[Tensor, Tensor], Tenso
     """Distances (N,) of images (N, 3, R, R) in [0, 1]: LPIPS given VGG16's weights, else fixed random features."""
     if vgg16 is None:
         return RandomFeatures()
-    from lit.features.lpips_distance import LpipsDistance  # imports torchvision's models
-
     lpips = LpipsDistance(vgg16)
 
     def perceptual(shown: Tensor, target: Tensor) -> Tensor:

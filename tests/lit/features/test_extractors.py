@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from datamodules.errors import InputError
-from lit.features.extractors import Extractor, RandomExtractor, build_extractor, to_uint8
+from lit.features.build import build_extractor
+from lit.features.extractors import Extractor, to_uint8
+from lit.features.random_extractor import RandomExtractor
 
 
 def pixels(count: int = 2, size: int = 40, seed: int = 0) -> Tensor:
@@ -166,6 +168,19 @@ def test_timm_model_from_a_file(tmp_path: Path) -> None:
     without = build_extractor("timm:test_resnet", str(path))
     assert without.classes == 0
     torch.testing.assert_close(without(images), features)
+
+
+def test_features_are_differentiable_in_the_images_on_request(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
+    for extractor in (RandomExtractor(0), build_extractor(f"timm:test_resnet:{tmp_path / 'weights.pth'}")):
+        images = (pixels().float() / 255).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = extractor.vector(images)
+        torch.testing.assert_close(found, extractor(images))
+        found.sum().backward()
+        assert images.grad is not None
+        assert images.grad.abs().sum() > 0
 
 
 def test_open_clip_model_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from datamodules.errors import InputError
 from lit.metrics.alignment import (
-    class_weights,
     edge_average_precision,
     mask_iou,
     pose_accuracy,
@@ -22,8 +21,8 @@ from lit.metrics.alignment import (
     segmentation_scores,
     ssim,
 )
-from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
-from lit.metrics.maps.pose_accuracy import pose_errors
+from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.pose_accuracy import pose_errors
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -123,15 +122,6 @@ def test_segmentation_refuses(target: Tensor, pred: Tensor, classes: int, ignore
     with pytest.raises(InputError, match=message) as error:
         segmentation_scores(target, pred, classes, ignored)
     assert "\n" not in str(error.value)
-
-
-def test_class_weights() -> None:
-    weights = class_weights(torch.tensor([6, 3, 0, 1]))
-    assert weights.tolist() == pytest.approx([10 / 24, 10 / 12, 0, 10 / 4])
-    assert class_weights(torch.full((5,), 9)).tolist() == pytest.approx([1] * 5)
-    for wrong in ([0, 0], [1, -1], [1, math.nan], [[1, 2]]):
-        with pytest.raises(InputError, match="expected pixels a class"):
-            class_weights(torch.tensor(wrong))
 
 
 # edges

@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from datamodules.errors import InputError
-from lit.features.extractors import RandomExtractor
+from lit.features.random_extractor import RandomExtractor
 from lit.metrics.image.diversity import SampleDiversity
 from lit.metrics.image.metrics import FrechetDistance, InceptionScore, KernelDistance, PrecisionRecall
 from lit.metrics.image.scores import frechet_distance, inception_scores, kernel_distances, precision_recall

@@ -17,7 +17,7 @@ from lit.metrics.maps.alignment_metrics import (
     SegmentationScore,
 )
 from lit.metrics.maps.geometry_metrics import DepthAccuracy, NonFlatnessScore
-from lit.metrics.views import ViewScores
+from lit.metrics.maps.views import ViewScores
 
 SAMPLES = 31
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.losses.photometric import PerceptualLoss
+from lit.losses.perceptual import PerceptualLoss
 from lit.metrics.alignment import (
     composite,
     edge_average_precision,

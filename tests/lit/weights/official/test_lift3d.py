@@ -19,9 +19,9 @@ from datamodules.objects.studio import view_projection
 from lit.cli import main
 from lit.rendering.bake import bake
 from lit.rendering.part_maps import render_parts
-from lit.weights.car_parts import CAR_PARTS
-from lit.weights.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
-from tests.lit.weights.official_states import nvidia_synthesis
+from lit.weights.official.car_parts import CAR_PARTS
+from lit.weights.official.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
+from tests.lit.weights.official.official_states import nvidia_synthesis
 
 SIZE, CHANNELS, W_DIM = 16, 8, 12
 ROOF, WHEEL = CAR_PARTS.index("roof"), CAR_PARTS.index("front wheel")
@@ -121,7 +121,7 @@ def test_planes_from_latents_match_the_backbone(files: tuple[Path, Path]) -> Non
     state, field = checkpoint(), read_lift3d(files[0])
     for key in [key for key in state if key.endswith("noise_strength")]:
         state[key] = torch.zeros(())
-    from tests.lit.weights.stylegan2_reference import nvidia_image, nvidia_layer, upfirdn
+    from tests.lit.weights.official.stylegan2_reference import nvidia_image, nvidia_layer, upfirdn
 
     rows = torch.randn(1, 16, W_DIM)
     used = rows[:, -6:]

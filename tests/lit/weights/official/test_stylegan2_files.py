@@ -13,11 +13,11 @@ from lit.cli import main
 from lit.generators.stylegan2 import StyleGAN2
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.weights import read_stylegan2, write_stylegan2
-from lit.weights.nvidia import read_networks
-from lit.weights.stylegan2_files import write_state
-from tests.lit.weights.network_pickles import OSGDecoder, stylegan2_pickle, tree, write_pickle
-from tests.lit.weights.official_states import SMALL, nvidia_state, nvidia_synthesis, rosinality_state
-from tests.lit.weights.stylegan2_reference import nvidia_forward, rosinality_forward
+from lit.weights.official.nvidia import read_networks
+from lit.weights.official.stylegan2_files import write_state
+from tests.lit.weights.official.network_pickles import OSGDecoder, stylegan2_pickle, tree, write_pickle
+from tests.lit.weights.official.official_states import SMALL, nvidia_state, nvidia_synthesis, rosinality_state
+from tests.lit.weights.official.stylegan2_reference import nvidia_forward, rosinality_forward
 
 Z = torch.randn(3, SMALL["z_dim"], generator=torch.Generator().manual_seed(5))
 

@@ -10,7 +10,7 @@ import torch
 from datamodules.errors import InputError
 from lit.networks.giraffe import GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.weights.giraffe import load_official, official_state, read_giraffe, read_giraffe_hd, to_official
+from lit.weights.official.giraffe import load_official, official_state, read_giraffe, read_giraffe_hd, to_official
 
 # Names and shapes in the authors' files: z 8 and 6, width 16 and 8, 4 layers, 3 octaves, 12 features, one upsampling.
 GIRAFFE = {

@@ -17,7 +17,7 @@ from datamodules.errors import InputError
 from lit.networks.fields.object_scene import SceneRanges
 from lit.networks.giraffe import GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.weights.torch_files import load_weights
+from lit.weights.files import load_weights
 
 State = dict[str, Tensor]
 FIELD = {
