@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,25 +14,23 @@ from lit.weights.files import read_state
 from lit.weights.fitting import fit_state
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-VGG16_WIDTHS = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)  # channels of the convolutions, by block
-ALEXNET = (
-    (64, 11, 4, 2),
-    (192, 5, 1, 2),
-    (384, 3, 1, 1),
-    (256, 3, 1, 1),
-    (256, 3, 1, 1),
-)  # width kernel stride padding
-Chain = Iterable[tuple[str, nn.Module]]
+# A convolution and its ReLU each: name, channels, kernel, stride, padding, and whether a maximum pooling stands before.
+VGG16 = [
+    (f"relu{block}_{number}", width, 3, 1, 1, block > 1 and number == 1)
+    for block, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1)
+    for number in range(1, count + 1)
+]
+ALEXNET = [("relu1", 64, 11, 4, 2, False), ("relu2", 192, 5, 1, 2, True), ("relu3", 384, 3, 1, 1, True)]
+ALEXNET += [("relu4", 256, 3, 1, 1, False), ("relu5", 256, 3, 1, 1, False)]
+TRUNKS = {"vgg16": (VGG16, 2), "alexnet": (ALEXNET, 3)}  # with the kernel of their poolings
 
 
 class LayeredNetwork(nn.Sequential):
     """A frozen chain of layers that answers with the maps of some of them; differentiable in the images.
 
-    It ends at the deepest layer that is read.
-
     Args:
-        chain: layers with their names, of which those that are never read may be "".
-        read: names of the layers to read.
+        chain: layers; those that may be read have a name, others "".
+        read: names of the layers to read; the chain ends at the deepest.
 
     Raises:
         InputError: a name that is not in the chain.
@@ -41,19 +39,17 @@ class LayeredNetwork(nn.Sequential):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, chain: Chain, read: Sequence[str]) -> None:
+    def __init__(self, chain: Iterator[tuple[str, nn.Module]], read: Sequence[str]) -> None:
         super().__init__()
-        self.taps: list[int] = []
-        names = []
-        for name, layer in chain:
+        names: list[str] = []
+        while not {*read} <= {*names}:  # further layers would cost draws of torch's generator
+            name, layer = next(chain, ("", None))
+            if layer is None:
+                wrong, known = ({*read} - {*names}).pop(), ", ".join(filter(None, names))
+                raise InputError(f"layer '{wrong}': expected some of {known}")
             self.append(layer)
             names.append(name)
-            if name in read:
-                self.taps.append(len(self) - 1)
-            if len(self.taps) == len(read):  # later layers would cost time, and draws of torch's generator
-                break
-        if wrong := [name for name in read if name not in names]:
-            raise InputError(f"layer '{wrong[0]}': expected some of {', '.join(filter(None, names))}")
+        self.taps = [index for index, name in enumerate(names) if name in read]
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.requires_grad_(False)
@@ -71,62 +67,34 @@ class LayeredNetwork(nn.Sequential):
                 found.append(x)
         return found
 
-    def load(self, weights: str, network: str, hint: str = "") -> None:
-        """Fill from torchvision's state dict of a classifier; the layers behind the deepest one are left out.
 
-        Args:
-            weights: the file.
-            network: torchvision's name.
-            hint: what to add to messages, such as what to do without the file.
+def trunk(network: str, weights: str | None, read: Sequence[str], hint: str = "") -> LayeredNetwork:
+    """The convolutions of a classifier of torchvision.
 
-        Raises:
-            InputError: no such file, or weights of another network.
-        """
+    Args:
+        network: "vgg16" (Simonyan and Zisserman, ICLR 2015), layers relu1_1 to relu5_3, or "alexnet", relu1 to relu5.
+        weights: file with torchvision's state dict (``vgg16-397923af.pth``); None for random weights.
+        read: layers to read.
+        hint: what to do without the file, for messages.
+
+    Raises:
+        InputError: an unknown layer, no such file, or weights of another network.
+    """
+    layers = LayeredNetwork(_chain(network), read)
+    if weights is not None:
         state = read_state(Path(weights), f"torchvision's {network}{hint}")
-        named = nn.ModuleDict({"features": self})  # as torchvision calls it
+        named = nn.ModuleDict({"features": layers})  # as torchvision calls it; what lies deeper is left out
         given = {key: state[key] for key in named.state_dict() if key in state}
         fit_state(named, given, weights, f"torchvision's {network}")
+    return layers
 
 
-class VGG16(LayeredNetwork):
-    """VGG16 (Simonyan and Zisserman, ICLR 2015) as torchvision has it.
-
-    Args:
-        weights: file with torchvision's ``vgg16`` state dict (``vgg16-397923af.pth``).
-        read: layers to read, relu1_1 to relu5_3.
-        hint: see :meth:`LayeredNetwork.load`.
-    """
-
-    def __init__(self, weights: str, read: Sequence[str], hint: str = "") -> None:
-        super().__init__(_vgg16(), read)
-        self.load(weights, "vgg16", hint)
-
-
-class AlexNet(LayeredNetwork):
-    """AlexNet (Krizhevsky, 2014) as torchvision has it.
-
-    Args:
-        weights: file with torchvision's ``alexnet`` state dict (``alexnet-owt-7be5be79.pth``); None for random weights.
-        read: layers to read, relu1 to relu5.
-    """
-
-    def __init__(self, weights: str | None, read: Sequence[str]) -> None:
-        super().__init__(_alexnet(), read)
-        if weights is not None:
-            self.load(weights, "alexnet")
-
-
-class RandomLayers(LayeredNetwork):
-    """Three fixed convolutions with leaky ReLUs, strides 1, 2, 2, all read.
+def random_layers(seed: int = 0) -> LayeredNetwork:
+    """Three convolutions with fixed Gaussian weights and leaky ReLUs, strides 1, 2, 2, all read.
 
     No learned semantics, but local contrast and edges at three scales, which is what sharpens small crops.
-
-    Args:
-        seed: of the weights.
     """
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(_random(seed), ("relu1", "relu2", "relu3"))
+    return LayeredNetwork(_random_chain(seed), ("relu1", "relu2", "relu3"))
 
 
 def map_distance(first: Sequence[Tensor], second: Sequence[Tensor], squared: bool = False) -> Tensor:
@@ -135,27 +103,18 @@ def map_distance(first: Sequence[Tensor], second: Sequence[Tensor], squared: boo
     return torch.stack([difference(a, b) for a, b in zip(first, second)]).mean()
 
 
-def _vgg16() -> Iterator[tuple[str, nn.Module]]:
+def _chain(network: str) -> Iterator[tuple[str, nn.Module]]:
+    rows, pooling = TRUNKS[network]
     before = 3
-    for block, widths in enumerate(VGG16_WIDTHS, 1):
-        for number, width in enumerate(widths, 1):
-            yield "", nn.Conv2d(before, width, 3, padding=1)
-            yield f"relu{block}_{number}", nn.ReLU()
-            before = width
-        yield "", nn.MaxPool2d(2)
-
-
-def _alexnet() -> Iterator[tuple[str, nn.Module]]:
-    before = 3
-    for number, (width, kernel, stride, padding) in enumerate(ALEXNET, 1):
+    for name, width, kernel, stride, padding, pooled in rows:
+        if pooled:
+            yield "", nn.MaxPool2d(pooling, 2)
         yield "", nn.Conv2d(before, width, kernel, stride, padding)
-        yield f"relu{number}", nn.ReLU()
+        yield name, nn.ReLU()
         before = width
-        if number < 3:
-            yield "", nn.MaxPool2d(3, 2)
 
 
-def _random(seed: int) -> Iterator[tuple[str, nn.Module]]:
+def _random_chain(seed: int) -> Iterator[tuple[str, nn.Module]]:
     generator = torch.Generator().manual_seed(seed)
     before = 3
     for number, (width, stride) in enumerate(((16, 1), (32, 2), (48, 2)), 1):

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit.features.frozen_network import FrozenNetwork
-from lit.features.layered_network import VGG16, AlexNet, LayeredNetwork
+from lit.features.layered_network import trunk
 from lit.weights.files import load_weights
 
-VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-ALEXNET_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
+LAYERS = {
+    "vgg": ("vgg16", ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"), ", or null for no LPIPS"),
+    "alex": ("alexnet", ("relu1", "relu2", "relu3", "relu4", "relu5"), ""),
+}
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
 
 
@@ -23,16 +25,15 @@ class LpipsDistance(FrozenNetwork):
     Squared differences of features of unit length, weighted by channel and averaged over the image, of five layers.
 
     Args:
-        weights: file with torchvision's state dict of the network; None for an AlexNet drawn from ``seed``, which ranks
-            runs of this suite but compares with no published number.
+        weights: file with torchvision's state dict of the network; None for weights drawn from ``seed``, which rank
+            runs of this suite but compare with no published number.
         network: "vgg" for VGG16, "alex" for AlexNet.
-        seed: of the random AlexNet.
+        seed: of random weights.
 
     Raises:
         InputError: no such file, or weights of another network.
     """
 
-    trunk: LayeredNetwork
     shift: Tensor
     scale: Tensor
 
@@ -40,10 +41,8 @@ class LpipsDistance(FrozenNetwork):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if weights is None or network == "alex":
-                network, self.trunk = "alex", AlexNet(weights, ALEXNET_LAYERS)
-            else:
-                self.trunk = VGG16(weights, VGG16_LAYERS, ", or null for no LPIPS")
+            name, read, hint = LAYERS[network]
+            self.trunk = trunk(name, weights, read, hint)
         # The package has the linear weights; importing it would take a second.
         path = str(distribution("lpips").locate_file(f"lpips/weights/v0.1/{network}.pth"))
         heads = load_weights(path, "the linear weights that the package lpips brings")

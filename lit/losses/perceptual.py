@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lit.features.layered_network import VGG16, LayeredNetwork, RandomLayers, map_distance
+from lit.features.layered_network import map_distance, random_layers, trunk
 
 
 class PerceptualLoss(nn.Module):
     """Mean L1 (or squared) distance of convolutional features: VGG16's, or a fixed random network's.
 
     Nothing is downloaded: without a file of VGG16's weights the features are those of
-    :class:`lit.features.layered_network.RandomLayers`.
+    :func:`lit.features.layered_network.random_layers`.
 
     Args:
         vgg16: file with torchvision's ``vgg16`` state dict; None for the random network.
@@ -29,7 +29,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         self.squared = squared
         hint = ", or null for random features"
-        self.layers: LayeredNetwork = RandomLayers(seed) if vgg16 is None else VGG16(vgg16, read, hint)
+        self.layers = random_layers(seed) if vgg16 is None else trunk("vgg16", vgg16, read, hint)
 
     def forward(self, rendered: Tensor, target: Tensor) -> Tensor:
         """Distance of images (B, 3, H, W) in [0, 1]; the target carries no gradient."""

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.features.layered_network import RandomLayers
+from lit.features.layered_network import random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.networks.stylegan2 import StyleGAN2Generator
 
@@ -90,7 +90,7 @@ class RandomFeatures:
     """Mean squared difference of fixed random features; those of one target are computed once."""
 
     def __init__(self) -> None:
-        self.network = RandomLayers()
+        self.network = random_layers()
         self.target: Tensor | None = None
         self.wanted: list[Tensor] = []
 

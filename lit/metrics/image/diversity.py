@@ -50,7 +50,7 @@ class SampleDiversity(Metric):
         if pairs < 1:
             raise InputError(f"pairs is {pairs}: expected at least 1")
         if network == "random":
-            self.distance = LpipsDistance(None, seed=seed)
+            self.distance = LpipsDistance(None, "alex", seed)
         else:
             path = require_file(weights, f"LPIPS with {network}", "torchvision's state dict of the network")
             self.distance = LpipsDistance(str(path), network)

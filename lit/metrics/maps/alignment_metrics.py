@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.errors import InputError
-from lit.features.layered_network import RandomLayers, map_distance
+from lit.features.layered_network import map_distance, random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
 from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
@@ -129,7 +129,7 @@ class ReconstructionScores(SampleRows):
         distance = "perceptual" if vgg16 is None else "lpips"
         self.names = ("psnr", "psnr_object", "mask_iou", "ssim", distance)
         super().__init__(len(self.names), **kwargs)
-        self.network = RandomLayers() if vgg16 is None else LpipsDistance(vgg16)
+        self.network = random_layers() if vgg16 is None else LpipsDistance(vgg16)
         self.evaluator = {"name": f"views: {', '.join(self.names)}", "version": "views-2"}
 
     def update(self, rendered: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:

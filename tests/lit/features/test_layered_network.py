@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from datamodules.errors import InputError
-from lit.features.layered_network import VGG16, AlexNet, RandomLayers, map_distance
+from lit.features.layered_network import map_distance, random_layers, trunk
 
 
 @pytest.mark.parametrize(("name", "read", "ends"), [
@@ -20,8 +20,7 @@ def test_named_layers_are_torchvisions(tmp_path: Path, name: str, read: tuple[st
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     torch.save(model.features.state_dict(prefix="features."), tmp_path / "weights.pth")
-    build = VGG16 if name == "vgg16" else AlexNet
-    network = build(str(tmp_path / "weights.pth"), read)
+    network = trunk(name, str(tmp_path / "weights.pth"), read)
     assert len(network) == ends[-1]  # what lies deeper is not even built
     images = torch.rand(1, 3, 64, 64, requires_grad=True)
     maps = network.maps(images)
@@ -31,12 +30,12 @@ def test_named_layers_are_torchvisions(tmp_path: Path, name: str, read: tuple[st
     assert images.grad.abs().sum() > 0
     assert not [p for p in network.parameters() if p.requires_grad]
     with pytest.raises(InputError, match=r"layer 'relu9': expected some of relu1.*, relu5"):
-        build(str(tmp_path / "weights.pth"), ("relu9",))
+        trunk(name, str(tmp_path / "weights.pth"), ("relu9",))
 
 
 def test_random_layers_are_their_seed() -> None:
     images = torch.rand(2, 3, 16, 16)
-    first, same, other = (RandomLayers(seed).maps(images) for seed in (3, 3, 4))
+    first, same, other = (random_layers(seed).maps(images) for seed in (3, 3, 4))
     assert [tuple(x.shape) for x in first] == [(2, 16, 16, 16), (2, 32, 8, 8), (2, 48, 4, 4)]
     assert map_distance(first, same) == 0
     assert map_distance(first, other) > 0

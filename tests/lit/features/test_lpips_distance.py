@@ -46,7 +46,7 @@ def test_distance_is_the_packages(tmp_path: Path, network: str):
     images = torch.rand(2, 2, 3, 64, 64)
     built = [LpipsDistance(str(tmp_path / "trunk.pth"), network)]
     if network == "alex":
-        built.append(LpipsDistance(None, seed=4))
+        built.append(LpipsDistance(None, "alex", 4))
     for ours in built:
         gradients = []
         for distance in (lambda a, b: theirs(a, b, normalize=True).flatten(), ours):

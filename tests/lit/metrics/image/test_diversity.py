@@ -25,7 +25,7 @@ def rounded(images: Tensor) -> Tensor:
 
 def test_mean_over_all_pairs_then_over_conditions() -> None:
     """More samples of one condition do not give it more weight."""
-    metric, distance = SampleDiversity(pairs=100), LpipsDistance(None, seed=0)
+    metric, distance = SampleDiversity(pairs=100), LpipsDistance(None, "alex")
     expected = []
     for seed, count in ((0, 2), (1, 5)):
         metric.update(samples(seed, count)[None], [f"condition {seed}"])
