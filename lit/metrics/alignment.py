@@ -13,21 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.metrics.edge_precision import edge_average_precision
-from lit.metrics.pose_accuracy import pose_accuracy
-
-__all__ = [
-    "composite",
-    "confusion_matrix",
-    "edge_average_precision",
-    "mask_iou",
-    "pose_accuracy",
-    "psnr",
-    "scores_of_confusion",
-    "segmentation_scores",
-    "ssim",
-    "view_metrics",
-]
+from lit.metrics.edge_precision import edge_average_precision as edge_average_precision
+from lit.metrics.pose_accuracy import pose_accuracy as pose_accuracy
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 

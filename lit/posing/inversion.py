@@ -20,6 +20,7 @@ from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.features.layered_network import random_layers
 from lit.features.lpips_distance import LpipsDistance
+from lit.losses.regularisers import noise_structure
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 MEAN_SAMPLES = 10_000
@@ -119,17 +120,6 @@ def image_distance(vgg16: str | None = None) -> Callable[[Tensor, Tensor], Tenso
         return distances
 
     return perceptual
-
-
-def noise_structure(noise: Tensor) -> Tensor:
-    """(N,) squared autocorrelation of noise maps (N, 1, R, R) at shifts of one pixel, on every scale down to 8."""
-    total = torch.zeros(len(noise), device=noise.device)
-    while True:
-        for axis in (2, 3):
-            total = total + (noise * noise.roll(1, axis)).mean((1, 2, 3)).square()
-        if noise.shape[-1] <= 8:
-            return total
-        noise = F.avg_pool2d(noise, 2)
 
 
 def invert(

@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped]
+    FeatureExtractorInceptionV3,
+)
 
 from datamodules.errors import InputError
 from lit.features.build import build_extractor
@@ -82,7 +85,7 @@ def network() -> FeatureExtractorInceptionV3:
         for layer in build.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
                 layer.running_mean.normal_(0, 0.1)
                 layer.running_var.uniform_(0.5, 1.5)
     return build
@@ -108,7 +111,7 @@ def test_inception_equals_torch_fidelity(network: FeatureExtractorInceptionV3, s
 
 
 def test_cleanfid_resizes_floats_with_pillow(network: FeatureExtractorInceptionV3, state_file: str) -> None:
-    extractor = build_extractor("inception", state_file, "cleanfid")
+    extractor: Any = build_extractor("inception", state_file, "cleanfid")
     assert extractor.name == "fid-inception-cleanfid"
     images = pixels(1, 330)
     resized = extractor.resized(images)
@@ -151,7 +154,7 @@ def test_torchscript_weights(tmp_path: Path, resize: str) -> None:
 
 def test_timm_model_from_a_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = timm.create_model("test_resnet", pretrained=False).eval()
+    model: Any = timm.create_model("test_resnet", pretrained=False).eval()
     path = tmp_path / "weights.pth"
     torch.save(model.state_dict(), path)
     extractor = build_extractor(f"timm:test_resnet:{path}")
@@ -184,7 +187,7 @@ def test_features_are_differentiable_in_the_images_on_request(tmp_path: Path) ->
 
 
 def test_open_clip_model_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import open_clip
+    import open_clip  # type: ignore[import-untyped]
 
     config = {
         "embed_dim": 16,

@@ -27,6 +27,7 @@ def test_named_layers_are_torchvisions(tmp_path: Path, name: str, read: tuple[st
     for found, end in zip(maps, ends, strict=True):
         torch.testing.assert_close(found, model.features[:end]((images - network.mean) / network.std))
     maps[-1].sum().backward()
+    assert images.grad is not None
     assert images.grad.abs().sum() > 0
     assert not [p for p in network.parameters() if p.requires_grad]
     with pytest.raises(InputError, match=r"layer 'relu9': expected some of relu1.*, relu5"):

@@ -12,7 +12,7 @@ from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.maps.views import ViewScores
 
 
-def test_distance_uses_the_given_weights(tmp_path: Path):
+def test_distance_uses_the_given_weights(tmp_path: Path) -> None:
     """LPIPS written out: unit-normalised features of five layers, squared differences, the package's linear weights."""
     torch.manual_seed(0)
     vgg = torchvision.models.vgg16(weights=None).eval()
@@ -37,7 +37,7 @@ def test_distance_uses_the_given_weights(tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore:.*pretrained.*", "ignore:.*weight enum.*")
 @pytest.mark.parametrize("network", ["alex", "vgg"])
-def test_distance_is_the_packages(tmp_path: Path, network: str):
+def test_distance_is_the_packages(tmp_path: Path, network: str) -> None:
     """To the bit, with its gradient; an AlexNet without a file is the one that the package would draw."""
     torch.manual_seed(4)
     theirs = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)
@@ -53,6 +53,7 @@ def test_distance_is_the_packages(tmp_path: Path, network: str):
             first = images[0].clone().requires_grad_()
             found = distance(first, images[1])
             found.sum().backward()
+            assert first.grad is not None
             gradients += [found.detach(), first.grad]
         assert torch.equal(gradients[0], gradients[2])
         assert torch.equal(gradients[1], gradients[3])
@@ -60,7 +61,7 @@ def test_distance_is_the_packages(tmp_path: Path, network: str):
         assert not ours.train().training
 
 
-def test_missing_weights_are_bad_input(tmp_path: Path):
+def test_missing_weights_are_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file; expected weights of torchvision's vgg16, or null for no LPIPS"):
         LpipsDistance(str(tmp_path / "none.pth"))
     torch.save({"features.0.weight": torch.zeros(1, 3, 3, 3)}, tmp_path / "narrow.pth")

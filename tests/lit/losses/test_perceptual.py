@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -8,17 +10,18 @@ from datamodules.errors import InputError
 from lit.losses.perceptual import PerceptualLoss
 
 
-def test_perceptual_loss_is_seeded_and_differentiable():
+def test_perceptual_loss_is_seeded_and_differentiable() -> None:
     a, b = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
     first, second = PerceptualLoss(seed=3), PerceptualLoss(seed=3)
     value = first(a, b)
     assert torch.equal(value, second(a, b))
     assert first(b, b) == 0
     value.backward()
+    assert a.grad is not None
     assert a.grad.abs().sum() > 0
 
 
-def test_perceptual_loss_reads_torchvision_weights(tmp_path):
+def test_perceptual_loss_reads_torchvision_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torchvision.models.vgg16(weights=None).eval()
     torch.save({k: v for k, v in model.state_dict().items() if k.startswith("features")}, tmp_path / "vgg16.pth")

@@ -5,7 +5,7 @@ import torch
 from lit.losses.photometric import photometric_loss
 
 
-def test_photometric_regions():
+def test_photometric_regions() -> None:
     target = torch.tensor([[0.2, 0.4, 0.6, 1.0], [0.9, 0.9, 0.9, 0.0]])
     rgb, opacity = torch.tensor([[0.2, 0.4, 0.6], [0.0, 0, 0]]), torch.tensor([1.0, 0.0])
     background = torch.full((2, 3), 0.3)

@@ -40,9 +40,9 @@ def test_ssim_equals_torchmetrics_and_the_definition() -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.rand(4, 24, 20, 3, generator=generator, dtype=torch.float64)
     b = (a + 0.2 * torch.randn(a.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
-    images = (x.permute(0, 3, 1, 2) for x in (b, a))
+    shown, wanted = (x.permute(0, 3, 1, 2) for x in (b, a))
     _, full = structural_similarity_index_measure(
-        *images, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
+        shown, wanted, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
     )
     expected = full[..., 5:-5, 5:-5].flatten(1).mean(1)  # without the places that hang over a mirrored border
     torch.testing.assert_close(ssim(b, a), expected, rtol=0, atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -45,7 +47,8 @@ def test_style_rows_drive_the_layers_they_are_said_to(generator: StyleGAN2Genera
     latents = torch.randn(1, generator.rows, 12)
     for row in range(generator.rows):
         styles[row].zero_()
-    for block in list(generator.synthesis.blocks)[:-1]:
+    blocks: list[Any] = list(generator.synthesis.blocks)
+    for block in blocks[:-1]:
         block.to_rgb.affine.weight.data.zero_()
     with torch.no_grad():
         first = generator.synthesis(latents, noise="none")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def test_names_and_shapes_are_the_authors() -> None:
 
 @pytest.mark.parametrize("kind", ["flat", "nested", "hd"])
 def test_round_trip_gives_the_same_pictures(tmp_path: Path, kind: str) -> None:
-    network, read = (giraffe_hd(), giraffe_hd()) if kind == "hd" else (giraffe(), giraffe())
-    file = tmp_path / "model.pt"
+    build: Callable[[], Any] = giraffe_hd if kind == "hd" else giraffe
+    network, read, file = build(), build(), tmp_path / "model.pt"
     path = save_hd(file, network) if kind == "hd" else save_giraffe(file, network, kind == "flat")
     for value in read.parameters():
         torch.nn.init.zeros_(value)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
+from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.assets.voxel_render import OPACITY_STEP
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
@@ -192,11 +193,13 @@ def test_the_command_writes_a_bank_and_pictures(tmp_path: Path, capsys: pytest.C
     bank = AssetBank(tmp_path / "bank")
     asset = bank[0]
     assert len(bank) == 1
+    assert isinstance(asset, VoxelAsset)
     np.testing.assert_allclose(asset.dims, [3.88, 3.88 * 0.7 / 1.8, 3.88 * 0.78 / 1.8])
     assert asset.grid[16, 6, 7, 3] > 200  # solid in the middle, empty at the corners
     assert asset.grid[0, 0, 0, 3] == 0
     assert sorted(path.name for path in (tmp_path / "views").iterdir()) == ["known-00.png", "known-01.png"]
     picture = cv2.imread(str(tmp_path / "views" / "known-00.png"))
+    assert picture is not None
     assert picture.shape == (48, 96, 3)
     assert main([*arguments, "--repaint", "windsheild"]) == 2
     assert "did you mean 'windshield'" in capsys.readouterr().err
