@@ -10,7 +10,7 @@ import torch
 
 from datamodules.assets.voxel_render import render_voxels
 from lit.callbacks.sheet import leave_sheet
-from lit.metrics.views import ViewScores
+from lit.metrics.maps.views import ViewScores
 from lit.rendering.rendered_views import RenderedViews
 
 
@@ -20,7 +20,8 @@ class GenerationMetrics(pl.Callback):
     Works with every generator whose ``validation_step`` and ``test_step`` return views of one posed object, as
     :class:`lit.rendering.rendered_views.RenderedViews` or as premultiplied RGBA alone, (V, S, S, 4) in [0, 1]. Where
     there is depth, ``val/nfs`` is logged too, and with an extractor ``val/fid`` and ``val/kid``; see
-    :class:`lit.metrics.views.ViewScores`. A step that returns nothing, or a batch without observed views, is left out.
+    :class:`lit.metrics.maps.views.ViewScores`. A step that returns nothing, or a batch without observed views, is left
+    out.
 
     In prediction the voxel assets themselves are drawn by the voxel renderer and scored on the held-out views, and the
     result is printed. Sheet and scores are also written as ``views_<stage>.png`` and ``views_<stage>.json``, with the
@@ -28,7 +29,7 @@ class GenerationMetrics(pl.Callback):
     processes hold the same figures, those of all distinct views; the sheet shows the first process's objects.
 
     Args:
-        vgg16: see :class:`lit.metrics.views.ViewScores`, as for all but the last.
+        vgg16: see :class:`lit.metrics.maps.views.ViewScores`, as for all but the last.
         sheet_objects: objects on the contact sheet.
         folder: where sheet and scores are written; None for the run's folder.
         extractor: features of ``fid`` and ``kid``; None leaves both out.

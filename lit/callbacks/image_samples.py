@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit.callbacks.sheet import leave_sheet
-from lit.features.extractors import build_extractor
+from lit.features.build import build_extractor
 from lit.metrics.image.metrics import FrechetDistance
 from lit.pictures.pictures import stacked
 
@@ -23,7 +23,7 @@ class ImageSamples(pl.Callback):
     and counts.
 
     Args:
-        extractor: features, such as "random:0" or "inception" (:func:`lit.features.extractors.build_extractor`).
+        extractor: features, such as "random:0" or "inception" (:func:`lit.features.build.build_extractor`).
         weights: file of the extractor's weights.
         columns: images a row of the sheet.
         rows: rows of generated images; half as many of real ones.

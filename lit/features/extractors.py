@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.arguments import closest
-
-KINDS = "random:SEED, inception, timm:NAME[:FILE] or open_clip:NAME[:FILE]"
-RESIZES = ("torchfidelity", "cleanfid")
-Self = TypeVar("Self", bound="FrozenExtractor")
+from lit.features.frozen_network import FrozenNetwork
 
 
 @runtime_checkable
@@ -41,10 +36,8 @@ class Extractor(Protocol):
         ...
 
 
-class FrozenExtractor(nn.Module):
-    """A network that never trains: no gradients (or DDP reports unused parameters), evaluation mode for good.
-
-    Subclasses implement :meth:`measure`.
+class FrozenExtractor(FrozenNetwork):
+    """A frozen network with one feature vector an image; subclasses implement :meth:`measure`.
 
     Args:
         name: see :class:`Extractor`.
@@ -57,14 +50,6 @@ class FrozenExtractor(nn.Module):
         super().__init__()
         self.name, self.version, self.dims, self.classes = name, version, dims, classes
 
-    def freeze(self: Self) -> Self:
-        """Self without gradients and in evaluation mode; the last call of a constructor."""
-        return self.requires_grad_(False).eval()
-
-    def train(self: Self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: the module that owns a metric switches its children to training."""
-        return super().train(False)
-
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, dims) of RGB images (B, 3, H, W), uint8 or floats in [0, 1]."""
         return self.both(images)[0]
@@ -76,78 +61,17 @@ class FrozenExtractor(nn.Module):
         with torch.autocast(pixels.device.type, enabled=False):  # a trainer's half precision would change the figure
             return self.measure(pixels)
 
+    def vector(self, images: Tensor) -> Tensor:
+        """Features (B, dims), differentiable in the images (B, 3, H, W), floats in [0, 1]: for losses.
+
+        They are neither rounded nor checked; clean-fid's resize, which Pillow does, has no gradient.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            return self.measure(images * 255)[0]
+
     def measure(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What :meth:`both` returns, for uint8 (B, 3, H, W)."""
+        """What :meth:`both` returns, for numbers (B, 3, H, W) in [0, 255], uint8 or floats."""
         raise NotImplementedError
-
-
-class RandomExtractor(FrozenExtractor):
-    """Three strided convolutions drawn from a seed, no resize: for tests and for ranking runs of one small world.
-
-    The figures compare with no published number. Float64, so that they do not depend on how images were batched.
-
-    Args:
-        seed: of the weights.
-    """
-
-    def __init__(self, seed: int = 0, width: int = 16, classes: int = 10) -> None:
-        super().__init__(f"random-{seed}", "1", 4 * width, classes)
-        generator = torch.Generator().manual_seed(seed)
-        self.layers = nn.ModuleList()
-        for before, after in ((3, width), (width, 2 * width), (2 * width, 4 * width)):
-            layer = nn.Conv2d(before, after, 3, stride=2, padding=1, dtype=torch.float64)
-            for value in layer.parameters():
-                drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)
-                value.data = drawn * (2.0 / (9 * before)) ** 0.5
-            self.layers.append(layer)
-        self.head = nn.Linear(4 * width, classes, bias=False, dtype=torch.float64)
-        self.head.weight.data = torch.randn(self.head.weight.shape, generator=generator, dtype=torch.float64)
-        self.freeze()
-
-    def measure(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean activations of the last layer, and a random linear map of them as logits."""
-        x = pixels.double() / 127.5 - 1
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
-        features = x.mean((2, 3))
-        return features, self.head(features)
-
-
-def build_extractor(spec: str, weights: str | None = None, resize: str | None = None) -> FrozenExtractor:
-    """Build the extractor that a specification names. Nothing is downloaded: pretrained networks read ``weights``.
-
-    Args:
-        spec: ``random:SEED``, ``inception`` (the FID network), ``timm:NAME[:FILE]`` or ``open_clip:NAME[:FILE]``.
-        weights: file of weights, instead of FILE in the specification.
-        resize: for inception only: "torchfidelity" (bilinear as TensorFlow 1, the default) or "cleanfid" (bicubic,
-            antialiased, as clean-fid).
-
-    Raises:
-        InputError: unknown kind, model or resize, or a weights file that is missing or of another network.
-    """
-    kind, _, rest = spec.partition(":")
-    if kind not in ("random", "inception", "timm", "open_clip"):
-        hint = closest(kind, ("random", "inception", "timm", "open_clip"))
-        raise InputError(f"extractor '{spec}': expected {KINDS}{hint}")
-    if resize is not None and kind != "inception":
-        raise InputError(f"resize '{resize}' with the extractor '{spec}': only inception has a choice; leave it out")
-    if kind == "random":
-        if weights is not None or not (rest or "0").isdecimal():
-            raise InputError(f"extractor '{spec}': expected random:SEED such as random:0, without weights")
-        return RandomExtractor(int(rest or 0))
-    if kind == "inception":
-        from lit.features.inception import InceptionExtractor  # only here: imports torch-fidelity and clean-fid
-
-        if rest:
-            raise InputError(f"extractor '{spec}': expected just inception; its weights and resize are options")
-        return InceptionExtractor(weights, resize or RESIZES[0])
-    from lit.features.pretrained import OpenClipExtractor, TimmExtractor
-
-    name, _, file = rest.partition(":")
-    if file and weights:
-        raise InputError(f"extractor '{spec}' and weights '{weights}' both name a file; give one of them")
-    extractor = TimmExtractor if kind == "timm" else OpenClipExtractor
-    return extractor(name, file or weights)
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import io
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +21,12 @@ from torch_fidelity.interpolate_compat_tensorflow import (  # type: ignore[impor
 )
 
 from datamodules.errors import InputError
-from lit.features.extractors import RESIZES, FrozenExtractor
-from lit.weights.weight_files import digest, read_state, require_file
+from lit.features.extractors import FrozenExtractor
+from lit.weights.files import digest, read_state, require_file
+from lit.weights.fitting import fit_state
 
 SIZE, DIMS, CLASSES = 299, 2048, 1008
+RESIZES = ("torchfidelity", "cleanfid")
 SOURCE = (
     "torch-fidelity's release page has weights-inception-2015-12-05-6726825d.pth, "
     "NVIDIA's StyleGAN2-ADA metrics folder has inception-2015-12-05.pt; either will do"
@@ -77,6 +80,14 @@ class InceptionExtractor(FrozenExtractor):
         return torch.from_numpy(stacked).to(pixels.device).permute(0, 3, 1, 2).contiguous()
 
 
+class _Unfilled(FeatureExtractorInceptionV3):
+    """The network as its constructor leaves it when there is nothing in its file."""
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> Any:
+        """Load what there is."""
+        return super().load_state_dict(state, strict) if state else None
+
+
 def _read(path: Path) -> tuple[nn.Module, Tensor | None]:
     """The network up to pool3, and the (1008, 2048) weight of its last layer if the file has it."""
     script = _torchscript(path)
@@ -91,15 +102,11 @@ def _read(path: Path) -> tuple[nn.Module, Tensor | None]:
         found = "no fc.weight" if weight is None else f"fc.weight {tuple(weight.shape)}"
         hint = f"torch-fidelity's {CLASSES} classes; torchvision's inception_v3 is another network"
         raise InputError(f"{path}: {found}, expected ({CLASSES}, {DIMS}) of {hint}")
-    # The class reads only files, and unpickles them without care: it is given the bytes of what was read safely.
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    try:
-        network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=buffer)
-    except RuntimeError as error:  # load_state_dict
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: not torch-fidelity's Inception state dict ({reason:.120})") from error
+    nothing = io.BytesIO()  # the constructor reads a file, and unpickles it without care
+    torch.save({}, nothing)
+    nothing.seek(0)
+    network = _Unfilled("inception", ["2048"], feature_extractor_weights_path=nothing)
+    fit_state(network, state, path, "weights-inception-2015-12-05", "not torch-fidelity's Inception state dict")
     return nn.Sequential(*(getattr(network, name) for name in TRUNK)), weight.float()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from datamodules.errors import InputError
 from lit.arguments import closest
 from lit.features.extractors import FrozenExtractor
-from lit.weights.weight_files import digest, fit_state, read_state, require_file
+from lit.weights.files import digest, expecting, read_state, require_file
+from lit.weights.fitting import fit_state
 
 
 class TimmExtractor(FrozenExtractor):
@@ -72,21 +74,7 @@ class OpenClipExtractor(FrozenExtractor):
     """
 
     def __init__(self, model: str, weights: str | None) -> None:
-        import open_clip  # type: ignore[import-untyped]  # ships no type information
-
-        if model not in open_clip.list_models():
-            raise InputError(f"open_clip has no model '{model}'{closest(model, open_clip.list_models())}")
-        source = "the model's page on the Hugging Face hub has open_clip_pytorch_model.bin; download it once"
-        path = require_file(weights, f"open_clip's {model}", source)
-        state = read_state(path, f"open_clip's {model}")
-        # Neither tower may fetch weights of its own, nor a text tower its tokenizer's.
-        network: Any = open_clip.create_model(model, load_weights=False, pretrained_text=False)
-        try:
-            state = open_clip.factory.convert_state_dict(network, state)
-            network.load_state_dict(state)
-        except (RuntimeError, KeyError) as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"{path}: not the weights of open_clip's {model} ({reason:.120})") from error
+        network, path = read_open_clip(model, weights)
         config = network.visual.preprocess_cfg
         size = config["size"] if isinstance(config["size"], (tuple, list)) else (config["size"],) * 2
         mode = _mode(config["interpolation"])
@@ -102,8 +90,30 @@ class OpenClipExtractor(FrozenExtractor):
         return found[0] if isinstance(found, tuple) else found, None
 
 
+def read_open_clip(model: str, weights: str | None) -> tuple[Any, Path]:
+    """Both towers of an open_clip model with weights from a file, and that file.
+
+    Raises:
+        InputError: see :class:`OpenClipExtractor`.
+    """
+    import open_clip  # type: ignore[import-untyped]  # ships no type information
+
+    if model not in open_clip.list_models():
+        raise InputError(f"open_clip has no model '{model}'{closest(model, open_clip.list_models())}")
+    source = "the model's page on the Hugging Face hub has open_clip_pytorch_model.bin; download it once"
+    path = require_file(weights, f"open_clip's {model}", source)
+    state = read_state(path, f"open_clip's {model}")
+    # Neither tower may fetch weights of its own, nor a text tower its tokenizer's.
+    network: Any = open_clip.create_model(model, load_weights=False, pretrained_text=False)
+    verdict = f"not the weights of open_clip's {model}"
+    with expecting(path, f"weights of open_clip's {model}"):
+        state = open_clip.factory.convert_state_dict(network, state)
+    fit_state(network, state, path, f"open_clip's {model}", verdict)
+    return network, path
+
+
 class _Preprocess(nn.Module):
-    """uint8 images to normalised floats of the network's input size."""
+    """Images in [0, 255] to normalised floats of the network's input size."""
 
     mean: Tensor
     std: Tensor

@@ -16,7 +16,7 @@ from lit.generators.base import Generator
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.posing.view_bank import ViewBank
-from lit.weights.giraffe import load_official, official_state
+from lit.weights.official.giraffe import load_official, official_state
 
 
 class CompositionalGAN(Generator):
@@ -53,7 +53,7 @@ class CompositionalGAN(Generator):
         super().__init__(total_images, final_lr=1.0, warmup=0.0)  # the published rates are constant
         self.automatic_optimization = False
         if weights is not None:
-            load_official(network, official_state(weights)[0], weights)
+            load_official(network, official_state(weights), weights)
         self.network, self.discriminator, self.bank = network, discriminator, bank or ViewBank()
         self.ema: Any = copy.deepcopy(network).requires_grad_(False).eval()
         self.gamma, self.r1, self.half_life, self.seed = gamma, Cadence(max(gamma_every, 1)), half_life, seed

@@ -18,6 +18,7 @@ from datamodules.objects.posed_rays import PosedObject, RayBatch
 from datamodules.randomness import derive
 from lit.generators.base import Generator
 from lit.generators.ray_objective import RayObjective
+from lit.losses.regularisers import total_variation
 from lit.networks.fields.plane_residuals import PlaneResiduals
 from lit.networks.fields.triplane_field import TriplaneField
 from lit.networks.latent_gaussian import LatentGaussian
@@ -113,7 +114,8 @@ class Lift3D(Generator):
         if self.refining and self.residuals is not None:
             planes, style = self.residuals(batch.objects, self.network, self.latents)
             losses = self.objective(self.network.field(planes, style), batch)
-            losses["roughness"] = self.hparams["smoothness"] * self.residuals.roughness(batch.objects)
+            rough = total_variation(self.residuals.values[batch.objects])  # or rarely seen texels speckle
+            losses["roughness"] = self.hparams["smoothness"] * rough
         else:
             losses = self.objective(self.network.field(*self.network(self.latents[batch.objects])), batch)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})

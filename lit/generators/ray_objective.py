@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.objects.posed_rays import RayBatch
-from lit.losses.photometric import PerceptualLoss, photometric_loss, semantic_loss, soft_iou_loss
+from lit.losses.mask import semantic_loss, soft_iou_loss
+from lit.losses.perceptual import PerceptualLoss
+from lit.losses.photometric import photometric_loss
 from lit.rendering.rendering import Field, Rendering, render_rays
 
 

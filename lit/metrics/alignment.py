@@ -13,22 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.metrics.maps.edge_precision import edge_average_precision
-from lit.metrics.maps.pose_accuracy import pose_accuracy
-
-__all__ = [
-    "class_weights",
-    "composite",
-    "confusion_matrix",
-    "edge_average_precision",
-    "mask_iou",
-    "pose_accuracy",
-    "psnr",
-    "scores_of_confusion",
-    "segmentation_scores",
-    "ssim",
-    "view_metrics",
-]
+from lit.metrics.edge_precision import edge_average_precision as edge_average_precision
+from lit.metrics.pose_accuracy import pose_accuracy as pose_accuracy
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 
@@ -171,18 +157,3 @@ def segmentation_scores(
     """
     confusion = confusion_matrix(torch.as_tensor(target), torch.as_tensor(pred), num_classes, ignore_index)
     return scores_of_confusion(confusion, ignore_index)
-
-
-def class_weights(counts: Tensor) -> Tensor:
-    """Cross-entropy weights ``N / (C n_c)``, (C,) float64, of classes with ``n_c`` of N pixels.
-
-    pix2pix3D's code; its paper prints the root of ``n_c / N``, which would favour the frequent classes. A class that
-    has no pixel gets 0: no weight would ever apply to it, and an infinite one turns sums over weights into NaN.
-
-    Raises:
-        InputError: counts that are negative, not finite, not (C,), or all 0.
-    """
-    found = counts.double()
-    if found.ndim != 1 or not bool(torch.isfinite(found).all()) or bool((found < 0).any()) or not bool(found.sum()):
-        raise InputError(f"counts {found.tolist()}: expected pixels a class, (C,), at least one above 0; count again")
-    return torch.where(found > 0, found.sum() / (len(found) * found.clamp_min(1e-300)), torch.zeros_like(found))

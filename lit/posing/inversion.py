@@ -18,7 +18,9 @@ from torch.func import functional_call
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.losses.photometric import PerceptualLoss
+from lit.features.layered_network import random_layers
+from lit.features.lpips_distance import LpipsDistance
+from lit.losses.regularisers import noise_structure
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 MEAN_SAMPLES = 10_000
@@ -89,7 +91,7 @@ class RandomFeatures:
     """Mean squared difference of fixed random features; those of one target are computed once."""
 
     def __init__(self) -> None:
-        self.network = PerceptualLoss()
+        self.network = random_layers()
         self.target: Tensor | None = None
         self.wanted: list[Tensor] = []
 
@@ -99,8 +101,8 @@ class RandomFeatures:
             self.network.to(target.device)
             self.target = target
             with torch.no_grad():
-                self.wanted = self.network.features(target)
-        pairs = zip(self.network.features(shown), self.wanted)
+                self.wanted = self.network.maps(target)
+        pairs = zip(self.network.maps(shown), self.wanted)
         return torch.stack([(a - b).square().mean((1, 2, 3)) for a, b in pairs]).mean(0)
 
 
@@ -108,8 +110,6 @@ def image_distance(vgg16: str | None = None) -> Callable[[Tensor, Tensor], Tenso
     """Distances (N,) of images (N, 3, R, R) in [0, 1]: LPIPS given VGG16's weights, else fixed random features."""
     if vgg16 is None:
         return RandomFeatures()
-    from lit.features.lpips_distance import LpipsDistance  # imports torchvision's models
-
     lpips = LpipsDistance(vgg16)
 
     def perceptual(shown: Tensor, target: Tensor) -> Tensor:
@@ -120,17 +120,6 @@ def image_distance(vgg16: str | None = None) -> Callable[[Tensor, Tensor], Tenso
         return distances
 
     return perceptual
-
-
-def noise_structure(noise: Tensor) -> Tensor:
-    """(N,) squared autocorrelation of noise maps (N, 1, R, R) at shifts of one pixel, on every scale down to 8."""
-    total = torch.zeros(len(noise), device=noise.device)
-    while True:
-        for axis in (2, 3):
-            total = total + (noise * noise.roll(1, axis)).mean((1, 2, 3)).square()
-        if noise.shape[-1] <= 8:
-            return total
-        noise = F.avg_pool2d(noise, 2)
 
 
 def invert(

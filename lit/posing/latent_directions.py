@@ -38,18 +38,6 @@ def row_styles(synthesis: SynthesisNetwork) -> list[Tensor]:
     return [*styles, blocks[-1].to_rgb.affine.weight.detach()]
 
 
-def _checked(rows: range | None, count: int) -> range:
-    """A range of a latent's rows.
-
-    Raises:
-        InputError: it is empty or leaves the latent.
-    """
-    chosen = range(count) if rows is None else rows
-    if not len(chosen) or min(chosen) < 0 or max(chosen) >= count:
-        raise InputError(f"rows {chosen}: expected some of the generator's 0 to {count - 1}; choose others")
-    return chosen
-
-
 def sefa(generator: StyleGAN2Generator, rows: range | None = None, count: int = 20) -> Directions:
     """SeFa (Shen and Zhou, CVPR 2021): eigenvectors of the stacked, normalised style weights of some layers.
 
@@ -62,7 +50,10 @@ def sefa(generator: StyleGAN2Generator, rows: range | None = None, count: int = 
         InputError: rows outside the latent.
     """
     styles = row_styles(generator.synthesis)
-    stacked = torch.cat([styles[row] for row in _checked(rows, len(styles))]).double()
+    chosen = range(len(styles)) if rows is None else rows
+    if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(styles):
+        raise InputError(f"rows {chosen}: expected some of the generator's 0 to {len(styles) - 1}; choose others")
+    stacked = torch.cat([styles[row] for row in chosen]).double()
     unit = stacked / stacked.norm(dim=1, keepdim=True).clamp_min(1e-12)
     values, vectors = torch.linalg.eigh(unit.t() @ unit)
     return _directions(vectors.t().flip(0)[:count], values.flip(0)[:count])
@@ -90,14 +81,3 @@ def _directions(vectors: Tensor, strength: Tensor) -> Directions:
     """Signs fixed, so that two machines agree on them."""
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return Directions((vectors * largest.sign()).float(), strength.float())
-
-
-def move(latents: Tensor, direction: Tensor, amount: float, rows: range | None = None) -> Tensor:
-    """Latents (B, rows, w_dim) moved by ``amount`` along a direction (w_dim,), in some rows only.
-
-    GANSpace's edits of cars act on ranges of rows: 0 to 5 turn the car, 8 and above paint it.
-    """
-    chosen = _checked(rows, latents.shape[1])
-    moved = latents.clone()
-    moved[:, list(chosen)] += amount * direction.to(latents)
-    return moved

@@ -24,7 +24,7 @@ from lit.posing.silhouette_hull import mean_colours
 from lit.posing.template_poses import TemplateInversion, read_templates
 from lit.posing.views import Probability
 from lit.proxies.pose_regressor import PoseRegressor
-from lit.weights.weight_files import digest
+from lit.weights.files import digest
 
 SHOWN = 16  # poses in the picture of direction codes
 

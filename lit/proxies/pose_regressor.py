@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from datamodules.objects.object_images import ImageBatch
 from lit.networks.image_range import from_pixels
-from lit.weights.torch_files import restore
+from lit.weights.fitting import restore
 
 
 def azimuth_error(first: Tensor, second: Tensor) -> Tensor:

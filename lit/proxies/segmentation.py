@@ -16,8 +16,8 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from datamodules.errors import InputError
 from datamodules.objects.mask_images import IGNORED, MaskBatch
 from lit.arguments import closest
-from lit.weights.torch_files import restore
-from lit.weights.weight_files import fit_state, read_state, require_file
+from lit.weights.files import read_state, require_file
+from lit.weights.fitting import fit_state, restore
 
 STRIDE = 32  # images are padded to multiples of the coarsest feature map's stride
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of uint8 RGB

@@ -17,8 +17,8 @@ from torchvision.models import get_model, list_models, segmentation
 from datamodules.errors import InputError
 from lit.arguments import closest
 from lit.proxies.segmentation import IMAGENET_MEAN, IMAGENET_STD, Segmenter
-from lit.weights.torch_files import one_line
-from lit.weights.weight_files import fit_state, read_state
+from lit.weights.files import expecting, read_state
+from lit.weights.fitting import fit_state
 
 PREFIX = "torchvision:"
 FORM = "torchvision:NAME:PATH, or torchvision:NAME:PATH:CLASS,CLASS,... for weights of other classes than VOC's"
@@ -59,7 +59,7 @@ class TorchvisionSegmenter(nn.Module):
         network = f"torchvision's {name}"
         self.classes, self.least_side = list(classes or VOC_CLASSES), least_side
         state = read_state(Path(path), network)
-        with one_line(path, f"the state dict of {network}"):
+        with expecting(path, f"the state dict of {network}"):
             state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
             found = next((len(state[key]) for key in HEADS if key in state), len(self.classes))
             if found != len(self.classes):

@@ -71,7 +71,7 @@ def evaluate_images(
         real: folder, zip or npz of real images.
         fake: the same of generated images.
         metrics: of :data:`METRICS`.
-        extractor: arguments of :func:`lit.features.extractors.build_extractor`.
+        extractor: arguments of :func:`lit.features.build.build_extractor`.
         batch: images at a time.
         device: torch device of the extractor.
         seed: of the KID subsets.
@@ -84,7 +84,7 @@ def evaluate_images(
     """
     import torch
 
-    from lit.features.extractors import build_extractor
+    from lit.features.build import build_extractor
     from lit.metrics.image.files import open_images
     from lit.metrics.image.scores import VERSION, frechet_distance, inception_scores, kernel_distances, precision_recall
 

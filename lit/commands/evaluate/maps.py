@@ -99,8 +99,8 @@ def edges(argv: list[str]) -> int:
     parser.add_argument("--out", metavar="FILE.json", help="where to write the figures")
     options = parser.parse_args(argv)
 
+    from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
     from lit.metrics.maps.alignment_metrics import EdgeAveragePrecision
-    from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
 
     gt, pred = MapFiles(options.gt), MapFiles(options.pred)
     merged, waiting = merge_counts([]), []

@@ -19,14 +19,14 @@ from lit.callbacks.bank_writer import hash_of
 from lit.commands.prepare.command import positive
 from lit.rendering.bake import bake
 from lit.rendering.part_maps import render_parts
-from lit.weights.car_parts import part_colours, part_indices
-from lit.weights.lift3d import PROPORTIONS, ReleasedCar, read_car, read_lift3d
-from lit.weights.nvidia import read_networks
-from lit.weights.stylegan2_files import file_kind, read_stylegan2, write_state, write_stylegan2
-from lit.weights.weight_files import digest
+from lit.weights.files import digest
+from lit.weights.official.car_parts import part_colours, part_indices
+from lit.weights.official.lift3d import PROPORTIONS, ReleasedCar, read_car, read_lift3d
+from lit.weights.official.nvidia import read_networks
+from lit.weights.official.stylegan2_files import file_kind, read_stylegan2, write_state, write_stylegan2
 
 if TYPE_CHECKING:
-    from lit.weights.nvidia import NetworkRecord
+    from lit.weights.official.nvidia import NetworkRecord
 
 ELEVATION = 15.0  # degrees, of the pictures
 SHAPE = (128, 52, 56)  # voxels along length, height, width

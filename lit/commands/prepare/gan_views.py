@@ -28,7 +28,7 @@ from lit.posing.views import GanViews, ViewRules, check_split, object_probabilit
 from lit.proxies.pose_regressor import PoseRegressor
 from lit.proxies.torchvision_segmenter import FORM, load_segmenter, segmenter_file
 from lit.weights import read_stylegan2
-from lit.weights.weight_files import digest
+from lit.weights.files import digest
 
 OBJECTS = ("object", "vehicle", "car", "truck", "bus", "van")
 

@@ -20,7 +20,7 @@ from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
 from lit.arguments import Arguments
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
-from lit.weights.weight_files import digest
+from lit.weights.files import digest
 
 ROADS = ("road", "parking")  # Cityscapes' drivable classes; the suite's own segmenter has the first
 MOVERS = (

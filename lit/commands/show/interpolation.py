@@ -24,7 +24,8 @@ from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.generators.lift3d import Lift3D
 from lit.pictures.pictures import asset_view, png, stacked
-from lit.weights.torch_files import fill, load_weights
+from lit.weights.files import load_weights
+from lit.weights.fitting import ALTERED, fit_state
 
 FORMATS = (".mp4", ".webp", ".gif")
 STRIP = 9  # pictures on the strip
@@ -86,7 +87,8 @@ def load_lift3d(config: Path, checkpoint: Path) -> Lift3D:
         raise InputError(f"{config}: its model is {type(model).__name__}, expected Lift3D, which has latents to mix")
     expected = f"the checkpoint of a training with {config}"
     content = load_weights(checkpoint, expected)
-    fill(model, content.get("state_dict") if isinstance(content, dict) else content, checkpoint, expected)
+    state = content.get("state_dict") if isinstance(content, dict) else content
+    fit_state(model, state, checkpoint, expected, ALTERED)
     return model.eval()
 
 

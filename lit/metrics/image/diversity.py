@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import lpips
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.errors import InputError
@@ -17,38 +15,9 @@ from datamodules.randomness import derive
 from lit.features.extractors import to_uint8
 from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.sample_keys import distinct, joined, sample_keys
-from lit.weights.weight_files import fit_state, read_state, require_file
+from lit.weights.files import require_file
 
 VERSION = "1"  # recorded beside every figure; changes when a figure could
-
-
-class AlexDistance(nn.Module):
-    """LPIPS (AlexNet, version 0.1) of Zhang et al. 2018 with the package's own linear weights.
-
-    Args:
-        weights: file with torchvision's ``alexnet`` state dict; None for a trunk drawn from ``seed``, which ranks runs
-            of this suite but compares with no published number.
-        seed: of the random trunk.
-    """
-
-    def __init__(self, weights: str | None = None, seed: int = 0) -> None:
-        super().__init__()
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")  # lpips still passes torchvision's deprecated "pretrained"
-            torch.manual_seed(seed)
-            self.model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-        if weights is not None:
-            path = require_file(weights, "AlexNet", "torchvision's alexnet state dict, alexnet-owt-7be5be79.pth")
-            given = read_state(path, "torchvision's alexnet")
-            # slice2.3.weight is torchvision's features.3.weight; its classifier is of no use here
-            names = {"features." + name.split(".", 1)[1]: name for name in self.model.net.state_dict()}
-            state = {names[key]: value for key, value in given.items() if key in names}
-            fit_state(self.model.net, state, path, "torchvision's alexnet")
-        self.requires_grad_(False).eval()
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Distances (B,) of images (B, 3, H, W) in [0, 1]."""
-        return self.model(first, second, normalize=True).flatten()
 
 
 class SampleDiversity(Metric):
@@ -81,21 +50,15 @@ class SampleDiversity(Metric):
         if pairs < 1:
             raise InputError(f"pairs is {pairs}: expected at least 1")
         if network == "random":
-            self.distance: nn.Module = AlexDistance(seed=seed)
+            self.distance = LpipsDistance(None, "alex", seed)
         else:
-            path = str(require_file(weights, f"LPIPS with {network}", "torchvision's state dict of the network"))
-            self.distance = AlexDistance(path) if network == "alex" else LpipsDistance(path).eval()
+            path = require_file(weights, f"LPIPS with {network}", "torchvision's state dict of the network")
+            self.distance = LpipsDistance(str(path), network)
         self.pairs, self.seed = pairs, seed
         self.name = f"diversity/lpips-{network}{f'-{seed}' if network == 'random' else ''}"
         self.evaluator = {"name": self.name, "version": VERSION}
         self.add_state("keys", default=[], dist_reduce_fx="cat")  # int64 (C,)
         self.add_state("means", default=[], dist_reduce_fx="cat")  # float64 (C,)
-
-    def train(self, mode: bool = True) -> SampleDiversity:
-        """Stay in evaluation mode: LPIPS has dropout before its linear weights."""
-        super().train(mode)
-        self.distance.eval()
-        return self
 
     @torch.no_grad()
     def update(self, samples: Tensor, condition_ids: Sequence[str] | Sequence[int]) -> None:

@@ -21,20 +21,8 @@ NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}  # absorb detections
 NAMES = (*CLASSES, "van", "person_sitting", "dontcare")
 OTHER = len(NAMES)
 COLUMNS = 16  # class, truncation, occlusion, alpha, bbox (4), height, width, length, x, y, z, yaw, score
-TRUNCATION, OCCLUSION, ALPHA, BBOX, HEIGHT, WIDTH, LENGTH, X, Y, Z, YAW, SCORE = (
-    1,
-    2,
-    3,
-    4,
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-)
+TRUNCATION, OCCLUSION, ALPHA, BBOX = range(1, 5)
+HEIGHT, WIDTH, LENGTH, X, Y, Z, YAW, SCORE = range(8, 16)
 
 _CODES = {name: code for code, name in enumerate(NAMES)}
 _LETTERS = np.zeros((len(NAMES), max(map(len, NAMES))), dtype=np.uint8)

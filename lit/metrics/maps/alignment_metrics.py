@@ -11,10 +11,11 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.errors import InputError
-from lit.losses.photometric import PerceptualLoss
+from lit.features.layered_network import map_distance, random_layers
+from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
-from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
-from lit.metrics.maps.pose_accuracy import POSE_THRESHOLDS, pose_errors, scores_of_poses
+from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.pose_accuracy import POSE_THRESHOLDS, pose_errors, scores_of_poses
 from lit.metrics.sample_keys import distinct, joined, owned, sample_key
 from lit.metrics.sample_rows import SampleRows
 
@@ -128,13 +129,7 @@ class ReconstructionScores(SampleRows):
         distance = "perceptual" if vgg16 is None else "lpips"
         self.names = ("psnr", "psnr_object", "mask_iou", "ssim", distance)
         super().__init__(len(self.names), **kwargs)
-        self.distance: torch.nn.Module
-        if vgg16 is None:
-            self.distance = PerceptualLoss()
-        else:
-            from lit.features.lpips_distance import LpipsDistance  # its package takes a second to import
-
-            self.distance = LpipsDistance(vgg16)
+        self.network = random_layers() if vgg16 is None else LpipsDistance(vgg16)
         self.evaluator = {"name": f"views: {', '.join(self.names)}", "version": "views-2"}
 
     def update(self, rendered: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
@@ -151,10 +146,15 @@ class ReconstructionScores(SampleRows):
         values["ssim"] = ssim(shown, wanted)
         with torch.no_grad(), torch.autocast(shown.device.type, enabled=False):
             pairs = zip(*(images.float().permute(0, 3, 1, 2).split(1) for images in (shown, wanted)))
-            distance = self.distance.to(shown.device)
-            found = [distance(one, other).reshape(1) for one, other in pairs]  # one by one: one figure a view
+            self.network.to(shown.device)
+            found = [self._distance(one, other).reshape(1) for one, other in pairs]  # one by one: one figure a view
         values[self.names[-1]] = torch.cat(found) if found else shown.new_zeros(0)
         self.add(sample_ids, torch.stack([values[name].double() for name in self.names], 1))
+
+    def _distance(self, shown: Tensor, wanted: Tensor) -> Tensor:
+        if isinstance(self.network, LpipsDistance):
+            return self.network(shown, wanted)
+        return map_distance(self.network.maps(shown), self.network.maps(wanted))
 
     def compute(self) -> dict[str, float]:
         """Mean of every figure over the distinct views."""

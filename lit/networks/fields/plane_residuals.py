@@ -38,8 +38,3 @@ class PlaneResiduals(nn.Module):
             self._base = torch.cat([p for p, _ in parts]), torch.cat([s for _, s in parts])
         planes, styles = self._base
         return planes[objects] + self.values[objects], styles[objects]
-
-    def roughness(self, objects: Tensor) -> Tensor:
-        """Mean total variation of the residuals of ``objects``; its penalty keeps rarely seen texels from speckling."""
-        values = self.values[objects]
-        return values.diff(dim=-1).abs().mean() + values.diff(dim=-2).abs().mean()

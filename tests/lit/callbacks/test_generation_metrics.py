@@ -19,7 +19,7 @@ from datamodules.objects.posed_rays import PosedObject
 from lit.callbacks.generation_metrics import GenerationMetrics
 from lit.callbacks.record import Record
 from lit.metrics.geometry import non_flatness_scores
-from lit.metrics.views import box_depth, premultiplied
+from lit.metrics.maps.views import box_depth, premultiplied
 from lit.rendering.rendered_views import RenderedViews
 from lit.results import read_result
 from tests.lit.posed_boxes import write_posed_boxes

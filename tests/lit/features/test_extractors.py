@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped]
+    FeatureExtractorInceptionV3,
+)
 
 from datamodules.errors import InputError
-from lit.features.extractors import Extractor, RandomExtractor, build_extractor, to_uint8
+from lit.features.build import build_extractor
+from lit.features.extractors import Extractor, to_uint8
+from lit.features.random_extractor import RandomExtractor
 
 
 def pixels(count: int = 2, size: int = 40, seed: int = 0) -> Tensor:
@@ -80,7 +85,7 @@ def network() -> FeatureExtractorInceptionV3:
         for layer in build.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
                 layer.running_mean.normal_(0, 0.1)
                 layer.running_var.uniform_(0.5, 1.5)
     return build
@@ -106,7 +111,7 @@ def test_inception_equals_torch_fidelity(network: FeatureExtractorInceptionV3, s
 
 
 def test_cleanfid_resizes_floats_with_pillow(network: FeatureExtractorInceptionV3, state_file: str) -> None:
-    extractor = build_extractor("inception", state_file, "cleanfid")
+    extractor: Any = build_extractor("inception", state_file, "cleanfid")
     assert extractor.name == "fid-inception-cleanfid"
     images = pixels(1, 330)
     resized = extractor.resized(images)
@@ -149,7 +154,7 @@ def test_torchscript_weights(tmp_path: Path, resize: str) -> None:
 
 def test_timm_model_from_a_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = timm.create_model("test_resnet", pretrained=False).eval()
+    model: Any = timm.create_model("test_resnet", pretrained=False).eval()
     path = tmp_path / "weights.pth"
     torch.save(model.state_dict(), path)
     extractor = build_extractor(f"timm:test_resnet:{path}")
@@ -168,8 +173,21 @@ def test_timm_model_from_a_file(tmp_path: Path) -> None:
     torch.testing.assert_close(without(images), features)
 
 
+def test_features_are_differentiable_in_the_images_on_request(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
+    for extractor in (RandomExtractor(0), build_extractor(f"timm:test_resnet:{tmp_path / 'weights.pth'}")):
+        images = (pixels().float() / 255).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = extractor.vector(images)
+        torch.testing.assert_close(found, extractor(images))
+        found.sum().backward()
+        assert images.grad is not None
+        assert images.grad.abs().sum() > 0
+
+
 def test_open_clip_model_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import open_clip
+    import open_clip  # type: ignore[import-untyped]
 
     config = {
         "embed_dim": 16,

@@ -14,7 +14,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from datamodules.errors import InputError
 from lit.metrics.alignment import (
-    class_weights,
     edge_average_precision,
     mask_iou,
     pose_accuracy,
@@ -22,8 +21,8 @@ from lit.metrics.alignment import (
     segmentation_scores,
     ssim,
 )
-from lit.metrics.maps.edge_precision import edge_counts, merge_counts, precision_of_counts
-from lit.metrics.maps.pose_accuracy import pose_errors
+from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.pose_accuracy import pose_errors
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -41,9 +40,9 @@ def test_ssim_equals_torchmetrics_and_the_definition() -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.rand(4, 24, 20, 3, generator=generator, dtype=torch.float64)
     b = (a + 0.2 * torch.randn(a.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
-    images = (x.permute(0, 3, 1, 2) for x in (b, a))
+    shown, wanted = (x.permute(0, 3, 1, 2) for x in (b, a))
     _, full = structural_similarity_index_measure(
-        *images, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
+        shown, wanted, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
     )
     expected = full[..., 5:-5, 5:-5].flatten(1).mean(1)  # without the places that hang over a mirrored border
     torch.testing.assert_close(ssim(b, a), expected, rtol=0, atol=1e-9)
@@ -123,15 +122,6 @@ def test_segmentation_refuses(target: Tensor, pred: Tensor, classes: int, ignore
     with pytest.raises(InputError, match=message) as error:
         segmentation_scores(target, pred, classes, ignored)
     assert "\n" not in str(error.value)
-
-
-def test_class_weights() -> None:
-    weights = class_weights(torch.tensor([6, 3, 0, 1]))
-    assert weights.tolist() == pytest.approx([10 / 24, 10 / 12, 0, 10 / 4])
-    assert class_weights(torch.full((5,), 9)).tolist() == pytest.approx([1] * 5)
-    for wrong in ([0, 0], [1, -1], [1, math.nan], [[1, 2]]):
-        with pytest.raises(InputError, match="expected pixels a class"):
-            class_weights(torch.tensor(wrong))
 
 
 # edges

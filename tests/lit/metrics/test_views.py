@@ -7,7 +7,7 @@ import torch
 from lit.metrics.alignment import view_metrics
 
 
-def test_metrics_of_known_views():
+def test_metrics_of_known_views() -> None:
     target = torch.zeros(2, 8, 8, 4)
     target[:, :4] = torch.tensor([0.5, 0.5, 0.5, 1.0])
     rendered = target.clone()

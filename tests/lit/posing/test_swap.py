@@ -38,7 +38,7 @@ class Reader(PoseRegressor):
         return torch.stack([column * 10, torch.zeros_like(column)], 1)
 
 
-def test_the_split_that_keeps_the_pose_is_found():
+def test_the_split_that_keeps_the_pose_is_found() -> None:
     torch.manual_seed(0)
     generator = Turned()
     rows = [measure_pose_swap(generator, Reader(), split, pairs=64, batch=20) for split in (1, 2, 5)]
@@ -51,17 +51,17 @@ def test_the_split_that_keeps_the_pose_is_found():
     assert rows[0].unrelated == rows[1].unrelated  # the same samples for every split
 
 
-def test_bad_splits_are_named():
+def test_bad_splits_are_named() -> None:
     for split in (0, 6):
         with pytest.raises(InputError, match=f"pose_layers {split}"):
             measure_pose_swap(Turned(), Reader(), split)
 
 
-def test_azimuth_error_goes_the_short_way():
+def test_azimuth_error_goes_the_short_way() -> None:
     assert azimuth_error(torch.tensor([350.0, 10, 180]), torch.tensor([10.0, 350, 0])).tolist() == [20, 20, 180]
 
 
-def test_regressor_learns_where_a_bright_spot_is():
+def test_regressor_learns_where_a_bright_spot_is() -> None:
     torch.manual_seed(0)
     model = PoseRegressor(width=8, layers=2, lr=3e-3)
     azimuth = torch.rand(256) * 360
@@ -80,7 +80,7 @@ def test_regressor_learns_where_a_bright_spot_is():
     assert (found[:, 1] - 10).abs().mean() < 5
 
 
-def test_command_writes_a_row_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_command_writes_a_row_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     write_stylegan2(tmp_path / "g.safetensors", StyleGAN2Generator(16, 8, 8, 1, 64, 4))
     regressor: Any = PoseRegressor(width=8, layers=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,17 +16,21 @@ from datamodules.objects.object_masks import ObjectMasks
 from lit.proxies.segmentation import Segmenter
 from tests.lit.posed_boxes import write_posed_boxes
 
-SMALL = {"encoder": "tu-resnet10t", "options": {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}}
+SMALL: dict[str, Any] = {"encoder": "tu-resnet10t", "options": {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}}
 
 
-def small(**changes: object) -> Segmenter:
+def small(**changes: Any) -> Segmenter:
     torch.manual_seed(0)
-    settings = {"classes": ["background", "object"], **SMALL, **changes}
-    return Segmenter(**settings)
+    return Segmenter(**{"classes": ["background", "object"], **SMALL, **changes})
 
 
-def trainer(root: Path, **options: object) -> pl.Trainer:
-    quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+def trainer(root: Path, **options: Any) -> pl.Trainer:
+    quiet: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+    }
     return pl.Trainer(
         default_root_dir=root, enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
         **{**quiet, **options},

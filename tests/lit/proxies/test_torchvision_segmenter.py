@@ -115,7 +115,7 @@ def test_other_classes_are_named_in_the_source(tmp_path: Path) -> None:
 
 def test_the_suites_own_checkpoints_go_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: f"loaded {path}"))
-    assert load_segmenter(Path("runs/a/last.ckpt")) == "loaded runs/a/last.ckpt"
+    assert str(load_segmenter(Path("runs/a/last.ckpt"))) == "loaded runs/a/last.ckpt"
 
 
 def test_wrong_sources_are_one_line(tmp_path: Path, state: Weights) -> None:

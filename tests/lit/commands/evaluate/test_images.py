@@ -14,7 +14,7 @@ from PIL import Image
 
 from datamodules.errors import InputError
 from lit.commands.evaluate.command import main
-from lit.features.extractors import RandomExtractor
+from lit.features.random_extractor import RandomExtractor
 from lit.metrics.image.scores import frechet_distance, inception_scores, kernel_distances, precision_recall
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lit.features.extractors import RandomExtractor
+from lit.features.random_extractor import RandomExtractor
 from lit.metrics.image.diversity import SampleDiversity
 from lit.metrics.image.metrics import FrechetDistance, InceptionScore, KernelDistance, PrecisionRecall
 

@@ -11,7 +11,8 @@ import torchvision
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.metrics.image.diversity import AlexDistance, SampleDiversity
+from lit.features.lpips_distance import LpipsDistance
+from lit.metrics.image.diversity import SampleDiversity
 
 
 def samples(seed: int, count: int = 4) -> Tensor:
@@ -24,7 +25,7 @@ def rounded(images: Tensor) -> Tensor:
 
 def test_mean_over_all_pairs_then_over_conditions() -> None:
     """More samples of one condition do not give it more weight."""
-    metric, distance = SampleDiversity(pairs=100), AlexDistance(seed=0)
+    metric, distance = SampleDiversity(pairs=100), LpipsDistance(None, "alex")
     expected = []
     for seed, count in ((0, 2), (1, 5)):
         metric.update(samples(seed, count)[None], [f"condition {seed}"])
@@ -63,7 +64,7 @@ def test_alexnet_weights_from_a_file(tmp_path: Path) -> None:
     torch.save(model.state_dict(), path)
     distance = SampleDiversity("alex", str(path)).distance
     images = samples(0)
-    found = distance.model.net(images)
+    found = distance.trunk.activations(images)
     taps = (1, 4, 7, 9, 11)
     expected = [model.features[: tap + 1](images) for tap in taps]
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected))

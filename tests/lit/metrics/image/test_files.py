@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_zip_is_read_in_sorted_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels_first", [False, True])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_npz_of_either_layout(tmp_path: Path, save: object, channels_first: bool) -> None:
+def test_npz_of_either_layout(tmp_path: Path, save: Callable[..., None], channels_first: bool) -> None:
     stack = np.stack([picture(seed) for seed in range(7)])
     path = tmp_path / "set.npz"
     save(path, stack.transpose(0, 3, 1, 2).copy() if channels_first else stack, labels=np.arange(7))
@@ -97,10 +98,23 @@ def test_sizes_are_grouped_and_waiting_is_bounded(tmp_path: Path) -> None:
     many = [picture(k, 3 + k, 5) for k in range(30)]  # every image has its own size
     for k, image in enumerate(many):
         (tmp_path / f"{k:02d}.png").write_bytes(encoded(image))
-    taken = []
+    taken: list[int] = []
+
+    class Counted:
+        """Notes what is read."""
+
+        path = tmp_path
+
+        def __len__(self) -> int:
+            return len(source)
+
+        def __iter__(self) -> Iterator[np.ndarray]:
+            for image in source:
+                taken.append(1)
+                yield image
+
     source = open_images(tmp_path)
-    counted = type("Counted", (), {"__iter__": lambda self: (taken.append(1) or image for image in source)})()
-    for index, _ in enumerate(batches(counted, 2), 1):
+    for index, _ in enumerate(batches(Counted(), 2), 1):
         assert len(taken) - index < 8
     assert index == 30
 

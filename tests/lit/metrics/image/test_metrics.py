@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from datamodules.errors import InputError
-from lit.features.extractors import RandomExtractor
+from lit.features.random_extractor import RandomExtractor
 from lit.metrics.image.diversity import SampleDiversity
 from lit.metrics.image.metrics import FrechetDistance, InceptionScore, KernelDistance, PrecisionRecall
 from lit.metrics.image.scores import frechet_distance, inception_scores, kernel_distances, precision_recall
@@ -53,6 +54,7 @@ def spread(values: np.ndarray) -> tuple[float, float]:
 def test_metrics_equal_the_functions() -> None:
     extractor = RandomExtractor(0)
     (real, _), (fake, logits) = extractor.both(images("real")), extractor.both(images("fake"))
+    assert logits is not None
     assert feed(FrechetDistance(extractor), EVERYTHING).compute() == pytest.approx(frechet_distance(real, fake))
     parts = {"real": images("real"), "fake": images("fake")}
     for metric, expected in (
@@ -122,7 +124,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
-    extractor = RandomExtractor(0)
+    extractor: Any = RandomExtractor(0)
     extractor.layers[0].weight[0, 0, 0, 0] = float("nan")
     for metric in (FrechetDistance(extractor), KernelDistance(extractor, 1, None), PrecisionRecall(extractor)):
         with pytest.raises(InputError, match="NaN or infinite"):
@@ -130,8 +132,9 @@ def test_features_that_are_not_finite_are_refused() -> None:
 
 
 def test_the_extractor_stays_frozen() -> None:
-    metric = FrechetDistance(RandomExtractor(0)).train()
+    metric: Any = FrechetDistance(RandomExtractor(0)).train()
     assert not metric.extractor.training
     assert not any(parameter.requires_grad for parameter in metric.parameters())
-    assert isinstance(torch.nn.ModuleList([metric]).train()[0].extractor.layers[0].training, bool)
+    owner: Any = torch.nn.ModuleList([metric]).train()
+    assert isinstance(owner[0].extractor.layers[0].training, bool)
     assert not metric.extractor.layers[0].training

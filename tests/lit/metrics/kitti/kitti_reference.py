@@ -39,24 +39,37 @@ def overlap(gt: Objects, i: int, pred: Objects, j: int, metric: str) -> float:
     return volume / (np.prod(a.dims) + np.prod(b.dims) - volume)
 
 
-def match(gt: Objects, pred: Objects, gt_state: list[int], det_state: list[int], values: np.ndarray, limit: float):
+def match(
+    gt: Objects, pred: Objects, gt_state: list[int], det_state: list[int], values: np.ndarray, limit: float
+) -> list[float]:
     """Pass 1 of one frame: the scores of the true positives."""
-    taken, scores = set(), []
+    assert pred.score is not None
+    likely, taken, scores = pred.score, set(), []
     for i, state in enumerate(gt_state):
         free = [j for j in range(len(pred)) if det_state[j] >= 0 and j not in taken and values[i, j] > limit]
         if state < 0 or not free:
             continue
-        best = max(free, key=lambda j: (pred.score[j], -j))
+        best = max(free, key=lambda j: (likely[j], -j))
         taken.add(best)
         if state == 0 and det_state[best] == 0:
-            scores.append(float(pred.score[best]))
+            scores.append(float(likely[best]))
     return scores
 
 
-def count(gt, pred, gt_state, det_state, values, limit, threshold, metric):
+def count(
+    gt: Objects,
+    pred: Objects,
+    gt_state: list[int],
+    det_state: list[int],
+    values: np.ndarray,
+    limit: float,
+    threshold: float,
+    metric: str,
+) -> tuple[int, int, float]:
     """Pass 2 of one frame: true positives, false positives, orientation similarity."""
-    taken, hits, likeness = set(), 0, 0.0
-    kept = [j for j in range(len(pred)) if det_state[j] >= 0 and pred.score[j] >= threshold]
+    assert pred.score is not None
+    likely, taken, hits, likeness = pred.score, set(), 0, 0.0
+    kept = [j for j in range(len(pred)) if det_state[j] >= 0 and likely[j] >= threshold]
     for i, state in enumerate(gt_state):
         free = [j for j in kept if j not in taken and values[i, j] > limit]
         valid = [j for j in free if det_state[j] == 0]

@@ -176,7 +176,7 @@ def test_impossible_extra_limits_are_refused(extra: dict[str, list[float]]) -> N
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict]:
     if not ORACLES.is_dir():
         pytest.skip("the reference answers are not on this machine")
     folder = tmp_path_factory.mktemp("oracles")

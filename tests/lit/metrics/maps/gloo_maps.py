@@ -17,7 +17,7 @@ from lit.metrics.maps.alignment_metrics import (
     SegmentationScore,
 )
 from lit.metrics.maps.geometry_metrics import DepthAccuracy, NonFlatnessScore
-from lit.metrics.views import ViewScores
+from lit.metrics.maps.views import ViewScores
 
 SAMPLES = 31
 
@@ -81,7 +81,7 @@ def work(rank: int, folder: str, cases: dict[str, list[list[int]]]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     for case, shards in cases.items():
-        metrics = build()
+        metrics: dict[str, Any] = {**build()}
         shard = shards[rank]
         for batch in (shard[: len(shard) // 2], shard[len(shard) // 2 :]):
             if batch:  # a rank without data never calls update

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from datamodules.errors import InputError
-from lit.losses.photometric import PerceptualLoss
+from lit.losses.perceptual import PerceptualLoss
 from lit.metrics.alignment import (
     composite,
     edge_average_precision,
@@ -30,11 +31,13 @@ EVERYTHING = [*range(SAMPLES)]
 
 
 def test_classes_equal_the_functions_and_drop_repeats() -> None:
-    metrics, values = build(), arguments(EVERYTHING)
+    metrics: dict[str, Any] = {**build()}
+    values = arguments(EVERYTHING)
     for chosen in (EVERYTHING[:13], EVERYTHING[13:], [5, 5, 30]):
         update(metrics, chosen)
     figures = {name: metric.compute() for name, metric in metrics.items()}
-    assert figures["segmentation"] == segmentation_scores(*values["segmentation"], 4, 9)
+    labels, predicted = values["segmentation"]
+    assert figures["segmentation"] == segmentation_scores(labels, predicted, 4, 9)
     assert figures["edges"] == pytest.approx(edge_average_precision(*values["edges"]), abs=1e-12)
     assert figures["coarse edges"] == pytest.approx(edge_average_precision(*values["coarse edges"]), abs=1e-12)
     assert figures["poses"] == pytest.approx(pose_accuracy(*values["poses"]), abs=1e-12)

@@ -6,6 +6,7 @@ import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_bicycle_racks_hide_cycles_on_both_sides(name: str, kept: int) -> None:
 
 def test_errors_by_hand() -> None:
     turned = [[np.cos(np.pi / 2 - 0.1), 0, 0, np.sin(np.pi / 2 - 0.1)]]  # by pi - 0.2
-    found = {"rotation": turned, "size": [[2.0, 4.0, 3.0]], "velocity": [[3.0, 4.0]], "attributes": [6]}
+    found: dict[str, Any] = {"rotation": turned, "size": [[2.0, 4.0, 3.0]], "velocity": [[3.0, 4.0]], "attributes": [6]}
     errors = score(boxes([(5, 5)]), boxes([(5, 6.5)], **found))["label_tp_errors"]["car"]
     assert list(errors.values()) == pytest.approx([1.5, 0.5, np.pi - 0.2, 5, 1])
     barrier = score(boxes([(5, 5)], "barrier"), boxes([(5, 5)], "barrier", **found))["label_tp_errors"]["barrier"]

@@ -1,20 +1,40 @@
-"""Files of torch.save, read without running code from them, and one line on what was refused."""
+"""Files of pretrained weights: found, told apart, and read without running code from them."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 
 from datamodules.errors import InputError
 
-M = TypeVar("M", bound=nn.Module)
+
+def require_file(path: str | None, network: str, source: str) -> Path:
+    """The weights file of a network.
+
+    Raises:
+        InputError: none is given, or it is not there; says in words where it can be had.
+    """
+    if path is None:
+        raise InputError(f"{network} needs a file of weights, nothing is downloaded: {source}")
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; expected weights of {network}: {source}")
+    return Path(path)
+
+
+def digest(path: Path) -> str:
+    """First 12 hex digits of a file's SHA-256, which tell one set of weights from another."""
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 22):
+            found.update(block)
+        return found.hexdigest()[:12]
 
 
 def load_weights(path: str | Path, expected: str) -> Any:
@@ -41,46 +61,32 @@ def load_weights(path: str | Path, expected: str) -> Any:
         ) from error
 
 
-def restore(build: Callable[..., M], path: str | Path, expected: str) -> M:
-    """A module of a Lightning checkpoint in evaluation mode: built from its hyper-parameters, with its weights.
-
-    Args:
-        build: the class.
-        path: the file.
-        expected: what it should be, for messages.
+def read_state(path: Path, network: str) -> dict[str, Any]:
+    """A state dict from a PyTorch or safetensors file, without running code from it.
 
     Raises:
-        InputError: as :func:`load_weights`; or of another module, or weights that do not match its own settings.
+        InputError: missing, or neither.
     """
-    content = load_weights(path, expected)
-    parts = [content.get(key) if isinstance(content, dict) else None for key in ("hyper_parameters", "state_dict")]
-    settings, state = parts
-    if not isinstance(settings, dict) or not isinstance(state, dict):
-        raise InputError(f"{path}: no checkpoint of a training; expected {expected}")
+    expected = f"weights of {network}"
+    state = _safetensors(path, expected) if path.suffix == ".safetensors" else load_weights(path, expected)
+    while isinstance(state, dict) and isinstance(state.get("state_dict", state.get("model")), dict):
+        state = state.get("state_dict", state.get("model"))
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: holds a {type(state).__name__}, expected the state dict of {network}")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _safetensors(path: Path, expected: str) -> Any:
+    from safetensors.torch import load_file
+
     try:
-        module = build(**{name: value for name, value in settings.items() if not str(name).startswith("_")})
-    except TypeError as error:
-        raise InputError(f"{path}: made from other settings ({shortened(error)}); expected {expected}") from error
-    fill(module, state, path, expected)
-    return module.eval()
-
-
-def fill(module: nn.Module, state: Any, path: str | Path, expected: str) -> None:
-    """Put a state dict into a module that it has to match exactly.
-
-    Raises:
-        InputError: a tensor is missing, is one too many, or has another shape.
-    """
-    try:
-        module.load_state_dict(state)
-    except (AttributeError, RuntimeError, TypeError) as error:
-        raise InputError(
-            f"{path}: weights of another shape than its settings say ({shortened(error)}); expected {expected}"
-        ) from error
+        return load_file(str(path))
+    except Exception as error:  # missing files and damaged headers have no common base
+        raise InputError(f"{path}: cannot be read ({shortened(error)}); expected {expected}") from error
 
 
 @contextmanager
-def one_line(path: str | Path, expected: str) -> Iterator[None]:
+def expecting(path: str | Path, expected: str) -> Iterator[None]:
     """Turns what a file of an unforeseen structure raises (an axis or key that is not there) into an InputError.
 
     Raises:

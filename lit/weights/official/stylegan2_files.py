@@ -13,10 +13,10 @@ from torch import Tensor
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.weights.nvidia import clamp_bound, read_networks, stylegan2_of
-from lit.weights.rosinality import is_rosinality, stylegan2_of_rosinality
-from lit.weights.torch_files import load_weights, one_line
-from lit.weights.weight_files import fit_state
+from lit.weights.files import expecting, load_weights
+from lit.weights.fitting import fit_state
+from lit.weights.official.nvidia import clamp_bound, read_networks, stylegan2_of
+from lit.weights.official.rosinality import is_rosinality, stylegan2_of_rosinality
 
 FORMATS = "a StyleGAN2 generator (.pkl of NVIDIA, .pt of rosinality, .safetensors or .ckpt of this suite)"
 FORMAT = "stylegan2"
@@ -40,7 +40,7 @@ def read_stylegan2(
     """
     path = Path(path)
     kind = file_kind(path)
-    with one_line(path, FORMATS):
+    with expecting(path, FORMATS):
         if kind == "safetensors":
             generator = _of_safetensors(path)
         elif kind == "pickle":

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit.weights.torch_files import refused_global
+from lit.weights.files import refused_global
 
 KEYS = (str, int, float, bool, bytes, type(None))
 STUB_MODULES = ("torch.nn.modules.", "training.triplane", "training.triplane_cond", "training.volumetric_rendering.")

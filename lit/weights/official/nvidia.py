@@ -11,11 +11,11 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.weights.official_names import below, block_widths, mapping_state, synthesis_state
-from lit.weights.pickle_globals import Stub, plain
-from lit.weights.restricted_pickle import read_pickle
-from lit.weights.torch_files import one_line
-from lit.weights.weight_files import fit_state
+from lit.weights.files import expecting
+from lit.weights.fitting import fit_state
+from lit.weights.official.pickle_globals import Stub, plain
+from lit.weights.official.restricted_pickle import read_pickle
+from lit.weights.official.stylegan2_names import below, block_widths, mapping_state, synthesis_state
 
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 SYNTHESIS = ("channel_base", "channel_max", "num_fp16_res", "fused_modconv_default")  # top level in stylegan3's files
@@ -60,7 +60,7 @@ def read_networks(path: str | Path) -> dict[str, NetworkRecord]:
     content = read_pickle(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected the dict of networks of a network pickle")
-    with one_line(path, "a network pickle"):
+    with expecting(path, "a network pickle"):
         networks = {str(key): _record(str(key), value, path) for key, value in content.items() if _is_network(value)}
     if not networks:
         keys = ", ".join(str(key)[:40] for key in list(content)[:8])

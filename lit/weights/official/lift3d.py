@@ -18,10 +18,10 @@ from lit.networks.fields.painted_decoder import PaintedDecoder
 from lit.networks.fields.siren import FieldValues
 from lit.networks.fields.triplane_field import TriplaneField
 from lit.rendering.rendering import lookup
-from lit.weights.channel_rule import channel_rule
-from lit.weights.official_names import below, block_widths, synthesis_state
-from lit.weights.torch_files import load_weights, one_line
-from lit.weights.weight_files import fit_state
+from lit.weights.files import expecting, load_weights
+from lit.weights.fitting import fit_state
+from lit.weights.official.channel_rule import channel_rule
+from lit.weights.official.stylegan2_names import below, block_widths, synthesis_state
 
 CHECKPOINT = "Lift3D's released network (lift3d_ckp.pt)"
 LATENT = "Lift3D's released car (obj_latent.pth: lc_shape and lc_color, each planes and styles)"
@@ -83,7 +83,7 @@ def read_lift3d(path: str | Path) -> TriplaneField:
     for key in ("sigmoid_beta", "final_fc.net.weight", "final_fc.rgb_linear.weight", "backbone.synthesis.b4.const"):
         if key not in state:
             raise InputError(f"{path}: {key} is missing; expected {CHECKPOINT}")
-    with one_line(path, CHECKPOINT):
+    with expecting(path, CHECKPOINT):
         field, renamed = _field_of(state, str(path))
     fit_state(field, renamed, Path(path), CHECKPOINT)
     return field.eval()

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from datamodules.errors import InputError
-from lit.proxies.pose_regressor import PoseRegressor
-from lit.weights.torch_files import load_weights, restore
+from lit.weights.files import load_weights
 
 EXPECTED = "a checkpoint of this test"
 
@@ -58,28 +57,3 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     torch.save(nn.Linear(1, 1), path)
     assert "the global torch.nn.modules.linear.Linear" in said(load_weights, path)
     assert not marker.exists()
-
-
-def test_a_module_comes_back_with_its_settings_and_weights(tmp_path: Path) -> None:
-    made, path = PoseRegressor(width=8, layers=2), tmp_path / "last.ckpt"
-    settings = {**made.hparams, "_instantiator": "added by the command line"}
-    torch.save({"state_dict": made.state_dict(), "hyper_parameters": settings}, path)
-    found = restore(PoseRegressor, path, EXPECTED)
-    assert found.hparams["width"] == 8
-    assert not found.training
-    assert all(torch.equal(value, found.state_dict()[name]) for name, value in made.state_dict().items())
-    changed: list[tuple[Any, str]] = [
-        ([1], "no checkpoint of a training"),
-        ({"state_dict": {}}, "no checkpoint of a training"),
-        ({"state_dict": [], "hyper_parameters": {}}, "no checkpoint of a training"),
-        ({"state_dict": {}, "hyper_parameters": {"classes": 3}}, "made from other settings .*classes"),
-        ({"state_dict": {}, "hyper_parameters": {3: 3}}, "made from other settings"),
-        ({"state_dict": {}, "hyper_parameters": {"width": 8}}, "weights of another shape than its settings say"),
-        ({"state_dict": made.state_dict(), "hyper_parameters": {"width": 4}}, "of another shape"),
-        ({"state_dict": {"network.0.weight": "x"}, "hyper_parameters": {}}, "of another shape"),
-    ]
-    for content, says in changed:
-        torch.save(content, path)
-        with pytest.raises(InputError, match=says):
-            restore(PoseRegressor, path, EXPECTED)
-        said(restore, PoseRegressor, path)

@@ -13,15 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
+from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.assets.voxel_render import OPACITY_STEP
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
 from lit.cli import main
 from lit.rendering.bake import bake
 from lit.rendering.part_maps import render_parts
-from lit.weights.car_parts import CAR_PARTS
-from lit.weights.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
-from tests.lit.weights.official_states import nvidia_synthesis
+from lit.weights.official.car_parts import CAR_PARTS
+from lit.weights.official.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
+from tests.lit.weights.official.official_states import nvidia_synthesis
 
 SIZE, CHANNELS, W_DIM = 16, 8, 12
 ROOF, WHEEL = CAR_PARTS.index("roof"), CAR_PARTS.index("front wheel")
@@ -121,7 +122,7 @@ def test_planes_from_latents_match_the_backbone(files: tuple[Path, Path]) -> Non
     state, field = checkpoint(), read_lift3d(files[0])
     for key in [key for key in state if key.endswith("noise_strength")]:
         state[key] = torch.zeros(())
-    from tests.lit.weights.stylegan2_reference import nvidia_image, nvidia_layer, upfirdn
+    from tests.lit.weights.official.stylegan2_reference import nvidia_image, nvidia_layer, upfirdn
 
     rows = torch.randn(1, 16, W_DIM)
     used = rows[:, -6:]
@@ -192,11 +193,13 @@ def test_the_command_writes_a_bank_and_pictures(tmp_path: Path, capsys: pytest.C
     bank = AssetBank(tmp_path / "bank")
     asset = bank[0]
     assert len(bank) == 1
+    assert isinstance(asset, VoxelAsset)
     np.testing.assert_allclose(asset.dims, [3.88, 3.88 * 0.7 / 1.8, 3.88 * 0.78 / 1.8])
     assert asset.grid[16, 6, 7, 3] > 200  # solid in the middle, empty at the corners
     assert asset.grid[0, 0, 0, 3] == 0
     assert sorted(path.name for path in (tmp_path / "views").iterdir()) == ["known-00.png", "known-01.png"]
     picture = cv2.imread(str(tmp_path / "views" / "known-00.png"))
+    assert picture is not None
     assert picture.shape == (48, 96, 3)
     assert main([*arguments, "--repaint", "windsheild"]) == 2
     assert "did you mean 'windshield'" in capsys.readouterr().err

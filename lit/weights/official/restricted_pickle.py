@@ -1,8 +1,8 @@
 """Reading pickles as data: an interpreter of pickle opcodes that imports and calls nothing of the file's choice.
 
 NVIDIA's network pickles carry the Python source of their networks and, loaded the usual way, run it. Here a global is
-only a name that is looked up in a closed table (:mod:`lit.weights.pickle_globals`), a class becomes an inert stub,
-and attributes are set on stubs alone. Opcodes with other powers (persistent ids, extension registry, old-style
+only a name that is looked up in a closed table (:mod:`lit.weights.official.pickle_globals`), a class becomes an inert
+stub, and attributes are set on stubs alone. Opcodes with other powers (persistent ids, extension registry, old-style
 instances, outside buffers) are refused.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from datamodules.errors import InputError
-from lit.weights.pickle_globals import Refused, checked_keys, find_global, set_state
+from lit.weights.official.pickle_globals import Refused, checked_keys, find_global, set_state
 
 MAX_OPCODES = 5_000_000  # a small generator of 77 tensors takes some 7,000
 CURE = "nothing of it was run; take the file from its authors' site"

@@ -20,9 +20,9 @@ import torch
 from datamodules.errors import InputError
 from lit.cli import main
 from lit.weights import read_stylegan2
-from lit.weights.restricted_pickle import read_pickle
-from tests.lit.weights.network_pickles import EasyDict, Persistent, write_pickle
-from tests.lit.weights.official_states import rosinality_state
+from lit.weights.official.restricted_pickle import read_pickle
+from tests.lit.weights.official.network_pickles import EasyDict, Persistent, write_pickle
+from tests.lit.weights.official.official_states import rosinality_state
 
 
 class Call:

@@ -25,7 +25,7 @@ def reconstruct(meta: Any) -> None:
 reconstruct.__module__, reconstruct.__qualname__ = "torch_utils.persistence", "_reconstruct_persistent_obj"
 
 
-class EasyDict(dict):  # type: ignore[type-arg]
+class EasyDict(dict):
     """A dict whose items read as attributes."""
 
 
@@ -58,7 +58,7 @@ class Persistent(nn.Module):
 @contextmanager
 def official_modules() -> Iterator[None]:
     """Lets pickle find the official names; they are gone afterwards, as on a user's machine."""
-    added = {
+    added: dict[str, dict[str, Any]] = {
         "torch_utils.persistence": {"_reconstruct_persistent_obj": reconstruct},
         "dnnlib.util": {"EasyDict": EasyDict},
         "training.triplane": {"OSGDecoder": OSGDecoder},

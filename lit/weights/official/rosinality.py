@@ -16,8 +16,8 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.weights.channel_rule import channel_rule
-from lit.weights.weight_files import fit_state
+from lit.weights.fitting import fit_state
+from lit.weights.official.channel_rule import channel_rule
 
 EXPECTED = "rosinality's StyleGAN2 generator"
 LAYERS = re.compile(r"(conv1|convs\.\d+)\.(.+)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from lit.cli import main
 from lit.generators.stylegan2 import StyleGAN2
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.weights import read_stylegan2, write_stylegan2
-from lit.weights.nvidia import read_networks
-from lit.weights.stylegan2_files import write_state
-from tests.lit.weights.network_pickles import OSGDecoder, stylegan2_pickle, tree, write_pickle
-from tests.lit.weights.official_states import SMALL, nvidia_state, nvidia_synthesis, rosinality_state
-from tests.lit.weights.stylegan2_reference import nvidia_forward, rosinality_forward
+from lit.weights.official.nvidia import read_networks
+from lit.weights.official.stylegan2_files import write_state
+from tests.lit.weights.official.network_pickles import OSGDecoder, stylegan2_pickle, tree, write_pickle
+from tests.lit.weights.official.official_states import SMALL, nvidia_state, nvidia_synthesis, rosinality_state
+from tests.lit.weights.official.stylegan2_reference import nvidia_forward, rosinality_forward
 
 Z = torch.randn(3, SMALL["z_dim"], generator=torch.Generator().manual_seed(5))
 
@@ -119,8 +120,9 @@ def test_a_class_is_chosen_once_for_all_commands(tmp_path: Path, capsys: pytest.
         plain.latents(Z, class_label=0)
     with pytest.raises(InputError, match="expected none, the generator has no classes"):
         plain.choose(0)
-    for wrong in ({"c_dim": "5"}, {"c_dim": True}, {"c_dim": -1}, {"class_label": 0.5}, {"class_label": 7}):
-        write_state(tmp_path / "odd.safetensors", chosen.state_dict(), "stylegan2", {**chosen.config, **wrong})
+    stated: list[dict[str, Any]] = [{"c_dim": "5"}, {"c_dim": True}, {"c_dim": -1}, {"class_label": 0.5}]
+    for config in (*stated, {"class_label": 7}):
+        write_state(tmp_path / "odd.safetensors", chosen.state_dict(), "stylegan2", {**chosen.config, **config})
         with pytest.raises(InputError):
             read_stylegan2(tmp_path / "odd.safetensors")
 
@@ -140,7 +142,7 @@ def test_eg3d_is_read_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     draw, marker = torch.Generator().manual_seed(0), tmp_path / "marker"
     planes = nvidia_synthesis(draw, {4: 8, 8: 8}, 8, 96, "backbone.synthesis.")
     source = f"open({str(marker)!r}, 'w')"
-    network = tree("TriPlaneGenerator", planes, source, z_dim=8, c_dim=25, w_dim=8, img_resolution=64)
+    network: Any = tree("TriPlaneGenerator", planes, source, z_dim=8, c_dim=25, w_dim=8, img_resolution=64)
     decoder = OSGDecoder()
     decoder.net = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.Softplus(), torch.nn.Linear(64, 33))
     decoder.register_buffer("scratch", torch.zeros(2), persistent=False)
@@ -197,7 +199,8 @@ def test_safetensors_round_trip_is_exact(tmp_path: Path) -> None:
 
 
 def test_our_checkpoint_gives_the_averaged_generator(tmp_path: Path) -> None:
-    module = StyleGAN2(**SMALL)
+    sizes: dict[str, Any] = SMALL
+    module = StyleGAN2(**sizes)
     with torch.no_grad():
         module.ema.synthesis.constant.normal_()
     content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "optimizer_states": [{}]}

@@ -46,7 +46,7 @@ class ViewScores:
         vgg16: see :class:`lit.metrics.maps.alignment_metrics.ReconstructionScores`.
         sheet_objects: objects on the contact sheet.
         extractor: features of ``fid`` and ``kid``, such as "random:0" or "inception"
-            (:func:`lit.features.extractors.build_extractor`); None leaves both out.
+            (:func:`lit.features.build.build_extractor`); None leaves both out.
         weights: file of the extractor's weights.
         kid_subsets: subsets that ``kid`` averages over.
         kid_subset_size: views a subset; None, with one subset, takes all views at once.
@@ -66,7 +66,7 @@ class ViewScores:
         self.flatness = NonFlatnessScore(0.0, 1.0)
         self.sets: dict[str, Any] = {}
         if extractor is not None:
-            from lit.features.extractors import build_extractor
+            from lit.features.build import build_extractor
             from lit.metrics.image.metrics import FrechetDistance, KernelDistance
 
             features = build_extractor(extractor, weights)
