@@ -92,7 +92,7 @@ def released(argv: list[str]) -> int:
         for number, path in enumerate(options.latent):
             car = read_car(path, field)
             name = path.stem if len(options.latent) == 1 else f"{path.stem}-{number:03d}"
-            grid = bake(car.decoder(repaint), car.planes, car.style, shape, field.aggregate)
+            grid = bake(car.values(repaint), shape)
             writer.write(VoxelAsset(name, "Car", dims, grid))
             if options.pictures is not None:
                 for view in range(options.views):

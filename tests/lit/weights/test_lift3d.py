@@ -100,9 +100,8 @@ def test_the_car_is_the_official_one_turned_about_its_length(
 
 
 def test_baking_keeps_the_frame(files: tuple[Path, Path]) -> None:
-    field = read_lift3d(files[0])
-    car = read_car(files[1], field)
-    grid = bake(car.decoder(), car.planes, car.style, (12, 8, 10), field.aggregate)
+    car = read_car(files[1], read_lift3d(files[0]))
+    grid = bake(car.values(), (12, 8, 10))
     centres = [(2 * torch.arange(n) + 1) / n - 1 for n in (12, 8, 10)]
     points = torch.stack(torch.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 3)
     raw = official(checkpoint(), latent()["lc_shape"], points * torch.tensor([1.0, -1.0, -1.0]))
@@ -215,7 +214,7 @@ def test_other_files_are_named(files: tuple[Path, Path], tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"lc_color has planes \(1, 3, 8, 32, 32\).* expected \(1, 3, 8, 16, 16\)"):
         read_car(tmp_path / "wide.pth", read_lift3d(network))
     with pytest.raises(InputError, match="part 40"):
-        read_car(car, read_lift3d(network)).decoder([40])
+        read_car(car, read_lift3d(network)).values([40])
     flat = {**checkpoint(), "final_fc.net.weight": torch.zeros(4)}
     torch.save(flat, tmp_path / "flat.pt")
     with pytest.raises(InputError, match="another structure than Lift3D's released network"):
