@@ -193,9 +193,7 @@ def _raw_density(
     for j in range(HIDDEN):
         hidden[j] = bias[j]
     third = np.float32(1.0 / 3.0)
-    for k in range(
-        0, features.shape[0], 4
-    ):  # four features a pass: the hidden layer is loaded and stored once for them
+    for k in range(0, features.shape[0], 4):  # the hidden layer is loaded and stored once for four features
         f0, f1, f2, f3 = features[k] * third, features[k + 1] * third, features[k + 2] * third, features[k + 3] * third
         for j in range(HIDDEN):
             hidden[j] += f0 * weight[k, j] + f1 * weight[k + 1, j] + f2 * weight[k + 2, j] + f3 * weight[k + 3, j]

@@ -48,20 +48,21 @@ def render_rays(
         points = origins.unsqueeze(-2) + directions.unsqueeze(-2) * depths.unsqueeze(-1)
         return field(points.flatten(1, 2)).each(lambda channel: channel.unflatten(-1, depths.shape[1:]))
 
-    def pieces(values: FieldValues, depths: Tensor, widths: Tensor) -> tuple[FieldValues, Tensor, Tensor]:
+    def cut(values: FieldValues, depths: Tensor, widths: Tensor) -> tuple[FieldValues, Tensor, Tensor]:
         return (values, depths, widths) if activation is None else midpoints(values, depths, activation)
 
     values = ask(depths)
     if refine is not None:
         with torch.no_grad():
-            seen, middles, pieces_long = pieces(values, depths, widths)
-            weights = ray_weights(seen.density * (pieces_long * lengths), bounded=True)
-            if activation is None:  # a sample's weight belongs to what lies about it
-                edges, weights = (middles[..., 1:] + middles[..., :-1]) / 2, weights[..., 1:-1]
-            more = refine(depths if activation is not None else edges, weights)
+            pieces, _, extents = cut(values, depths, widths)
+            weights = ray_weights(pieces.density * (extents * lengths), bounded=True)
+            if activation is None:  # each sample's weight lies about it
+                more = refine((depths[..., 1:] + depths[..., :-1]) / 2, weights[..., 1:-1])
+            else:
+                more = refine(depths, weights)
         values, depths = _merged(values, depths, ask(more), more)
         widths = spans(depths, widths)
-    values, depths, widths = pieces(values, depths, widths)
+    values, depths, widths = cut(values, depths, widths)
     if hook is not None:
         values = hook(values, depths)
     return integrate(values, ray_weights(values.density * (widths * lengths), bounded=True), depths)
@@ -70,12 +71,14 @@ def render_rays(
 def _merged(first: FieldValues, depths: Tensor, second: FieldValues, more: Tensor) -> tuple[FieldValues, Tensor]:
     """Two passes' values and depths as those of one, in the order of their depths."""
     depths, order = torch.sort(torch.cat([depths, more], -1), -1)
-    channels = []
-    for a, b in zip(first, second):
-        both = None if a is None or b is None else torch.cat([a, b], -1)
-        index = order if both is None or both.ndim == order.ndim else order.unsqueeze(1)
-        channels.append(None if both is None else both.gather(-1, index.expand_as(both)))
-    return FieldValues(*channels), depths  # type: ignore[arg-type]
+
+    def merged(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        if a is None or b is None:
+            return None
+        places = order if a.ndim == 3 else order.unsqueeze(1).expand(-1, a.shape[1], -1, -1)
+        return torch.cat([a, b], -1).gather(-1, places)
+
+    return FieldValues(*map(merged, first, second)), depths  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -88,6 +91,9 @@ def render_image(
     chunk: int = 1 << 19,
     half: float | Tensor = 1.0,
     corner: tuple[int, int] = (0, 0),
+    sampler: Sampler | None = None,
+    refine: Refinement | None = None,
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Rendering:
     """Render one object whole, (H, W) pixels of every channel; depth in metres.
 
@@ -98,25 +104,27 @@ def render_image(
         projection: (3, 4) canonical cube to pixels.
         height: rows of the image.
         width: columns of the image.
-        samples: samples between each ray's entry into and exit from the cube.
+        samples: samples a ray in one pass.
         chunk: points evaluated at once; bounds the memory.
         half: half-size of the box that is drawn, a number or (3,).
         corner: u, v of the top-left pixel.
+        sampler: places these samples on any number of rays; None: between entry into and exit from the box.
+        refine: see :func:`render_rays`, as is ``activation``.
     """
     origins, directions = projection_rays(projection, image_pixels(height, width, projection.device, corner))
     near, far = clip_to_cube(origins, directions, half)
     hit = torch.nonzero(far > near)[:, 0]
-    parts = hit.split(max(1, chunk // samples))
+    sampler = sampler or in_cube(samples, half=half)
     drawn = [
-        render_rays(field, origins[None, rays], directions[None, rays], in_cube(samples, half=half)) for rays in parts
+        render_rays(field, origins[None, rays], directions[None, rays], sampler, refine, activation)
+        for rays in hit.split(max(1, chunk // samples))
     ]
-    image: list[Tensor | None] = []
-    for channels in zip(*drawn):
+
+    def whole(channels: tuple[Tensor | None, ...]) -> Tensor | None:
         known = [channel[0] for channel in channels if channel is not None]
-        if known:
-            whole = known[0].new_zeros(len(origins), *known[0].shape[1:])
-            whole[hit] = torch.cat(known)
-            image.append(whole.unflatten(0, (height, width)))
-        else:
-            image.append(None)
-    return Rendering(*image)  # type: ignore[arg-type]
+        if not known:
+            return None
+        image = known[0].new_zeros(len(origins), *known[0].shape[1:])
+        return image.index_copy(0, hit, torch.cat(known)).unflatten(0, (height, width))
+
+    return Rendering(*map(whole, zip(*drawn)))  # type: ignore[arg-type]

@@ -37,12 +37,13 @@ def lookup(
     """
     points = points if box == 2.0 else points * (2.0 / box)
     grid = torch.stack([points[..., pair] for pair in axes], 1).flatten(0, 1).unsqueeze(1)
-    total: Tensor | None = None
-    for level in [planes] if isinstance(planes, Tensor) else planes:
-        sampled = F.grid_sample(level.flatten(0, 1), grid, align_corners=False)
-        features = sampled.view(len(level), len(axes), level.shape[2], -1).sum(1)
-        total = features if total is None else total + features
-    assert total is not None, "no level to look up"
+    first, *others = [
+        F.grid_sample(level.flatten(0, 1), grid, align_corners=False)
+        .view(len(level), len(axes), level.shape[2], -1)
+        .sum(1)
+        for level in ([planes] if isinstance(planes, Tensor) else planes)
+    ]
+    total = sum(others, first)
     return total if reduce == "sum" else total * (1.0 / len(axes))
 
 
@@ -81,13 +82,11 @@ class DecodedPlanes:
         Each plane is resampled once in two dimensions and all are added by broadcasting: equal to looking up every
         point at a small part of the cost.
         """
-        total: Tensor | None = None
+        scaled, found = [place * (2.0 / self.box) for place in places], []
         for level in [self.planes] if isinstance(self.planes, Tensor) else self.planes:
             for plane, (a, b) in zip(level[0], self.axes):
-                u, v = (places[axis] if self.box == 2.0 else places[axis] * (2.0 / self.box) for axis in (a, b))
-                grid = torch.stack(torch.meshgrid(u, v, indexing="ij"), -1)[None]
+                grid = torch.stack(torch.meshgrid(scaled[a], scaled[b], indexing="ij"), -1)[None]
                 features = F.grid_sample(plane[None], grid, align_corners=False)[0]  # C a b
-                features = (features if a < b else features.transpose(1, 2)).unsqueeze(4 - a - b)
-                total = features if total is None else total + features
-        assert total is not None, "no level to look up"
+                found.append((features if a < b else features.transpose(1, 2)).unsqueeze(4 - a - b))
+        total = sum(found[1:], found[0])
         return total if self.reduce == "sum" else total * (1.0 / len(self.axes))

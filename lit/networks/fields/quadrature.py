@@ -45,6 +45,12 @@ class Rendering(NamedTuple):
         """(B, R, 4) premultiplied colour and opacity."""
         return torch.cat([self.rgb, self.opacity.unsqueeze(-1)], -1)
 
+    @property
+    def labels(self) -> Tensor:
+        """(B, R) uint8 the part with the largest logit where the opacity is above a half, elsewhere 0, background."""
+        assert self.parts is not None, "a field without part logits has no labels"
+        return torch.where(self.opacity > 0.5, self.parts.argmax(-1), 0).to(torch.uint8)
+
 
 def spans(depths: Tensor, last: float | Tensor = 0.0) -> Tensor:
     """Distances (..., S) from each of the rising depths (..., S) to the next; ``last``, a number or (..., 1), ends."""

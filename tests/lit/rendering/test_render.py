@@ -107,3 +107,14 @@ def test_the_hook_comes_between_field_and_quadrature():
     out = render_rays(slab, *AXIS, in_cube(64), hook=halved)
     assert abs(float(out.opacity) - (1 - np.exp(-1.5))) < 2e-2
     assert float(out.rgb.sum()) < float(render_rays(slab, *AXIS, in_cube(64)).rgb.sum())
+
+
+def test_images_take_any_way_of_sampling():
+    def field(points: Tensor) -> FieldValues:
+        values = slab(points)
+        return values._replace(density=values.density * (points.abs() <= 1).all(-1))
+
+    projection, place = box_projection(), torch.linspace(0, 0.999, 64)
+    plain = render_image(field, projection, 32, 64, 256)
+    two_pass = render_image(field, projection, 32, 64, 64, sampler=between(7.0, 13.0, 64), refine=importance(place))
+    assert float((two_pass.rgba - plain.rgba).abs().mean()) < 0.01

@@ -18,7 +18,7 @@ from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
 from lit.cli import main
 from lit.rendering.bake import bake
-from lit.rendering.part_maps import render_parts
+from lit.rendering.render import render_image
 from lit.weights.car_parts import CAR_PARTS
 from lit.weights.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
 from tests.lit.weights.official_states import nvidia_synthesis
@@ -173,7 +173,8 @@ def test_front_top_and_side_land_where_they_belong(tmp_path: Path) -> None:
     assert green.argmin() == 1  # ours has y down
     assert blue.argmin() == 2  # and therefore z the other way: a rotation, no mirror
     projection = torch.from_numpy(view_projection(np.array(PROPORTIONS), 90.0, 0.0, 64))
-    rgba, labels = render_parts(car.values(), projection, 64, 64)
+    image = render_image(car.values(), projection, 64, 64)
+    rgba, labels = image.rgba, image.labels
     rows = torch.nonzero(rgba[..., 3] > 0.5)[:, 0]
     middle = int(rows.float().mean())
     assert set(labels.unique().tolist()) == {0, ROOF, WHEEL}
