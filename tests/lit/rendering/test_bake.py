@@ -13,7 +13,7 @@ from lit.rendering.render import render_image
 from tests.lit.posed_boxes import orbit_projection
 
 
-def test_opacity_is_that_of_one_step():
+def test_opacity_is_that_of_one_step() -> None:
     def decode(features: torch.Tensor) -> FieldValues:
         count = features.shape[2]
         return FieldValues(torch.full((1, 3, count), 0.4), torch.full((1, count), 20.0))
@@ -27,7 +27,7 @@ def test_opacity_is_that_of_one_step():
     assert (half[..., 3] == round(255 * (1 - np.exp(-10 * OPACITY_STEP)))).all()
 
 
-def test_any_field_bakes_as_planes_do():
+def test_any_field_bakes_as_planes_do() -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8)
     field = network.field(*network(torch.randn(1, network.synthesis.styles, 8)))
@@ -35,7 +35,7 @@ def test_any_field_bakes_as_planes_do():
     assert np.abs(bake(field, (9, 6, 4)).astype(int) - by_points).max() <= 1
 
 
-def test_bleed_colours_empty_neighbours_only():
+def test_bleed_colours_empty_neighbours_only() -> None:
     colour, alpha = torch.zeros(3, 5, 5, 5), torch.zeros(5, 5, 5)
     colour[:, 2, 2, 2], alpha[2, 2, 2] = 0.7, 1.0
     out = bleed(colour, alpha)
@@ -43,7 +43,7 @@ def test_bleed_colours_empty_neighbours_only():
     assert (out[:, 0, 0, 0] == 0).all()
 
 
-def test_baked_grid_renders_like_the_field():
+def test_baked_grid_renders_like_the_field() -> None:
     """An opaque ellipsoid, coloured by octant, through both renderers and one projection with all twelve entries."""
     torch.manual_seed(0)
 
@@ -64,7 +64,7 @@ def test_baked_grid_renders_like_the_field():
         assert np.abs(baked_depth - depth.numpy())[both].max() < 0.15
 
 
-def test_network_bakes_its_own_field():
+def test_network_bakes_its_own_field() -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8)
     planes, style = network(torch.randn(1, network.synthesis.styles, 8))

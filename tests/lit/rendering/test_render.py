@@ -20,7 +20,7 @@ def slab(points: torch.Tensor) -> FieldValues:
     return FieldValues(colour, density)
 
 
-def test_integration_of_a_slab_is_analytic():
+def test_integration_of_a_slab_is_analytic() -> None:
     origins = torch.tensor([[[-3.0, 0.1, 0.2]]])
     directions = torch.tensor([[[0.5, 0.0, 0.0]]])  # two metres a canonical unit: opacity must not change with it
     out = render_rays(slab, origins, directions, in_cube(400))
@@ -29,18 +29,18 @@ def test_integration_of_a_slab_is_analytic():
     s = np.linspace(0, 1, 20001)
     weight = 3 * np.exp(-3 * s)
     mean = np.trapezoid(weight * (0.25 + s / 2), s)
-    assert abs(float(out.rgb[0, 0, 0]) - mean) < 2e-3
+    assert abs(float(out.rgb[0, 0, 0]) - float(mean)) < 2e-3
     depth = np.trapezoid(weight * (5 + 2 * s), s) / opacity
-    assert abs(float(out.depth) - depth) < 5e-3
+    assert abs(float(out.depth) - float(depth)) < 5e-3
 
 
-def test_rays_beside_the_cube_are_empty():
+def test_rays_beside_the_cube_are_empty() -> None:
     out = render_rays(slab, torch.tensor([[[-3.0, 4, 0]]]), torch.tensor([[[1.0, 0, 0]]]), in_cube(16))
     assert float(out.opacity) == 0
     assert float(out.depth) == 0
 
 
-def test_image_equals_its_rays():
+def test_image_equals_its_rays() -> None:
     projection = box_projection()
     image = render_image(slab, projection, 32, 64, samples=32, chunk=1000)
     origins, directions = projection_rays(projection, image_pixels(32, 64))
@@ -50,7 +50,7 @@ def test_image_equals_its_rays():
     assert 8 < float(image.depth.max()) < 12.5
 
 
-def test_every_channel_is_integrated_with_the_same_weights():
+def test_every_channel_is_integrated_with_the_same_weights() -> None:
     def field(points: Tensor) -> FieldValues:
         values = slab(points)
         return values._replace(parts=values.rgb[:, :2] * 5 - 1, features=values.rgb.repeat(1, 4, 1) ** 2)
@@ -65,7 +65,7 @@ def test_every_channel_is_integrated_with_the_same_weights():
     assert image.parts.shape == (8, 16, 2)
 
 
-def test_all_samplers_and_rules_see_the_same_slab():
+def test_all_samplers_and_rules_see_the_same_slab() -> None:
     """Depths between which all density lies, one sample a piece or EG3D's rule, with and without a second pass."""
 
     def raw(points: Tensor) -> FieldValues:
@@ -88,7 +88,7 @@ def test_all_samplers_and_rules_see_the_same_slab():
         assert abs(float(out.depth - wanted.depth)) < 1e-2
 
 
-def test_a_second_pass_sees_what_the_first_one_misses():
+def test_a_second_pass_sees_what_the_first_one_misses() -> None:
     def sheet(points: Tensor) -> FieldValues:
         near = torch.exp(-(((points[..., 0] - 0.013) / 0.01) ** 2))
         return FieldValues(torch.ones_like(points).transpose(1, 2), 200.0 * near)
@@ -99,7 +99,7 @@ def test_a_second_pass_sees_what_the_first_one_misses():
     assert abs(float(fine.opacity) - wanted) < min(coarse / 4, 0.02)
 
 
-def test_the_hook_comes_between_field_and_quadrature():
+def test_the_hook_comes_between_field_and_quadrature() -> None:
     def halved(values: FieldValues, depths: Tensor) -> FieldValues:
         assert depths.shape == values.density.shape == (1, 1, 64)
         return values._replace(density=values.density / 2, rgb=values.rgb * (depths > 3)[:, None])
@@ -109,7 +109,7 @@ def test_the_hook_comes_between_field_and_quadrature():
     assert float(out.rgb.sum()) < float(render_rays(slab, *AXIS, in_cube(64)).rgb.sum())
 
 
-def test_images_take_any_way_of_sampling():
+def test_images_take_any_way_of_sampling() -> None:
     def field(points: Tensor) -> FieldValues:
         values = slab(points)
         return values._replace(density=values.density * (points.abs() <= 1).all(-1))

@@ -7,7 +7,7 @@ from lit.rendering.samplers import around, between, importance, in_cube, inverse
 ORIGIN, FORWARD = torch.tensor([[[-3.0, 0, 0], [-3, 5, 0]]]), torch.tensor([[[1.0, 0, 0], [1, 0, 0]]])
 
 
-def test_samples_lie_in_their_bins():
+def test_samples_lie_in_their_bins() -> None:
     near, far = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
     for jitter in (None, torch.rand(2, 8), torch.rand(8)):
         depths, width = stratified(near, far, 8, jitter)
@@ -17,7 +17,7 @@ def test_samples_lie_in_their_bins():
         assert (depths <= low + width[:, None] + 1e-6).all()
 
 
-def test_each_sampler_keeps_to_its_range():
+def test_each_sampler_keeps_to_its_range() -> None:
     depths, width = in_cube(4)(ORIGIN, FORWARD)
     assert torch.allclose(depths[0, 0], torch.tensor([2.25, 2.75, 3.25, 3.75]))
     assert width.tolist() == [[0.5, 0.0]]  # the second ray misses
@@ -28,7 +28,7 @@ def test_each_sampler_keeps_to_its_range():
     assert ((depths - known[..., None]).abs() <= 0.05 + 1e-6).all()
 
 
-def test_importance_draws_as_the_weights_are():
+def test_importance_draws_as_the_weights_are() -> None:
     edges, weights = torch.tensor([[[0.0, 1, 3, 4]]]), torch.tensor([[[0.2, 0.6, 0.2]]])
     place = torch.tensor([0.1, 0.2, 0.5, 0.8, 0.999])
     assert torch.allclose(inverse_cdf(edges, weights, place)[0, 0], torch.tensor([0.5, 1, 2, 3, 3.995]), atol=1e-4)

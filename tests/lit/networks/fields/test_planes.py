@@ -17,7 +17,7 @@ from lit.networks.fields.planes import (
 )
 
 
-def test_lookup_takes_each_plane_along_its_axes():
+def test_lookup_takes_each_plane_along_its_axes() -> None:
     size = 16
     ramp = (2 * torch.arange(size) + 1) / size - 1
     planes = torch.zeros(1, 3, 2, size, size)
@@ -30,7 +30,7 @@ def test_lookup_takes_each_plane_along_its_axes():
 
 
 @pytest.mark.parametrize("axes", [PLANE_AXES, EG3D_AXES, EG3D_CORRECTED_AXES])
-def test_axes_are_those_that_projection_onto_the_planes_gives(axes: Axes):
+def test_axes_are_those_that_projection_onto_the_planes_gives(axes: Axes) -> None:
     """EG3D states a plane by three axes, the inverse of which brings points to it; the first two are looked up."""
     third = {PLANE_AXES: [[0, 1, 0], [0, 0, 1], [1, 0, 0]], EG3D_AXES: [[0, 0, 1], [1, 0, 0], [0, 1, 0]]}
     frames = [[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]]
@@ -43,18 +43,19 @@ def test_axes_are_those_that_projection_onto_the_planes_gives(axes: Axes):
     assert torch.allclose(lookup(planes, points, "sum", axes), wanted, atol=1e-5)
 
 
-def test_levels_add_up_and_a_box_scales_points():
+def test_levels_add_up_and_a_box_scales_points() -> None:
     planes, points = torch.randn(2, 3, 4, 16, 16), torch.rand(2, 50, 3) * 2 - 1
     levels = plane_levels(planes)
     assert [level.shape[-1] for level in levels] == [16, 8, 4]
-    assert torch.allclose(lookup(levels, points), sum(lookup(level, points) for level in levels), atol=1e-5)
+    single = torch.stack([lookup(level, points) for level in levels])
+    assert torch.allclose(lookup(levels, points), single.sum(0), atol=1e-5)
     assert torch.allclose(lookup(planes, points * 0.8, box=1.6), lookup(planes, points), atol=1e-5)
     assert torch.allclose(plane_levels(torch.ones(1, 3, 1, 8, 8), 2)[1], torch.ones(1, 3, 1, 4, 4))
 
 
 @pytest.mark.parametrize("axes", [PLANE_AXES, EG3D_AXES, EG3D_CORRECTED_AXES])
 @pytest.mark.parametrize("reduce", ["mean", "sum"])
-def test_grid_features_equal_lookups_at_the_grid_points(axes: Axes, reduce: str):
+def test_grid_features_equal_lookups_at_the_grid_points(axes: Axes, reduce: str) -> None:
     def decode(features: Tensor) -> FieldValues:
         return FieldValues(features, features[:, 0])
 

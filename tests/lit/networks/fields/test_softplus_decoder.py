@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from lit.networks.fields.softplus_decoder import SoftplusDecoder
 
 
-def test_decoder_is_its_formula_and_its_raw_density_the_one_before_the_softplus():
+def test_decoder_is_its_formula_and_its_raw_density_the_one_before_the_softplus() -> None:
     torch.manual_seed(0)
     decoder, features = SoftplusDecoder(32, features=29), torch.randn(2, 32, 7)
     hidden = F.softplus(features.transpose(1, 2) @ decoder.hidden.weight.t() / 32**0.5 + decoder.hidden.bias)
