@@ -22,8 +22,9 @@ from lit.losses.regularisers import total_variation
 from lit.networks.fields.plane_residuals import PlaneResiduals
 from lit.networks.fields.triplane_field import TriplaneField
 from lit.networks.latent_gaussian import LatentGaussian
+from lit.rendering.bake import bake
+from lit.rendering.render import render_image
 from lit.rendering.rendered_views import RenderedViews
-from lit.rendering.rendering import render_image
 
 
 class Lift3D(Generator):
@@ -132,14 +133,14 @@ class Lift3D(Generator):
         field, (height, width) = self.network.field(*self.object_planes(batch.index)), batch.rgba.shape[1:3]
         samples = self.hparams["eval_samples"]
         drawn = [render_image(field, view, height, width, samples) for view in batch.projection]
-        return RenderedViews(*(torch.stack(images) for images in zip(*drawn)))
+        return RenderedViews(torch.stack([view.rgba for view in drawn]), torch.stack([view.depth for view in drawn]))
 
     test_step = validation_step  # type: ignore[assignment]
 
     def asset(self, planes: Tensor, style: Tensor, id: str, name: str, dims: Any) -> VoxelAsset:
         """Bake planes (1, 3, C, R, R) under a style (1, w_dim)."""
-        x, y, z = self.hparams["bake_shape"]
-        return VoxelAsset(id, name, np.asarray(dims, np.float64), self.network.bake(planes[0], style[0], (x, y, z)))
+        grid = bake(self.network.field(planes, style), tuple(self.hparams["bake_shape"]))
+        return VoxelAsset(id, name, np.asarray(dims, np.float64), grid)
 
     @torch.no_grad()
     def predict_step(self, batch: PosedObject, batch_idx: int) -> list[VoxelAsset]:

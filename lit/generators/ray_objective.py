@@ -9,7 +9,10 @@ from datamodules.objects.posed_rays import RayBatch
 from lit.losses.mask import semantic_loss, soft_iou_loss
 from lit.losses.perceptual import PerceptualLoss
 from lit.losses.photometric import photometric_loss
-from lit.rendering.rendering import Field, Rendering, render_rays
+from lit.networks.fields.field_values import Field
+from lit.networks.fields.quadrature import Rendering
+from lit.rendering.render import render_rays
+from lit.rendering.samplers import in_cube
 
 
 class RayObjective(nn.Module):
@@ -45,7 +48,7 @@ class RayObjective(nn.Module):
         device, alpha = batch.origins.device, batch.rgba[..., 3]
         shape = (self.samples,) if self.shared_jitter else (*alpha.shape, self.samples)
         jitter = torch.rand(shape, generator=torch.Generator(device).manual_seed(batch.seed), device=device)
-        out = render_rays(field, batch.origins, batch.directions, self.samples, jitter)
+        out = render_rays(field, batch.origins, batch.directions, in_cube(self.samples, jitter))
         losses = {
             "photometric": photometric_loss(out.rgb, out.opacity, batch.rgba, batch.background, self.photometric),
             "iou": self.iou_weight * soft_iou_loss(out.opacity, alpha),

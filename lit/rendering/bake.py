@@ -1,8 +1,8 @@
-"""Baking a tri-plane field to a voxel grid, the form in which assets are stored and drawn."""
+"""Baking a field to a voxel grid, the form in which assets are stored and drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.assets.voxel_assets import OPACITY_STEP
-from lit.networks.fields.siren import FieldValues
-from lit.rendering.rendering import PLANE_AXES
-
-Decoder = Callable[[Tensor, Tensor], FieldValues]
-"""Features (B, C, P) and styles (B, w_dim) to field values."""
+from lit.networks.fields.field_values import Field, FieldValues
+from lit.networks.fields.planes import DecodedPlanes
 
 
 def voxel_centers(count: int, device: torch.device | None = None) -> Tensor:
@@ -22,50 +19,45 @@ def voxel_centers(count: int, device: torch.device | None = None) -> Tensor:
     return (2 * torch.arange(count, device=device) + 1) / count - 1
 
 
-def grid_features(planes: Tensor, shape: tuple[int, int, int], reduce: str = "mean") -> Tensor:
-    """Features (C, X, Y, Z) at the voxel centres of one object's planes (3, C, R, R).
-
-    Each plane is resampled once in two dimensions and the three are added by broadcasting: equal to looking up every
-    voxel (:func:`lit.rendering.rendering.lookup`) at a small part of the cost.
-    """
-    resampled = []
-    for plane, (a, b) in zip(planes, PLANE_AXES):
-        u, v = voxel_centers(shape[a], planes.device), voxel_centers(shape[b], planes.device)
-        grid = torch.stack(torch.meshgrid(u, v, indexing="ij"), -1)[None]
-        resampled.append(F.grid_sample(plane[None], grid, align_corners=False)[0])  # C a b
-    xy, xz, yz = resampled
-    features = xy[:, :, :, None] + xz[:, :, None, :] + yz[:, None, :, :]
-    return features if reduce == "sum" else features * (1.0 / 3.0)
+def _slabs(field: Field, places: Sequence[Tensor], slab: int) -> Iterator[tuple[FieldValues, torch.Size]]:
+    """Values at a grid's points, ``slab`` places of the first axis at a time, and the shape of each part."""
+    if isinstance(field, DecodedPlanes):
+        for part in field.grid_features(places).split(slab, 1):
+            yield field.decode(part.flatten(1)[None]), part.shape[1:]
+    else:
+        for rows in places[0].split(slab):
+            points = torch.stack(torch.meshgrid(rows, *places[1:], indexing="ij"), -1)
+            yield field(points.view(1, -1, 3)), points.shape[:3]
 
 
 @torch.no_grad()
 def bake(
-    decoder: Decoder,
-    planes: Tensor,
-    style: Tensor,
+    field: Field,
     shape: tuple[int, int, int] = (128, 52, 56),
-    reduce: str = "mean",
+    half: float = 1.0,
     slab: int = 32,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """Bake one object.
 
     Args:
-        decoder: features and style to field values.
-        planes: (3, C, R, R).
-        style: (w_dim,).
+        field: a field of one object (B = 1). Planes are resampled a plane at a time, any other field is asked at every
+            voxel.
         shape: voxels along length, height and width.
-        reduce: how planes are put together, "mean" or "sum".
+        half: half-size of the cube in the field's frame that the grid fills.
         slab: voxels along the length decoded at once; bounds the memory.
+        device: where the field lives; planes tell.
 
     Returns:
         (X, Y, Z, 4) uint8: straight colour, and opacity over one OPACITY_STEP of the canonical frame.
     """
-    features = grid_features(planes, shape, reduce)
+    if isinstance(field, DecodedPlanes):
+        device = (field.planes if isinstance(field.planes, Tensor) else field.planes[0]).device
+    places = [voxel_centers(count, device) * half for count in shape]
     rgb, alpha = [], []
-    for part in features.split(slab, 1):
-        values = decoder(part.flatten(1)[None], style[None])
-        rgb.append(values.rgb[0].unflatten(1, part.shape[1:]))
-        alpha.append(-torch.expm1(-values.density[0] * OPACITY_STEP).view(part.shape[1:]))
+    for values, size in _slabs(field, places, slab):
+        rgb.append(values.rgb[0].unflatten(1, size))
+        alpha.append(-torch.expm1(-values.density[0] * (OPACITY_STEP * half)).view(size))
     opacity, colour = torch.cat(alpha), bleed(torch.cat(rgb, 1), torch.cat(alpha))
     grid = torch.cat([colour.permute(1, 2, 3, 0), opacity[..., None]], -1)
     return (grid * 255.0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -1,34 +1,42 @@
-"""A compiled renderer and baker for exact tri-plane fields of EG3D's shape (three planes, mean, softplus decoder).
+"""EG3D's fields in compiled code: their renderer for previews on a CPU, and their baker.
 
-The field lives in its own cube [-1, 1]^3: three feature planes (x, y), (x, z), (y, z) are looked up bilinearly and
-averaged; a decoder of one hidden softplus layer gives raw density and colour; ``density = softplus(raw - 1)`` per unit
-of the cube, ``colour = sigmoid(raw) (1 + 2 e) - e`` with e = 0.001 (EG3D, Chan et al. 2022). One loop does rays,
-lookup, decoder and quadrature, with an occupancy grid for empty space and an early stop; colour is decoded only where
-there is density.
+The quadrature is that of :mod:`lit.networks.fields.quadrature`, one sample a piece of equal length, written out as
+loops: torch decodes every sample of every ray, this stops where nothing more is seen and decodes colour only where
+there is density. The way of a ray: clip it to the box; look up the occupancy grid, and where a cell is empty jump over
+as many cells as are known to be; else add up three bilinear features, run the hidden layer, and where the density shows
+also the colour; end at a transmittance of 1/512. Tests hold it against torch.
+
+A baked grid's points lie on the planes' axes, so each plane is resampled once to the grid (:func:`_resampled`) and a
+voxel costs three additions of features and one decoder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numba import njit
 from scipy.ndimage import distance_transform_cdt, maximum_filter
+from torch import Tensor
 
 from datamodules.assets.voxel_render import OPACITY_STEP
+from datamodules.errors import InputError
 from datamodules.geometry import NEAR
+from lit.networks.fields.planes import PLANE_AXES, Axes, DecodedPlanes
+from lit.networks.fields.softplus_decoder import HIDDEN, WIDEN, SoftplusDecoder
 
-HIDDEN = 64  # width of the decoder's hidden layer
 CELLS = 64  # edge of the occupancy grid
 EMPTY = 0.004  # opacity of an OPACITY_STEP of path up to which a cell counts as empty
 STOP = 1.0 / 512.0  # transmittance at which a ray ends
-WIDEN = 0.001  # colour reaches a little beyond [0, 1], as in EG3D
+CUBE = np.ones(3)
 
 
 @dataclass(frozen=True)
-class TriplaneField:
-    """A tri-plane field with its decoder, laid out for the compiled loops.
+class CompiledField:
+    """A field in its own cube [-1, 1]^3, laid out for the compiled loops.
 
     Attributes:
         planes: (3, R, R, C) float32 features; plane 0 is indexed [y, x], plane 1 [z, x], plane 2 [z, y].
@@ -36,6 +44,7 @@ class TriplaneField:
         hidden_bias: (64,) float32.
         output_weight: (4, 64) float32 rows density, red, green, blue.
         output_bias: (4,) float32.
+        unit: density is per so much of a cube's unit.
     """
 
     planes: np.ndarray
@@ -43,6 +52,111 @@ class TriplaneField:
     hidden_bias: np.ndarray
     output_weight: np.ndarray
     output_bias: np.ndarray
+    unit: float = 1.0
+
+    @cached_property
+    def occupancy(self) -> np.ndarray:
+        """(64, 64, 64) uint8 Chebyshev distance in cells to the next cell that holds density (0: this one).
+
+        A cell counts as occupied when a corner of it or of a neighbour has density: nothing thinner than a cell is
+        missed.
+        """
+        density = np.zeros((CELLS + 1,) * 3, dtype=np.float32)
+        flat = _resampled(self.planes, [np.linspace(-1.0, 1.0, CELLS + 1)] * 3)
+        _density_lattice(
+            *flat, self.hidden_weight, self.hidden_bias, self.output_weight[0], self.output_bias[0], density
+        )
+        solid = (1.0 - np.exp(-density * (OPACITY_STEP * self.unit))) > EMPTY
+        occupied = maximum_filter(solid, size=3)
+        cells = np.zeros((CELLS,) * 3, dtype=bool)
+        for i, j, k in np.ndindex(2, 2, 2):
+            cells |= occupied[i : CELLS + i, j : CELLS + j, k : CELLS + k]
+        return np.minimum(distance_transform_cdt(~cells, metric="chessboard"), 255).astype(np.uint8)
+
+    def render(
+        self,
+        projection: np.ndarray,
+        window: tuple[int, int, int, int],
+        half: np.ndarray = CUBE,
+        step: float = 1.0 / 96.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Render a window.
+
+        Args:
+            projection: (3, 4) the cube to pixels, third row depth in metres.
+            window: left, top, width, height in pixels.
+            half: (3,) half size of the object's box inside the cube; rays are clipped to it.
+            step: distance between samples in units of the cube.
+
+        Returns:
+            (height, width, 4) float32 premultiplied colour and opacity in [0, 1]; (height, width) float32 depth in
+            metres.
+        """
+        left, top, width, height = window
+        inverse = np.linalg.inv(projection[:, :3])
+        rgba, depth = np.zeros((height, width, 4), np.float32), np.zeros((height, width), np.float32)
+        _render(
+            self.planes, self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias, self.occupancy,
+            -inverse @ projection[:, 3], inverse, np.asarray(half, np.float64), left, top, step, step * self.unit, NEAR,
+            rgba, depth,
+        )  # fmt: skip
+        return rgba, depth
+
+    def bake(self, shape: tuple[int, int, int] = (128, 52, 56), half: np.ndarray = CUBE) -> np.ndarray:
+        """Bake the box of half size ``half`` (3,) to a voxel grid (X, Y, Z, 4) uint8.
+
+        Voxels in empty cells cost nothing and stay black. Opacity is stated per ``OPACITY_STEP`` of the cube, not of
+        the box: render the grid with ``unit=half`` (:mod:`datamodules.assets.voxel_render`).
+        """
+        centres = [(np.arange(n) * 2.0 + 1.0) / n * h - h for n, h in zip(shape, half)]
+        cells = np.zeros((3, max(shape)), dtype=np.int64)
+        for axis, centre in enumerate(centres):
+            cells[axis, : len(centre)] = ((centre + 1.0) * (CELLS / 2)).astype(np.int64).clip(0, CELLS - 1)
+        grid = np.zeros((*shape, 4), dtype=np.uint8)
+        _bake(
+            *_resampled(self.planes, centres), self.hidden_weight, self.hidden_bias, self.output_weight,
+            self.output_bias, self.occupancy, cells, OPACITY_STEP * self.unit, grid,
+        )  # fmt: skip
+        return grid
+
+
+def compiled_field(field: DecodedPlanes) -> CompiledField:
+    """The compiled form of one object's planes (B = 1) under a :class:`SoftplusDecoder`.
+
+    Raises:
+        InputError: another decoder, or several levels of planes.
+    """
+    decoder, planes = field.decode, field.planes
+    if not isinstance(decoder, SoftplusDecoder) or not isinstance(planes, Tensor):
+        raise InputError("the compiled renderer draws one level of planes under a SoftplusDecoder; use render_image")
+    weights = [layer.weight * layer.gain for layer in (decoder.hidden, decoder.heads)]
+    biases = [layer.bias * layer.bias_gain for layer in (decoder.hidden, decoder.heads)]
+    if weights[0].shape[0] != HIDDEN or planes.shape[2] % 4:
+        raise InputError(
+            f"decoder of {planes.shape[2]} features and {weights[0].shape[0]} hidden units: the compiled renderer"
+            f" expects a multiple of 4 and {HIDDEN}; use render_image"
+        )
+    summed = 3.0 if field.reduce == "sum" else 1.0  # the loops take the mean
+
+    def laid_out(tensor: Tensor) -> np.ndarray:
+        return np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
+
+    return CompiledField(
+        laid_out(_in_our_axes(planes[0], field.axes)),
+        laid_out(weights[0].t() * summed),
+        laid_out(biases[0]),
+        laid_out(weights[1][:4]),
+        laid_out(biases[1][:4]),
+        field.box / 2,
+    )
+
+
+def _in_our_axes(planes: Tensor, axes: Axes) -> Tensor:
+    """Planes (3, R, R, C) of our axes that give the same sum of features as planes (3, C, R, R) of other ones."""
+    ours = torch.zeros_like(planes)
+    for plane, (a, b) in zip(planes, axes):
+        ours[PLANE_AXES.index((min(a, b), max(a, b)))] += plane if a < b else plane.transpose(1, 2)
+    return ours.permute(0, 2, 3, 1)
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
@@ -79,9 +193,7 @@ def _raw_density(
     for j in range(HIDDEN):
         hidden[j] = bias[j]
     third = np.float32(1.0 / 3.0)
-    for k in range(
-        0, features.shape[0], 4
-    ):  # four features a pass: the hidden layer is loaded and stored once for them
+    for k in range(0, features.shape[0], 4):  # the hidden layer is loaded and stored once for four features
         f0, f1, f2, f3 = features[k] * third, features[k + 1] * third, features[k + 2] * third, features[k + 3] * third
         for j in range(HIDDEN):
             hidden[j] += f0 * weight[k, j] + f1 * weight[k + 1, j] + f2 * weight[k + 2, j] + f3 * weight[k + 3, j]
@@ -110,14 +222,13 @@ def _resample(plane: np.ndarray, columns: np.ndarray, rows: np.ndarray, out: np.
             _add_plane(plane, columns[i], rows[j], out[j, i])
 
 
-def _resampled(field: TriplaneField, axes: list[np.ndarray]) -> list[np.ndarray]:
-    """The three planes on a grid's axes (x, y, z positions): a grid point costs three additions of features then."""
+def _resampled(planes: np.ndarray, axes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Planes (3, R, R, C) on a grid's axes (x, y, z positions): a grid point costs three additions of features then."""
     flat = []
-    for plane, (column, row) in zip(field.planes, ((0, 1), (0, 2), (1, 2))):
-        out = np.empty((len(axes[row]), len(axes[column]), plane.shape[2]), np.float32)
-        _resample(plane, axes[column], axes[row], out)
-        flat.append(out)
-    return flat
+    for plane, (column, row) in zip(planes, PLANE_AXES):
+        flat.append(np.empty((len(axes[row]), len(axes[column]), plane.shape[2]), np.float32))
+        _resample(plane, axes[column], axes[row], flat[-1])
+    return flat[0], flat[1], flat[2]
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
@@ -137,27 +248,6 @@ def _density_lattice(
                 density[i, j, k] = _softplus(raw - np.float32(1.0))
 
 
-def occupancy(field: TriplaneField) -> np.ndarray:
-    """(64, 64, 64) uint8 Chebyshev distance in cells to the next cell that holds density (0: this one).
-
-    A cell counts as occupied when a corner of it or of a neighbour has density: nothing thinner than a cell is missed.
-    """
-    density = np.zeros((CELLS + 1,) * 3, dtype=np.float32)
-    flat = _resampled(field, [np.linspace(-1.0, 1.0, CELLS + 1)] * 3)
-    _density_lattice(
-        flat[0], flat[1], flat[2], field.hidden_weight, field.hidden_bias, field.output_weight[0], field.output_bias[0],
-        density,
-    )  # fmt: skip
-    solid = (1.0 - np.exp(-density * OPACITY_STEP)) > EMPTY
-    occupied = maximum_filter(solid, size=3)
-    cells = np.zeros((CELLS,) * 3, dtype=bool)
-    for i in (0, 1):
-        for j in (0, 1):
-            for k in (0, 1):
-                cells |= occupied[i : CELLS + i, j : CELLS + j, k : CELLS + k]
-    return np.minimum(distance_transform_cdt(~cells, metric="chessboard"), 255).astype(np.uint8)
-
-
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
 def _cell_exit(position: float, cell: int, jump: int, inverse: float) -> float:
     """Distance along the ray to the end of the empty cube around ``cell``, along one axis (position in cells)."""
@@ -168,10 +258,12 @@ def _cell_exit(position: float, cell: int, jump: int, inverse: float) -> float:
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
 def _march(
     planes: np.ndarray, weight: np.ndarray, bias: np.ndarray, rows: np.ndarray, biases: np.ndarray, skip: np.ndarray,
-    origin: np.ndarray, direction: np.ndarray, enter: float, leave: float, step: float,
+    origin: np.ndarray, direction: np.ndarray, enter: float, leave: float, step: float, path: float,
     features: np.ndarray, hidden: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """One ray (unit direction, lengths in the cube's units): colour, opacity and weighted distance into ``out``."""
+    """One ray (unit direction, lengths in the cube's units but ``path``, the step in the density's): colour, opacity
+    and weighted distance into ``out``.
+    """
     dx, dy, dz = direction[0], direction[1], direction[2]
     transmittance = np.float32(1.0)
     out[:] = 0.0
@@ -195,7 +287,7 @@ def _march(
         _add_plane(planes[2], y, z, features)
         raw = _raw_density(features, weight, bias, rows[0], hidden) + biases[0]
         density = _softplus(raw - np.float32(1.0))
-        opacity = np.float32(1.0) - np.exp(-density * np.float32(step))
+        opacity = np.float32(1.0) - np.exp(-density * np.float32(path))
         if opacity > np.float32(1e-4):
             w = transmittance * opacity
             out[0] += w * _colour(hidden, rows[1], biases[1])
@@ -212,8 +304,8 @@ def _march(
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
 def _render(
     planes: np.ndarray, weight: np.ndarray, bias: np.ndarray, rows: np.ndarray, biases: np.ndarray, skip: np.ndarray,
-    origin: np.ndarray, matrix: np.ndarray, half: np.ndarray, left: int, top: int, step: float, near: float,
-    rgba: np.ndarray, depth: np.ndarray,
+    origin: np.ndarray, matrix: np.ndarray, half: np.ndarray, left: int, top: int, step: float, path: float,
+    near: float, rgba: np.ndarray, depth: np.ndarray,
 ) -> None:  # fmt: skip
     features, hidden = np.empty(planes.shape[3], np.float32), np.empty(HIDDEN, np.float32)
     out, direction = np.empty(5, np.float32), np.empty(3)
@@ -235,7 +327,7 @@ def _render(
             for axis in range(3):
                 direction[axis] /= norm
             _march(
-                planes, weight, bias, rows, biases, skip, origin, direction, enter * norm, leave * norm, step,
+                planes, weight, bias, rows, biases, skip, origin, direction, enter * norm, leave * norm, step, path,
                 features, hidden, out,
             )  # fmt: skip
             if out[3] > 1e-4:
@@ -243,37 +335,6 @@ def _render(
                 for c in range(4):
                     rgba[row, column, c] = out[c] * gain
                 depth[row, column] = out[4] / out[3] / norm
-
-
-def render_field(
-    field: TriplaneField,
-    skip: np.ndarray,
-    projection: np.ndarray,
-    half: np.ndarray,
-    window: tuple[int, int, int, int],
-    step: float = 1.0 / 96.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Render a window of the exact field.
-
-    Args:
-        field: the field.
-        skip: its occupancy (:func:`occupancy`).
-        projection: (3, 4) the field's cube to pixels, third row depth in metres.
-        half: (3,) half size of the object's box inside the cube; rays are clipped to it.
-        window: left, top, width, height in pixels.
-        step: distance between samples in units of the cube.
-
-    Returns:
-        (height, width, 4) float32 premultiplied colour and opacity in [0, 1]; (height, width) float32 depth in metres.
-    """
-    left, top, width, height = window
-    inverse = np.linalg.inv(projection[:, :3])
-    rgba, depth = np.zeros((height, width, 4), np.float32), np.zeros((height, width), np.float32)
-    _render(
-        field.planes, field.hidden_weight, field.hidden_bias, field.output_weight, field.output_bias, skip,
-        -inverse @ projection[:, 3], inverse, np.asarray(half, np.float64), left, top, step, NEAR, rgba, depth,
-    )  # fmt: skip
-    return rgba, depth
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
@@ -301,25 +362,3 @@ def _bake(
                         value = _colour(hidden, rows[c3 + 1], biases[c3 + 1])
                         value = min(max(value, np.float32(0.0)), np.float32(1.0))
                         grid[i, j, k, c3] = int(value * np.float32(255.0) + np.float32(0.5))
-
-
-def bake_field(
-    field: TriplaneField, skip: np.ndarray, half: np.ndarray, shape: tuple[int, int, int] = (128, 52, 56)
-) -> np.ndarray:
-    """Bake the box of a field to a voxel grid (X, Y, Z, 4) uint8 (:mod:`datamodules.assets.voxel_render`).
-
-    Each plane is resampled once to the grid's two axes, so a voxel costs three additions of features and one decoder;
-    voxels in empty cells cost nothing. Opacity is stated per ``OPACITY_STEP`` of the field's cube: render the grid with
-    ``unit=half``.
-    """
-    centres = [(np.arange(n) * 2.0 + 1.0) / n * h - h for n, h in zip(shape, half)]
-    cells = np.zeros((3, max(shape)), dtype=np.int64)
-    for axis, centre in enumerate(centres):
-        cells[axis, : len(centre)] = ((centre + 1.0) * (CELLS / 2)).astype(np.int64).clip(0, CELLS - 1)
-    flat = _resampled(field, centres)
-    grid = np.zeros((*shape, 4), dtype=np.uint8)
-    _bake(
-        flat[0], flat[1], flat[2], field.hidden_weight, field.hidden_bias, field.output_weight, field.output_bias, skip,
-        cells, OPACITY_STEP, grid,
-    )  # fmt: skip
-    return grid

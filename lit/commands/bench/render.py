@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from rich.table import Table
 from datamodules.assets.voxel_render import prepare_grid, render_voxels
 from datamodules.assets.voxel_render_torch import prepare_grids_torch, render_voxels_torch
 from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera, canonical_projection
-from lit.commands.bench.field import HALF, TorchField, car_field, ground_truth, two_pass
-from lit.rendering.compiled import bake_field, occupancy, render_field
+from lit.commands.bench.field import HALF, car_field, ground_truth, two_pass
+from lit.rendering.compiled import compiled_field
 from lit.results import write_json
 
 CROP = 64  # pixels
@@ -70,25 +71,24 @@ def mask_iou(image: np.ndarray, truth: np.ndarray) -> float:
 def measure() -> dict[str, Any]:
     """Run every renderer (the caller has set one thread)."""
     field = car_field()
-    reference = TorchField(field)
+    compiled = compiled_field(field)
     projection, window = view(CROP)
-    truth = ground_truth(reference, projection, window).numpy()
-    skip = occupancy(field)
-    grid = bake_field(field, skip, HALF, GRID)
+    truth = ground_truth(field, projection, window).numpy()
+    grid = compiled.bake(GRID, HALF)
     prepared, prepared_torch = prepare_grid(grid), prepare_grids_torch(grid[None])
     box = projection.copy()
     box[:, :3] *= HALF  # the grid fills the car's box, a part of the field's cube
     corner = np.array([window[:2]])
     renderers: dict[str, Callable[[], np.ndarray]] = {
-        "exact": lambda: render_field(field, skip, projection, HALF, window, EXACT_STEP)[0],
+        "exact": lambda: compiled.render(projection, window, HALF, EXACT_STEP)[0],
         "baked": lambda: render_voxels(prepared, box, *window, unit=HALF)[0] / np.float32(255),
         "torch_baked": lambda: (
             render_voxels_torch(prepared_torch, box[None], corner, CROP, CROP, TORCH_STEPS, HALF)[0][0].numpy()
             / np.float32(255)
         ),
     }
-    base = seconds(lambda: two_pass(reference, projection, window), REFERENCE_REPEATS)
-    published = two_pass(reference, projection, window).numpy()
+    base = seconds(lambda: two_pass(field, projection, window), REFERENCE_REPEATS)
+    published = two_pass(field, projection, window).numpy()
     result: dict[str, Any] = {
         "reference": {"ms": base * 1e3, "psnr": psnr(published, truth), "mask_iou": mask_iou(published, truth)}
     }
@@ -101,8 +101,8 @@ def measure() -> dict[str, Any]:
             "psnr": psnr(image, truth),
             "mask_iou": mask_iou(image, truth),
         }
-    frame = seconds(lambda: two_pass(reference, *view(BAKE_FRAME)), 1)
-    bake = seconds(lambda: bake_field(field, occupancy(field), HALF, GRID), 3)
+    frame = seconds(lambda: two_pass(field, *view(BAKE_FRAME)), 1)
+    bake = seconds(lambda: replace(compiled).bake(GRID, HALF), 3)  # a copy knows no occupancy yet
     return {**result, "bake_fraction": bake / frame, "bake_ms": bake * 1e3}
 
 

@@ -18,7 +18,7 @@ from lit.arguments import Arguments
 from lit.callbacks.bank_writer import hash_of
 from lit.commands.prepare.command import positive
 from lit.rendering.bake import bake
-from lit.rendering.part_maps import render_parts
+from lit.rendering.render import render_image
 from lit.weights.files import digest
 from lit.weights.official.car_parts import part_colours, part_indices
 from lit.weights.official.lift3d import PROPORTIONS, ReleasedCar, read_car, read_lift3d
@@ -92,7 +92,7 @@ def released(argv: list[str]) -> int:
         for number, path in enumerate(options.latent):
             car = read_car(path, field)
             name = path.stem if len(options.latent) == 1 else f"{path.stem}-{number:03d}"
-            grid = bake(car.decoder(repaint), car.planes, car.style, shape, field.aggregate)
+            grid = bake(car.values(repaint), shape)
             writer.write(VoxelAsset(name, "Car", dims, grid))
             if options.pictures is not None:
                 for view in range(options.views):
@@ -116,7 +116,7 @@ def part_picture(
         repaint: parts with the second object's colour, None for all.
     """
     projection = torch.from_numpy(view_projection(dims, azimuth, ELEVATION, size))
-    rgba, labels = render_parts(car.values(repaint), projection, size, size)
-    colour = (rgba[..., :3] + 1 - rgba[..., 3:]).clamp(0, 1).mul(255).round().byte().numpy()
-    pair = np.concatenate([colour, part_colours(car.field.decoder.parts)[labels.numpy()]], 1)
+    image = render_image(car.values(repaint), projection, size, size)
+    colour = (image.rgb + 1 - image.opacity[..., None]).clamp(0, 1).mul(255).round().byte().numpy()
+    pair = np.concatenate([colour, part_colours(car.field.decoder.parts)[image.labels.numpy()]], 1)
     return cv2.imencode(".png", np.ascontiguousarray(pair[..., ::-1]))[1].tobytes()

@@ -1,7 +1,7 @@
-"""Neural feature fields, their composition by density, and volume rendering of a feature image (GIRAFFE).
+"""Neural feature fields and their composition by density (GIRAFFE).
 
 Source: Niemeyer and Geiger, "GIRAFFE: Representing Scenes as Compositional Generative Neural Feature Fields", CVPR
-2021, sections 3.1 to 3.3.
+2021, sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -109,20 +109,3 @@ def compose(densities: Tensor) -> tuple[Tensor, Tensor]:
     """
     total = densities.sum(0)
     return total, densities / torch.where(total == 0, torch.ones_like(total), total)
-
-
-def ray_weights(density: Tensor, depths: Tensor, lengths: Tensor, closed: bool = True) -> Tensor:
-    """Weights (..., S) of samples along rays, ``w_i = (1 - e^{-s_i d_i}) prod_{j<i} e^{-s_j d_j}`` (GIRAFFE Eq. 10).
-
-    Args:
-        density: (..., S) non-negative.
-        depths: (..., S) rising depths of the samples.
-        lengths: (...) length of a ray per unit of depth.
-        closed: the last sample reaches to infinity, so that the background ends every ray; False gives it no length.
-    """
-    steps = depths[..., 1:] - depths[..., :-1]
-    last = torch.full_like(depths[..., :1], 1e10 if closed else 0.0)
-    optical = density * torch.cat([steps, last], -1) * lengths.unsqueeze(-1)
-    before = torch.cumsum(optical[..., :-1], -1)
-    before = torch.cat([torch.zeros_like(optical[..., :1]), before], -1)
-    return torch.exp(-before) * -torch.expm1(-optical)

@@ -1,4 +1,10 @@
-"""A feature image of objects and a background by volume rendering: the 3D half of GIRAFFE and GIRAFFE HD."""
+"""A feature image of objects and a background by volume rendering: the 3D half of GIRAFFE and GIRAFFE HD.
+
+The way of an image: every ray gets the same depths. At each sample that lies in an object's box the object's field is
+asked in the box's own frame, at every sample the background's; nothing is evaluated outside. The densities of all are
+added up and each field keeps its share (:func:`compose`), so one set of weights integrates the whole scene, and a
+field's features enter with weight times share.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.networks.fields.feature_fields import FeatureField, compose, ray_weights
+from lit.networks.fields.feature_fields import FeatureField, compose
 from lit.networks.fields.object_scene import Scene, SceneRanges, to_box
+from lit.networks.fields.quadrature import INFINITE, ray_weights, spans
 
 MARGIN = 0.1  # share of a box's half-size by which its field may reach over it, as in GIRAFFE's code
 
@@ -119,7 +126,7 @@ class FeatureImage(nn.Module):
             densities.append(self._positive(raw, generator).view_as(depths))
             features.append((everywhere, feature))
         density, shares = compose(torch.stack(densities))
-        weights = ray_weights(density, depths, directions.norm(dim=-1))
+        weights = ray_weights(density * spans(depths, INFINITE) * directions.norm(dim=-1, keepdim=True))
         image = self._gather(weights * shares, features)
         return image.transpose(1, 2).unflatten(-1, (self.size, self.size))
 
@@ -176,7 +183,7 @@ class FeatureImage(nn.Module):
         inside, points, _ = self._inside(scene, number, origins, directions, depths)
         raw, _ = self.field.density(points, torch.nonzero(inside)[:, 0], codes.shape[:, number])
         density = torch.zeros_like(depths).masked_scatter(inside, raw.relu())
-        weights = ray_weights(density, depths, directions.norm(dim=-1), closed=False)
+        weights = ray_weights(density * spans(depths) * directions.norm(dim=-1, keepdim=True))
         return weights.sum(-1).unflatten(-1, (size, size))
 
     def boxes(self, scene: Scene, pad: float = MARGIN, samples: int = 64) -> Tensor:
@@ -190,5 +197,5 @@ class FeatureImage(nn.Module):
         box = (scene.scale[:, 0], scene.translation[:, 0], scene.turn[:, 0])
         along = to_box(directions, *box, directions=True).unsqueeze(2) * depths.unsqueeze(-1)
         inside = ((to_box(origins, *box)[:, None, None] + along).abs() <= 1 + pad).all(-1)
-        weights = ray_weights(100.0 * inside, depths, directions.norm(dim=-1), closed=False)
+        weights = ray_weights(100.0 * inside * spans(depths) * directions.norm(dim=-1, keepdim=True))
         return weights.sum(-1).unflatten(-1, (self.size, self.size)).unsqueeze(1)

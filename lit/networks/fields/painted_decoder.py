@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lit.networks.fields.siren import FieldValues, SirenDecoder
+from lit.networks.fields.field_values import FieldValues
+from lit.networks.fields.siren import SirenDecoder
 
 
 class PaintedDecoder(nn.Module):

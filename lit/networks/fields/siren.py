@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-
-class FieldValues(NamedTuple):
-    """A field at P points of B objects, channels first.
-
-    Attributes:
-        rgb: (B, 3, P) straight colour in [0, 1].
-        density: (B, P) per canonical unit.
-        parts: (B, K, P) logits of semantic parts, or None.
-    """
-
-    rgb: Tensor
-    density: Tensor
-    parts: Tensor | None
+from lit.networks.fields.field_values import FieldValues
 
 
 class FilmSiren(nn.Module):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 from torch import Tensor, nn
 
-from lit.networks.fields.siren import FieldValues, SirenDecoder
+from lit.networks.fields.planes import DecodedPlanes
+from lit.networks.fields.siren import SirenDecoder
 from lit.networks.fields.triplane import TriplaneSynthesis
-from lit.rendering.bake import bake
-from lit.rendering.rendering import lookup
 
 
 class TriplaneField(nn.Module):
@@ -53,10 +49,6 @@ class TriplaneField(nn.Module):
         """Planes (B, 3, C, R, R) and styles (B, w_dim), the mean of the used rows, of latents (B, rows, w_dim)."""
         return self.synthesis(latent), self.synthesis.used(latent).mean(1)
 
-    def field(self, planes: Tensor, style: Tensor) -> Callable[[Tensor], FieldValues]:
-        """The field of these planes and styles as a function of points (B, P, 3)."""
-        return lambda points: self.decoder(lookup(planes, points, self.aggregate), style)
-
-    def bake(self, planes: Tensor, style: Tensor, shape: tuple[int, int, int]) -> np.ndarray:
-        """Voxel grid (X, Y, Z, 4) uint8 of one object's planes (3, C, R, R) and style (w_dim,)."""
-        return bake(self.decoder, planes, style, shape, self.aggregate)
+    def field(self, planes: Tensor, style: Tensor) -> DecodedPlanes:
+        """The field of planes (B, 3, C, R, R) under styles (B, w_dim)."""
+        return DecodedPlanes(planes, lambda features: self.decoder(features, style), self.aggregate)

@@ -6,7 +6,7 @@ without a mirror; on planes it is an exact flip of the axes y and z.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from lit.networks.fields.painted_decoder import PaintedDecoder
-from lit.networks.fields.siren import FieldValues
+from lit.networks.fields.planes import DecodedPlanes
 from lit.networks.fields.triplane_field import TriplaneField
-from lit.rendering.rendering import lookup
 from lit.weights.files import expecting, load_weights
 from lit.weights.fitting import fit_state
 from lit.weights.official.channel_rule import channel_rule
@@ -50,8 +49,8 @@ class ReleasedCar:
     planes: Tensor
     style: Tensor
 
-    def decoder(self, repaint: Sequence[int] | None = None) -> PaintedDecoder:
-        """The decoder of ``planes`` and ``style``; ``repaint``: the parts that ``lc_color`` colours (None: all).
+    def values(self, repaint: Sequence[int] | None = None) -> DecodedPlanes:
+        """The car as a field with part logits; ``repaint``: the parts that ``lc_color`` colours (None: all).
 
         Raises:
             InputError: an index beyond the part logits.
@@ -59,12 +58,8 @@ class ReleasedCar:
         parts = self.field.decoder.parts
         if wrong := [part for part in repaint or () if not 0 <= part < parts]:
             raise InputError(f"part {wrong[0]}: expected indices below {parts}, the part logits of this checkpoint")
-        return PaintedDecoder(self.field.decoder, repaint)
-
-    def values(self, repaint: Sequence[int] | None = None) -> Callable[[Tensor], FieldValues]:
-        """Colour, density and part logits as a function of points (1, P, 3), for :mod:`lit.rendering.rendering`."""
-        decoder = self.decoder(repaint)
-        return lambda points: decoder(lookup(self.planes[None], points, self.field.aggregate), self.style[None])
+        decoder, style = PaintedDecoder(self.field.decoder, repaint), self.style[None]
+        return DecodedPlanes(self.planes[None], lambda features: decoder(features, style), self.field.aggregate)
 
 
 def read_lift3d(path: str | Path) -> TriplaneField:

@@ -15,7 +15,6 @@ from datamodules.errors import InputError
 from datamodules.objects.posed_datamodule import PosedDataModule
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.generation_metrics import GenerationMetrics
-from lit.generators.fit_object import fit_object
 from lit.generators.lift3d import Lift3D
 from lit.generators.ray_objective import RayObjective
 from lit.networks.fields.triplane_field import TriplaneField
@@ -103,21 +102,6 @@ def test_second_stage_moves_only_the_planes_of_objects_it_saw(boxes: Path, tmp_p
     assert moved == {"residuals.values"}
     assert (model.residuals.values[:4] != 0).flatten(1).any(1).all()
     assert (model.residuals.values[4] == 0).all()
-
-
-def test_new_object_is_fitted_with_the_network_frozen(boxes: Path):
-    model, module = small(), data(boxes, objects=1, rays=512)
-    module.setup()
-    dataset = module.train_dataloader().dataset
-    weights = [p.detach().clone() for p in model.network.parameters()]
-    planes, style = fit_object(model, (dataset[(0, step)] for step in range(40)), steps=40)
-    batch = dataset[(1, 0)]
-    with torch.no_grad():
-        start = model.objective(model.network.field(*model.network(model.latents.mean(0, keepdim=True))), batch)
-        fitted = model.objective(model.network.field(planes, style), batch)
-    assert fitted["photometric"] < 0.9 * start["photometric"]
-    assert all(torch.equal(a, b) for a, b in zip(weights, model.network.parameters()))
-    assert all(p.requires_grad for p in model.network.parameters())
 
 
 def test_too_small_a_latent_table_is_bad_input(boxes: Path, tmp_path: Path):

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.networks.fields.feature_fields import FeatureField, compose, positional_encoding, ray_weights
+from lit.networks.fields.feature_fields import FeatureField, compose, positional_encoding
 from lit.networks.fields.feature_image import Codes, FeatureImage
 from lit.networks.fields.object_scene import Scene, SceneRanges, to_box
+from lit.networks.fields.quadrature import INFINITE, ray_weights, spans
 from lit.networks.giraffe import ConvDiscriminator, GiraffeGenerator
 
 NEAR = SceneRanges(boxes=2, radius=5.0, field_of_view=20.0, depth=(2.0, 8.0), elevation=(0.0, 0.0))
@@ -63,10 +64,10 @@ def test_composition_adds_densities_and_averages_features() -> None:
 
 def test_weights_of_a_constant_fog_are_those_of_the_closed_form() -> None:
     depths = torch.linspace(1, 3, 401)
-    weights = ray_weights(torch.full_like(depths, 0.7), depths, torch.tensor(2.0), closed=False)
+    weights = ray_weights(0.7 * spans(depths) * 2.0)
     assert float(weights.sum()) == pytest.approx(1 - math.exp(-0.7 * 2 * 2), abs=1e-5)
-    assert float(ray_weights(torch.full_like(depths, 0.7), depths, torch.tensor(2.0)).sum()) == pytest.approx(1.0)
-    assert float(ray_weights(torch.zeros_like(depths), depths, torch.tensor(2.0)).sum()) == 0.0
+    assert float(ray_weights(0.7 * spans(depths, INFINITE) * 2.0).sum()) == pytest.approx(1.0)
+    assert float(ray_weights(0.0 * spans(depths, INFINITE) * 2.0).sum()) == 0.0
 
 
 def test_opaque_object_hides_the_one_behind_and_a_clear_one_does_not() -> None:
@@ -139,7 +140,7 @@ def test_samples_outside_the_box_need_not_be_evaluated() -> None:
     total = density + raw_back.view(2, 16, 9).relu()
     mixed = density[..., None] * feature.view(2, 16, 9, 5)
     mixed = mixed + raw_back.view(2, 16, 9, 1).relu() * feature_back.view(2, 16, 9, 5)
-    weights = ray_weights(total, depths, directions.norm(dim=-1))
+    weights = ray_weights(total * spans(depths, INFINITE) * directions.norm(dim=-1, keepdim=True))
     expected = (weights[..., None] * mixed / total.clamp_min(1e-12)[..., None]).sum(2)
     assert torch.allclose(image(codes, scene), expected.transpose(1, 2).unflatten(-1, (4, 4)), atol=1e-5)
 

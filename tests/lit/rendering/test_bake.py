@@ -5,34 +5,37 @@ import torch
 
 from datamodules.assets.voxel_assets import OPACITY_STEP
 from datamodules.assets.voxel_render import render_voxels
-from lit.networks.fields.siren import FieldValues
+from lit.networks.fields.field_values import FieldValues
+from lit.networks.fields.planes import DecodedPlanes
 from lit.networks.fields.triplane_field import TriplaneField
-from lit.rendering.bake import bake, bleed, grid_features, voxel_centers
-from lit.rendering.rendering import lookup, render_image
+from lit.rendering.bake import bake, bleed, voxel_centers
+from lit.rendering.render import render_image
 from tests.lit.posed_boxes import orbit_projection
 
 
-def test_grid_features_equal_lookups_at_the_voxel_centres():
-    planes, shape = torch.randn(3, 4, 16, 16), (12, 5, 7)
-    axes = [voxel_centers(n) for n in shape]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, 3)
-    for reduce in ("mean", "sum"):
-        wanted = lookup(planes[None], points, reduce)[0].view(4, *shape)
-        assert torch.allclose(grid_features(planes, shape, reduce), wanted, atol=1e-5)
-
-
-def test_opacity_is_that_of_one_step():
-    def decoder(features: torch.Tensor, style: torch.Tensor) -> FieldValues:
+def test_opacity_is_that_of_one_step() -> None:
+    def decode(features: torch.Tensor) -> FieldValues:
         count = features.shape[2]
-        return FieldValues(torch.full((1, 3, count), 0.4), torch.full((1, count), 20.0), None)
+        return FieldValues(torch.full((1, 3, count), 0.4), torch.full((1, count), 20.0))
 
-    grid = bake(decoder, torch.zeros(3, 2, 8, 8), torch.zeros(1), (6, 4, 5))
+    field = DecodedPlanes(torch.zeros(1, 3, 2, 8, 8), decode)
+    grid = bake(field, (6, 4, 5))
     assert grid.shape == (6, 4, 5, 4)
     assert (grid[..., 3] == round(255 * (1 - np.exp(-20 * OPACITY_STEP)))).all()
     assert (grid[..., :3] == 102).all()
+    half = bake(field, (6, 4, 5), half=0.5)  # a smaller cube: the same path is shorter in the field's frame
+    assert (half[..., 3] == round(255 * (1 - np.exp(-10 * OPACITY_STEP)))).all()
 
 
-def test_bleed_colours_empty_neighbours_only():
+def test_any_field_bakes_as_planes_do() -> None:
+    torch.manual_seed(0)
+    network = TriplaneField(16, 4, 256, 16, 8, 8)
+    field = network.field(*network(torch.randn(1, network.synthesis.styles, 8)))
+    by_points = bake(lambda points: field(points), (9, 6, 4), slab=4)
+    assert np.abs(bake(field, (9, 6, 4)).astype(int) - by_points).max() <= 1
+
+
+def test_bleed_colours_empty_neighbours_only() -> None:
     colour, alpha = torch.zeros(3, 5, 5, 5), torch.zeros(5, 5, 5)
     colour[:, 2, 2, 2], alpha[2, 2, 2] = 0.7, 1.0
     out = bleed(colour, alpha)
@@ -40,25 +43,20 @@ def test_bleed_colours_empty_neighbours_only():
     assert (out[:, 0, 0, 0] == 0).all()
 
 
-def test_baked_grid_renders_like_the_field():
+def test_baked_grid_renders_like_the_field() -> None:
     """An opaque ellipsoid, coloured by octant, through both renderers and one projection with all twelve entries."""
     torch.manual_seed(0)
 
     def values(points: torch.Tensor) -> FieldValues:
         radius = (points / torch.tensor([0.9, 0.8, 0.7])).norm(dim=-1)
         colour = torch.sigmoid(6 * points).transpose(1, 2)
-        return FieldValues(colour, torch.sigmoid((1 - radius) * 60) * 60, None)
+        return FieldValues(colour, torch.sigmoid((1 - radius) * 60) * 60)
 
-    shape = (96, 48, 48)
-    axes = [voxel_centers(n) for n in shape]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, 3)
-    field = values(points)
-    alpha = 1 - torch.exp(-field.density[0] * OPACITY_STEP)
-    grid = torch.cat([field.rgb[0].t(), alpha[:, None]], 1).view(*shape, 4)
-    grid = (grid * 255).round().byte().numpy()
+    grid = bake(values, (96, 48, 48))
     for yaw in (0.3, 2.0, -1.2):
         projection = orbit_projection(yaw, 0.2, np.array([4.0, 1.5, 1.7]), 64)
-        wanted, depth = render_image(values, torch.from_numpy(projection), 64, 64, samples=128)
+        image = render_image(values, torch.from_numpy(projection), 64, 64, samples=128)
+        wanted, depth = image.rgba, image.depth
         rgba, baked_depth = render_voxels(grid, projection, 0, 0, 64, 64)
         error = np.abs(rgba / 255.0 - wanted.numpy())
         assert error.mean() < 0.01
@@ -66,11 +64,11 @@ def test_baked_grid_renders_like_the_field():
         assert np.abs(baked_depth - depth.numpy())[both].max() < 0.15
 
 
-def test_network_bakes_its_own_field():
+def test_network_bakes_its_own_field() -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8)
     planes, style = network(torch.randn(1, network.synthesis.styles, 8))
-    grid = network.bake(planes[0], style[0], (8, 6, 4))
+    grid = bake(network.field(planes, style), (8, 6, 4))
     x, y, z = np.unravel_index(grid[..., 3].argmax(), (8, 6, 4))
     point = torch.stack([voxel_centers(8)[x], voxel_centers(6)[y], voxel_centers(4)[z]]).view(1, 1, 3)
     value = network.field(planes, style)(point)

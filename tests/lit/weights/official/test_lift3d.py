@@ -19,7 +19,7 @@ from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
 from lit.cli import main
 from lit.rendering.bake import bake
-from lit.rendering.part_maps import render_parts
+from lit.rendering.render import render_image
 from lit.weights.official.car_parts import CAR_PARTS
 from lit.weights.official.lift3d import PROPORTIONS, half_turn, read_car, read_lift3d
 from tests.lit.weights.official.official_states import nvidia_synthesis
@@ -101,9 +101,8 @@ def test_the_car_is_the_official_one_turned_about_its_length(
 
 
 def test_baking_keeps_the_frame(files: tuple[Path, Path]) -> None:
-    field = read_lift3d(files[0])
-    car = read_car(files[1], field)
-    grid = bake(car.decoder(), car.planes, car.style, (12, 8, 10), field.aggregate)
+    car = read_car(files[1], read_lift3d(files[0]))
+    grid = bake(car.values(), (12, 8, 10))
     centres = [(2 * torch.arange(n) + 1) / n - 1 for n in (12, 8, 10)]
     points = torch.stack(torch.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 3)
     raw = official(checkpoint(), latent()["lc_shape"], points * torch.tensor([1.0, -1.0, -1.0]))
@@ -175,7 +174,8 @@ def test_front_top_and_side_land_where_they_belong(tmp_path: Path) -> None:
     assert green.argmin() == 1  # ours has y down
     assert blue.argmin() == 2  # and therefore z the other way: a rotation, no mirror
     projection = torch.from_numpy(view_projection(np.array(PROPORTIONS), 90.0, 0.0, 64))
-    rgba, labels = render_parts(car.values(), projection, 64, 64)
+    image = render_image(car.values(), projection, 64, 64)
+    rgba, labels = image.rgba, image.labels
     rows = torch.nonzero(rgba[..., 3] > 0.5)[:, 0]
     middle = int(rows.float().mean())
     assert set(labels.unique().tolist()) == {0, ROOF, WHEEL}
@@ -218,7 +218,7 @@ def test_other_files_are_named(files: tuple[Path, Path], tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"lc_color has planes \(1, 3, 8, 32, 32\).* expected \(1, 3, 8, 16, 16\)"):
         read_car(tmp_path / "wide.pth", read_lift3d(network))
     with pytest.raises(InputError, match="part 40"):
-        read_car(car, read_lift3d(network)).decoder([40])
+        read_car(car, read_lift3d(network)).values([40])
     flat = {**checkpoint(), "final_fc.net.weight": torch.zeros(4)}
     torch.save(flat, tmp_path / "flat.pt")
     with pytest.raises(InputError, match="another structure than Lift3D's released network"):
