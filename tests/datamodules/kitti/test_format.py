@@ -62,6 +62,7 @@ def test_label_and_result_round_trip(tmp_path_factory: pytest.TempPathFactory, s
     result = read_label(path)
     equal(result, scored, 5.1e-5)
     assert result.score is not None
+    assert scored.score is not None
     np.testing.assert_allclose(result.score, scored.score, atol=1e-6)
 
 
@@ -160,7 +161,7 @@ def test_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_maps_keep_their_depth(tmp_path: Path, dtype: type) -> None:
-    stored = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30)).astype(dtype)
+    stored: np.ndarray = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30)).astype(dtype)
     write_image(tmp_path / "a.png", stored)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", cv2.IMREAD_UNCHANGED), stored)
 
