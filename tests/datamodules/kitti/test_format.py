@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -54,9 +55,9 @@ def test_label_and_result_round_trip(tmp_path_factory: pytest.TempPathFactory, s
     assert again.score is None
     write_label(folder / "b.txt", again)
     assert (folder / "a.txt").read_bytes() == (folder / "b.txt").read_bytes()
-    scored = Objects(
-        *(getattr(objects, n) for n in ("boxes", "names", "bbox", "truncation", "occlusion", "alpha")),
-        rng.random(len(objects)),
+    scored = replace(
+        objects,
+        score=rng.random(len(objects)),
     )
     path = write_results(folder / "results", "000007", scored)
     result = read_label(path)
