@@ -13,6 +13,7 @@ Frames and conventions of the whole suite:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +43,7 @@ def yaw_from_alpha(alpha: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarra
     return wrap_angle(alpha + np.arctan2(x, z))
 
 
-def rotation_y(yaw: np.ndarray) -> np.ndarray:
+def rotation_y(yaw: np.ndarray | float) -> np.ndarray:
     """Rotation matrices about +y (down), (..., 3, 3): object axes at ``yaw`` into the camera frame (KITTI's R_y)."""
     yaw = np.asarray(yaw, dtype=np.float64)
     c, s, o, i = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw), np.ones_like(yaw)
@@ -138,7 +139,7 @@ class Boxes3D:
         return Boxes3D(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
 
     @staticmethod
-    def single(center: np.ndarray, dims: np.ndarray, yaw: float) -> Boxes3D:
+    def single(center: np.ndarray | Sequence[float], dims: np.ndarray | Sequence[float], yaw: float) -> Boxes3D:
         """One box from (3,) centre, (3,) dims and a yaw."""
         return Boxes3D(
             np.asarray(center, np.float64)[None], np.asarray(dims, np.float64)[None], wrap_angle(np.array([yaw]))

@@ -46,7 +46,9 @@ def fit(
     root: Path, folder: Path | None = None, ckpt: Path | None = None, workers: int = 0, every: int | None = 1
 ) -> Recorder:
     """Train 8 steps of three batches an epoch, validation included; from ``ckpt`` when given."""
-    saving = [] if folder is None else [ModelCheckpoint(folder, "{step}", save_top_k=-1, every_n_train_steps=every)]
+    saving: list[pl.Callback] = []
+    if folder is not None:
+        saving = [ModelCheckpoint(folder, "{step}", save_top_k=-1, every_n_train_steps=every)]
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=STEPS,

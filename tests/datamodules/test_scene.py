@@ -78,5 +78,7 @@ def test_velocities_and_attributes_stay_with_their_objects() -> None:
     assert joined.velocity is not None
     assert joined.attribute is not None
     np.testing.assert_array_equal(joined[[3]].velocity, [[3.0, 4.0]])
-    assert joined[[2]].attribute.tolist() == ["a"]
+    attribute = joined[[2]].attribute
+    assert attribute is not None
+    assert attribute.tolist() == ["a"]
     assert Objects.concatenate([known, objects(1)]).velocity is None

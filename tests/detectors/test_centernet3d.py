@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def perfect(net: CenterNet3D, batch: Batch) -> dict[str, torch.Tensor]:
     targets = encode(batch, net.classes, net.stride, net.selection, reach=0)
     frame, row, column = targets.index.unbind(1)
     height, width = batch.images.shape[2] // net.stride, batch.images.shape[3] // net.stride
-    out = {name: torch.zeros(len(batch), head.out_channels, height, width) for name, head in net.heads.items()}
+    heads: Any = net.heads
+    out = {name: torch.zeros(len(batch), head.out_channels, height, width) for name, head in heads.items()}
     out["heatmap"] += torch.logit(targets.heatmap.clamp(1e-4, 1 - 1e-4))
 
     def put(name: str, values: torch.Tensor) -> None:
@@ -60,6 +62,7 @@ def test_perfect_outputs_decode_to_the_labels(seed: int, focal: float, stride: i
     found = net.decode(perfect(net, batch), batch)[0]
     if len({tuple(c.tolist()) for c in cells}) < kept or _touching(cells):
         return  # two centres in one neighbourhood: only one can be a peak
+    assert found.score is not None
     best = found[np.argsort(-found.score)[:kept]]
     overlap = rotated_iou(labels.boxes.bev, best.boxes.bev)
     assert (np.sort(overlap.max(1))[len(labels) - kept :] > 0.99).all()
@@ -96,9 +99,12 @@ def test_peaks_suppress_neighbours() -> None:
 def test_uncertain_depth_lowers_the_score() -> None:
     net, batch = detector(), scenes.batch(1)
     outputs = perfect(net, batch)
-    sure = net.decode(outputs, batch)[0].score.max()
+    sure = net.decode(outputs, batch)[0].score
     outputs["depth"][:, 1] = 2.0
-    assert net.decode(outputs, batch)[0].score.max() < 0.5 * sure
+    unsure = net.decode(outputs, batch)[0].score
+    assert sure is not None
+    assert unsure is not None
+    assert unsure.max() < 0.5 * sure.max()
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -139,7 +145,9 @@ def test_variants_step_and_decode(options: dict[str, object]) -> None:
     torch.stack(list(net.loss(outputs, batch).values())).sum().backward()
     found = net.eval().decode(outputs, batch)
     assert len(found) == 2
-    assert all((np.diff(objects.score) <= 0).all() for objects in found)
+    for objects in found:
+        assert objects.score is not None
+        assert (np.diff(objects.score) <= 0).all()
 
 
 def test_dla34_builds_and_steps() -> None:

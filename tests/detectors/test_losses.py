@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_focal_of_extreme_logits_is_finite() -> None:
 
 
 @pytest.mark.parametrize("nll", [laplacian_nll, gaussian_nll])
-def test_likelihood_is_best_where_the_scale_is_the_error(nll) -> None:
+def test_likelihood_is_best_where_the_scale_is_the_error(nll: Callable[..., torch.Tensor]) -> None:
     scale = torch.linspace(-4, 2, 601)
     best = scale[nll(torch.zeros(601), scale, torch.full((601,), 0.3)).argmin()]
     expected = math.log(0.3 * (math.sqrt(2) if nll is laplacian_nll else 1))

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from datamodules.scene import Objects, collate
 from detectors.centernet3d import CenterNet3D
@@ -50,7 +52,7 @@ def test_learning_rate_by_step(
     run = trainer(tmp_path, max_steps=100)
     monkeypatch.setattr(type(run), "estimated_stepping_batches", property(lambda _: 100))
     lit.trainer = run
-    configured = lit.configure_optimizers()
+    configured: Any = lit.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     rates = [optimizer.param_groups[0]["lr"]]
     for _ in range(99):
@@ -80,7 +82,7 @@ def test_overfits_four_frames(tmp_path: Path) -> None:
     shape = {"layers": [1, 1, 1, 1], "channels": [16, 32, 32, 32], "stem_type": "deep", "stem_width": 8}
     lit = LitDetector(CenterNet3D("resnet18", shape, neck_channels=32, head_channels=16), lr=5e-3, weight_decay=0.0)
     batch = collate([scenes.frame(seed, count=2, view=scenes.camera(192, 64, 110.0)) for seed in range(4)])
-    loader = torch.utils.data.DataLoader([batch] * 250, batch_size=None)
+    loader: DataLoader = DataLoader([batch] * 250, batch_size=None)  # type: ignore[arg-type]  # any sequence will do
     trainer(tmp_path, max_steps=250).fit(lit, loader)
     lit.eval()
     with torch.no_grad():

@@ -71,8 +71,8 @@ def test_empty_space_skipping_changes_nothing() -> None:
     marched = type(prepared)(
         prepared.data, np.zeros_like(prepared.skip), np.zeros(3), np.array(prepared.shape) + 1.0, prepared.shape
     )
-    projection, *rest = window(Boxes3D.single([1, 1.6, 14], [3.9, 1.5, 1.6], 0.7))
-    for a, b in zip(render_voxels(prepared, projection, *rest), render_voxels(marched, projection, *rest)):
+    place = window(Boxes3D.single([1, 1.6, 14], [3.9, 1.5, 1.6], 0.7))
+    for a, b in zip(render_voxels(prepared, *place), render_voxels(marched, *place)):
         np.testing.assert_allclose(a.astype(float), b.astype(float), atol=1.0)
 
 
@@ -93,8 +93,7 @@ def test_no_dark_fringe() -> None:
     """Empty voxels (black here) darken no colour beside them: straight colour is the grid's at every covered pixel."""
     grid = blob()
     grid[..., :3] = np.where(grid[..., 3:] > 0, 200, 0)
-    projection, *rest = window(Boxes3D.single([0, 1.6, 15], [3.9, 1.5, 1.6], 0.3))
-    rgba = render_voxels(grid, projection, *rest)[0].astype(float)
+    rgba = render_voxels(grid, *window(Boxes3D.single([0, 1.6, 15], [3.9, 1.5, 1.6], 0.3)))[0].astype(float)
     seen = rgba[..., 3] > 40
     straight = rgba[seen][:, :3] / rgba[seen][:, 3:] * 255
     assert np.abs(straight - 200).max() < 5
@@ -103,8 +102,7 @@ def test_no_dark_fringe() -> None:
 def test_depth_is_between_front_and_back() -> None:
     grid = np.full((64, 26, 28, 4), 255, dtype=np.uint8)
     box = Boxes3D.single([0, 1.6, 12], [3.9, 1.5, 1.6], 0.9)
-    projection, *rest = window(box)
-    rgba, depth = render_voxels(grid, projection, *rest)
+    rgba, depth = render_voxels(grid, *window(box))
     corners = box.corners[0][:, 2]
     solid = depth[rgba[..., 3] > 250]
     assert solid.min() > corners.min() - 0.1

@@ -67,6 +67,9 @@ def test_colours_inside_are_the_objects_own() -> None:
 
 def test_the_input_frame_is_left_alone() -> None:
     frame = road_frame(box_at(2, 20), buffers=True)
+    assert frame.road is not None
+    assert frame.depth is not None
+    assert frame.instances is not None
     before = [frame.image.copy(), frame.road.copy(), frame.depth.copy(), frame.instances.copy()]
     paint(frame, [placed(box_at(-1, 10))], shadow=True)
     for old, new in zip(before, [frame.image, frame.road, frame.depth, frame.instances]):
@@ -113,6 +116,7 @@ def test_the_shadow_darkens_the_ground_and_stays_out_of_the_mask() -> None:
     np.testing.assert_array_equal(lit.instances, shaded.instances)
     darkened = (shaded.image != lit.image).any(0)
     assert darkened.any()
+    assert shaded.instances is not None
     inside = cv2.erode(shaded.instances, np.ones((5, 5), np.uint8)) > 0  # the feathered rim shows some ground
     assert not (darkened & inside).any()
     assert (shaded.image[:, : int(CAMERA.projection[1, 2])] == lit.image[:, : int(CAMERA.projection[1, 2])]).all()
@@ -136,6 +140,9 @@ def test_the_sun_moves_the_shadow() -> None:
 def test_buffers_follow_the_picture() -> None:
     frame = road_frame(box_at(2.5, 20.0), buffers=True)
     out = paint(frame, [placed(box_at(-1.5, 10.0))])
+    assert out.instances is not None
+    assert out.depth is not None
+    assert frame.instances is not None
     new = out.instances == 2
     assert new.any()
     assert (out.instances[~new] == frame.instances[~new]).all()

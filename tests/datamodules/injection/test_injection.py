@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, projected_bbox
 from datamodules.injection.compositing import Compositor
 from datamodules.injection.injection import Injection
+from datamodules.injection.occlusion import Knowledge
 from datamodules.injection.placement import Placement
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
@@ -18,8 +20,8 @@ from datamodules.scene import Frame
 from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box_at, road_frame
 
 
-def injection(**changes: object) -> Injection:
-    arguments = {"placement": Placement(depth=(6, 40)), "probability": 1.0, "count": (1, 3), **changes}
+def injection(**changes: Any) -> Injection:
+    arguments: dict[str, Any] = {"placement": Placement(depth=(6, 40)), "probability": 1.0, "count": (1, 3), **changes}
     return Injection(arguments.pop("source", OneAsset()), **arguments)
 
 
@@ -65,6 +67,7 @@ def test_injected_masks_fill_their_projected_boxes_and_nothing_collides() -> Non
             assert bbox_iou(out.objects.bbox[row], expected) > 0.7
             if out.objects.occlusion[row] == 0:
                 area = np.prod(expected[2:] - expected[:2] + 1)
+                assert out.instances is not None
                 assert (out.instances == row + 1).sum() / area > 0.6
     assert injected > 25
 
@@ -106,7 +109,7 @@ def test_truncation_of_an_object_that_leaves_the_image() -> None:
 
 
 @pytest.mark.parametrize("knowledge", ["depth", "instances", "boxes"])
-def test_covered_real_objects_are_relabelled(knowledge: str) -> None:
+def test_covered_real_objects_are_relabelled(knowledge: Knowledge) -> None:
     real = box_at(0.0, 24.0)
     frame, compositor = road_frame(real, buffers=True), Compositor(occluders=knowledge)
     hidden_share = {
@@ -176,6 +179,8 @@ def test_shadow_is_a_switch() -> None:
     with_shadow, without = at(box_at(0, 10))(frame, derive(0)), at(box_at(0, 10), shadow=False)(frame, derive(0))
     assert (with_shadow.image != without.image).any()
     np.testing.assert_array_equal(with_shadow.objects.bbox, without.objects.bbox)
+    assert without.instances is not None
+    assert frame.road is not None
     ground = (without.instances == 0) & frame.road
     near_ground = ground & (without.image == frame.image).all(0)
     assert (with_shadow.image.astype(int)[:, near_ground] <= frame.image.astype(int)[:, near_ground]).all()

@@ -126,10 +126,11 @@ def test_without_a_mask_a_corridor_is_used() -> None:
 
 
 def test_a_segmenter_stands_in_for_the_mask() -> None:
-    known = road_frame()
-    placement = Placement(segmenter=lambda image: known.road, depth=(5, 40))
+    road = road_frame().road
+    assert road is not None
+    placement = Placement(segmenter=lambda image: road, depth=(5, 40))
     site = placement.survey(road_frame(road=False))
-    assert site.mask is known.road
+    assert site.mask is road
 
 
 def test_yaw_follows_the_road() -> None:
@@ -144,10 +145,10 @@ def test_yaw_follows_the_road() -> None:
 def test_a_fixed_pose_is_kept_or_refused() -> None:
     frame, placement = road_frame(box_at(2.0, 20.0)), Placement(depth=(5, 40))
     site, rng = placement.survey(frame), derive(0)
-    free = SolidAsset(pose=box_at(-2.0, 14.0))
-    box = placement.place(site, free, frame.objects.boxes, rng)
+    pose = box_at(-2.0, 14.0)
+    box = placement.place(site, SolidAsset(pose=pose), frame.objects.boxes, rng)
     assert box is not None
-    np.testing.assert_array_equal(box.center, free.pose.center)
+    np.testing.assert_array_equal(box.center, pose.center)
     assert placement.place(site, SolidAsset(pose=box_at(2.0, 21.0)), frame.objects.boxes, rng) is None
     assert placement.place(site, SolidAsset(pose=box_at(9.0, 14.0)), frame.objects.boxes, rng) is None
 

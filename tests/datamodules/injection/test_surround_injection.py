@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def reader(samples: list[Sample], tiny_surround: Path) -> NuscenesDataset:
     return NuscenesDataset(samples, tiny_surround, extras=True)
 
 
-def injection(**changes: object) -> SurroundInjection:
+def injection(**changes: Any) -> SurroundInjection:
+    arguments: dict[str, Any]
     arguments = {"placement": Placement(depth=(5, 35)), "probability": 1.0, "count": (6, 6), "min_pixels": 6, **changes}
     arguments.setdefault("compositor", Compositor(occluders="instances"))
     return SurroundInjection(MeshSource(models=3, supersample=1), **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -53,14 +54,15 @@ def test_label_and_result_round_trip(tmp_path_factory: pytest.TempPathFactory, s
     assert again.score is None
     write_label(folder / "b.txt", again)
     assert (folder / "a.txt").read_bytes() == (folder / "b.txt").read_bytes()
-    scored = Objects(
-        *(getattr(objects, n) for n in ("boxes", "names", "bbox", "truncation", "occlusion", "alpha")),
-        rng.random(len(objects)),
+    scored = replace(
+        objects,
+        score=rng.random(len(objects)),
     )
     write_label(folder / "results" / "000007.txt", scored)
     result = read_label(folder / "results" / "000007.txt")
     equal(result, scored, 5.1e-5)
     assert result.score is not None
+    assert scored.score is not None
     np.testing.assert_allclose(result.score, scored.score, atol=1e-6)
 
 
@@ -154,7 +156,7 @@ def test_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_maps_keep_their_depth(tmp_path: Path, dtype: type) -> None:
-    stored = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30)).astype(dtype)
+    stored: np.ndarray = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30)).astype(dtype)
     write_image(tmp_path / "a.png", stored)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", cv2.IMREAD_UNCHANGED), stored)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,11 @@ def root(tmp_path: Path) -> Path:
 def equals_devkit(root: Path, split: str) -> GroundTruth:
     """Read a v1.0-mini folder with both loaders."""
     nuscenes = pytest.importorskip("nuscenes")
-    from nuscenes.eval.common.loaders import add_center_dist, load_gt
-    from nuscenes.eval.detection.data_classes import DetectionBox
-
+    loaders = import_module("nuscenes.eval.common.loaders")
+    box_type = import_module("nuscenes.eval.detection.data_classes").DetectionBox
     truth = read_dataset(root, "v1.0-mini", split)
     database = nuscenes.NuScenes("v1.0-mini", str(root), verbose=False)
-    expected = add_center_dist(database, load_gt(database, split, DetectionBox))
+    expected = loaders.add_center_dist(database, loaders.load_gt(database, split, box_type))
     assert list(truth.samples.tokens) == expected.sample_tokens
     for token, sample in truth.split().items():
         assert len(sample.boxes) == len(expected[token])
@@ -65,14 +65,12 @@ def test_equals_the_devkit_on_a_real_frame() -> None:
 
 def test_mapping_and_splits_are_the_devkits() -> None:
     pytest.importorskip("nuscenes")
-    from nuscenes.eval.detection.utils import category_to_detection_name
-    from nuscenes.utils.splits import create_splits_scenes
-
-    official = create_splits_scenes()
+    detection_name = import_module("nuscenes.eval.detection.utils").category_to_detection_name
+    official = import_module("nuscenes.utils.splits").create_splits_scenes()
     assert set(RELEASES) == set(official)
     for split, scenes in official.items():
         assert scenes_of(split) == set(scenes)
-    assert all(category_to_detection_name(category) == name for category, name in CATEGORIES.items())
+    assert all(detection_name(category) == name for category, name in CATEGORIES.items())
 
 
 def test_a_file_of_scene_names_is_a_split(root: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     ids = [f"car-{number}" for number in range(OBJECTS)]
     for number, name in enumerate(ids):
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "rgba": rng.integers(0, 256, (VIEWS, SIZE, SIZE, 4), dtype=np.uint8),
             "projection": rng.normal(size=(VIEWS, 3, 4)) + np.eye(3, 4),
             "parts": rng.integers(0, 4, (VIEWS, SIZE, SIZE), dtype=np.uint8),

@@ -26,13 +26,13 @@ def data(folder: Path, **changes: Any) -> ObjectImages:
     return module
 
 
-def test_angles_are_those_the_studio_rendered_from():
+def test_angles_are_those_the_studio_rendered_from() -> None:
     dims, azimuth, elevation = np.array([4.1, 1.5, 1.8]), [0.0, 90, 200, 359], [0.0, 5, 12, 20]
     projection = np.stack([view_projection(dims, a, e, 64) for a, e in zip(azimuth, elevation)])
     assert np.allclose(view_angles(projection, dims), np.stack([azimuth, elevation], 1), atol=1e-6)
 
 
-def test_objects_are_split_and_each_held_out_picture_comes_once(boxes: Path):
+def test_objects_are_split_and_each_held_out_picture_comes_once(boxes: Path) -> None:
     module = data(boxes)
     assert module.train_set is not None
     batches = list(module.val_dataloader())
@@ -42,7 +42,7 @@ def test_objects_are_split_and_each_held_out_picture_comes_once(boxes: Path):
     assert "box004" not in module.train_set.ids
 
 
-def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path):
+def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path) -> None:
     posed = PosedImageSet.load(boxes)
 
     def shown(batch: int, rank: int, ranks: int) -> list[str]:
@@ -56,7 +56,7 @@ def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path):
     assert both[0][:3] + both[1][:3] == alone[:6]
 
 
-def test_objects_stand_on_the_backdrop(boxes: Path):
+def test_objects_stand_on_the_backdrop(boxes: Path) -> None:
     posed = PosedImageSet.load(boxes)
     grey = PictureBatches(posed, 4, "grey", False, False, Position())[(0, 0)]
     alpha = torch.from_numpy(posed.rgba[0, :4, :, :, 3])
@@ -72,7 +72,7 @@ def test_objects_stand_on_the_backdrop(boxes: Path):
     assert torch.equal(painted[(0, 0)].images.permute(0, 2, 3, 1)[solid], wanted)
 
 
-def test_a_mirrored_picture_has_the_mirrored_azimuth(boxes: Path):
+def test_a_mirrored_picture_has_the_mirrored_azimuth(boxes: Path) -> None:
     posed = PosedImageSet.load(boxes)
     plain, mirrored = (PictureBatches(posed, 24, "grey", flip, False, Position())[(0, 0)] for flip in (False, True))
     flipped = (mirrored.images != plain.images).flatten(1).any(1)
@@ -82,7 +82,7 @@ def test_a_mirrored_picture_has_the_mirrored_azimuth(boxes: Path):
     assert torch.equal(mirrored.pose[:, 1], plain.pose[:, 1])
 
 
-def test_bad_options_are_named(boxes: Path):
+def test_bad_options_are_named(boxes: Path) -> None:
     with pytest.raises(InputError, match="backdrop 'sky'"):
         ObjectImages(str(boxes), backdrop="sky")
     with pytest.raises(InputError, match="holds 5 objects"):

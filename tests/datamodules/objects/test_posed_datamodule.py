@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +18,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=3, views=10, size=24)
 
 
-def module(folder: Path, **changes: object) -> PosedDataModule:
-    settings = {"batch_objects": 2, "views_per_object": 2, "rays": 64, "held_out_every": 5, "create": False} | changes
-    data = PosedDataModule(str(folder), **settings)
+def module(folder: Path, **changes: Any) -> PosedDataModule:
+    settings = {"batch_objects": 2, "views_per_object": 2, "rays": 64, "held_out_every": 5, "create": False}
+    data = PosedDataModule(str(folder), **{**settings, **changes})
     data.setup()
     return data
 
 
-def test_views_are_split_without_overlap(folder: Path):
+def test_views_are_split_without_overlap(folder: Path) -> None:
     data = module(folder)
     assert data.train_set is not None
     assert data.held_out is not None
@@ -34,7 +35,7 @@ def test_views_are_split_without_overlap(folder: Path):
     assert not seen & {p.tobytes() for p in data.held_out.projection.reshape(-1, 12)}
 
 
-def test_rays_carry_the_colour_of_their_pixel(folder: Path):
+def test_rays_carry_the_colour_of_their_pixel(folder: Path) -> None:
     """Every ray, projected back into each view of its object, finds its colour in one of them."""
     data = module(folder, ray_shares=[0.5, 0.25, 0.25])
     batch = data.train_dataloader().dataset[(0, 0)]
@@ -54,20 +55,20 @@ def test_rays_carry_the_colour_of_their_pixel(folder: Path):
         assert found.all()
 
 
-def test_batches_depend_on_seed_epoch_and_step_only(folder: Path):
+def test_batches_depend_on_seed_epoch_and_step_only(folder: Path) -> None:
     first, again = (module(folder).train_dataloader().dataset for _ in range(2))
     assert torch.equal(first[(2, 5)].origins, again[(2, 5)].origins)
     for other in (first[(2, 6)], first[(3, 5)], module(folder, seed=1).train_dataloader().dataset[(2, 5)]):
         assert not torch.equal(first[(2, 5)].origins, other.origins)
 
 
-def test_objects_come_up_equally_often(folder: Path):
+def test_objects_come_up_equally_often(folder: Path) -> None:
     dataset = module(folder).train_dataloader().dataset
     drawn = torch.cat([dataset[(0, step)].objects for step in range(6)])
     assert torch.bincount(drawn).tolist() == [4, 4, 4]
 
 
-def test_shares_of_rays():
+def test_shares_of_rays() -> None:
     size, projection = 24, orbit_projection(0.3, 0.2, np.array([4.0, 1.5, 1.7]), 24)
     alpha = np.zeros((size, size), np.uint8)
     alpha[10:14, 8:16] = 255
@@ -82,7 +83,7 @@ def test_shares_of_rays():
     assert columns.max() <= 19
 
 
-def test_patch_stays_in_the_image():
+def test_patch_stays_in_the_image() -> None:
     alpha = np.zeros((24, 24), np.uint8)
     alpha[0, 23] = 255
     pixels = draw_patch(alpha, 8, np.random.default_rng(0))
@@ -90,7 +91,7 @@ def test_patch_stays_in_the_image():
     assert sorted(set((pixels % 24).tolist())) == list(range(16, 24))
 
 
-def test_bad_settings_say_what_to_do(folder: Path, tmp_path: Path):
+def test_bad_settings_say_what_to_do(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="three shares"):
         PosedDataModule(str(folder), ray_shares=[0.5, 0.5])
     with pytest.raises(InputError, match="multiple of views_per_object"):

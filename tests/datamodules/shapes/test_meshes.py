@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_bad_cad_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.obj").write_text("this is no mesh")
     (tmp_path / "car.step").write_text("")
     trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.ply")
-    cases = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"path": tmp_path / "none.glb"}, "no such CAD file"),
         ({"path": tmp_path / "car.step"}, "not a known CAD format"),
         ({"path": tmp_path / "broken.obj"}, "broken.obj"),

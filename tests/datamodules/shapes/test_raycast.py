@@ -119,7 +119,7 @@ def test_shadow_of_a_roof_on_the_ground() -> None:
 def test_the_sun_lights_the_side_it_shines_on() -> None:
     dims = np.array([4.0, 1.6, 1.8])
     place = Boxes3D.single([0.0, 1.7, 12.0], dims, 0.0)
-    white = CarMesh("box", "Car", dims, box(dims, (0, 0, 0), (0.6, 0.6, 0.6)), "cad")
+    white = CarMesh("box", "Car", dims, box(tuple(dims), (0, 0, 0), (0.6, 0.6, 0.6)), "cad")
     projection = canonical_projection(CAMERA, place)[0]
 
     def brightness(sun: list[float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def test_boxes_agree_with_instance_masks() -> None:
                 continue
             mask = np.array([u.min(), v.min(), u.max(), v.max()], float)
             assert iou(objects.bbox[row], mask) > 0.7, (i, row)
-            projected = projected_bbox(scene.camera, objects.boxes[[row]])[0]
+            projected = projected_bbox(scene.camera, objects.boxes[[int(row)]])[0]
             assert iou(objects.bbox[row], projected) > 0.6, (i, row)
             depth = drawn.depth[v, u]
             half = np.hypot(*objects.boxes.dims[row, [0, 2]]) / 2
@@ -108,9 +109,14 @@ def test_world_is_a_kitti_folder(tiny_world: Path) -> None:
         assert read_image(training / "image_2" / f"{sample}.png").shape == (3, 96, 320)
         assert read_plane(training / "planes" / f"{sample}.txt")[1] < 0
         instances = cv2.imread(str(training / "instance_2" / f"{sample}.png"), cv2.IMREAD_UNCHANGED)
+        depth = cv2.imread(str(training / "depth_2" / f"{sample}.png"), cv2.IMREAD_UNCHANGED)
+        road = cv2.imread(str(training / "road_2" / f"{sample}.png"), 0)
+        assert instances is not None
+        assert depth is not None
+        assert road is not None
         assert instances.max(initial=0) <= (objects.names != "DontCare").sum()
-        assert cv2.imread(str(training / "depth_2" / f"{sample}.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
-        assert set(np.unique(cv2.imread(str(training / "road_2" / f"{sample}.png"), 0))) <= {0, 255}
+        assert depth.dtype == np.uint16
+        assert set(np.unique(road)) <= {0, 255}
         assert np.linalg.norm(index["frames"][sample]["sun"]) == pytest.approx(1, abs=1e-5)
     assert len(projections) == 18  # every frame has its own calibration
     assert cars > 18
@@ -153,12 +159,13 @@ def test_calibration_keeps_kittis_field_of_view(width: int, height: int) -> None
 
 
 def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
-    for arguments, message in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"train": 0}, "train=0"),
         ({"workers": 0}, "workers=0"),
         ({"width": 5}, "5x96"),
         ({"seed": -1}, "seed=-1"),
-    ):
+    ]
+    for arguments, message in cases:
         with pytest.raises(InputError, match=message):
             write_world(tmp_path / "world", **arguments)
     (tmp_path / "world.json").write_text("{")

@@ -34,14 +34,17 @@ class Baker(pl.LightningModule):
 def predict(model: Baker, folder: Path) -> None:
     settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     trainer = pl.Trainer(callbacks=[BankWriter(str(folder), licence="CC0-1.0", seed=5)], **settings)
-    trainer.predict(model, DataLoader(torch.arange(3), batch_size=None), return_predictions=False)
+    loader: DataLoader = DataLoader(torch.arange(3), batch_size=None)  # type: ignore[arg-type]  # any sequence will do
+    trainer.predict(model, loader, return_predictions=False)
 
 
-def test_bank_holds_every_prediction(tmp_path: Path):
+def test_bank_holds_every_prediction(tmp_path: Path) -> None:
     predict(Baker(), tmp_path / "bank")
     bank = AssetBank.open(tmp_path / "bank")
     assert bank.ids == ["car0", "car1", "car2"]
-    assert (bank[2].grid == 2).all()
+    asset = bank[2]
+    assert isinstance(asset, VoxelAsset)
+    assert (asset.grid == 2).all()
     index = json.loads((tmp_path / "bank" / "bank.json").read_text())
     assert index["generator"] == "baker"
     assert index["licence"] == "CC0-1.0"
@@ -49,7 +52,7 @@ def test_bank_holds_every_prediction(tmp_path: Path):
     assert index["dims"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
 
 
-def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path):
+def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path) -> None:
     hashes = []
     for name, weight in (("a", 0.0), ("b", 0.0), ("c", 1.0)):
         model = Baker()
@@ -59,7 +62,7 @@ def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_run_that_fails_leaves_the_old_bank_alone(tmp_path: Path):
+def test_a_run_that_fails_leaves_the_old_bank_alone(tmp_path: Path) -> None:
     predict(Baker(), tmp_path / "bank")
     before = AssetBank.open(tmp_path / "bank").hash
     with pytest.raises(RuntimeError, match="killed"):
@@ -70,5 +73,5 @@ def test_a_run_that_fails_leaves_the_old_bank_alone(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
-def test_configuration_hash_ignores_order():
+def test_configuration_hash_ignores_order() -> None:
     assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1}) != hash_of({"a": 1, "b": [3]})

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,7 +20,7 @@ from tests.lit.detection_training import data, trainer
 class Oracle(pl.LightningModule):
     """Predicts the labels."""
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return [scored(objects) for objects in batch.objects]
 
     test_step = validation_step
@@ -34,7 +36,7 @@ def scored(objects: Objects) -> Objects:
 class Noisy(Oracle):
     """Predicts labels moved and scored by chance, the same for a frame in whatever process and batch it comes."""
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return [moved(scored(o), derive(0, name, "noise")) for o, name in zip(batch.objects, batch.sample_ids)]
 
 
@@ -43,7 +45,7 @@ def moved(objects: Objects, rng: np.random.Generator) -> Objects:
     return replace(objects, boxes=replace(objects.boxes, center=center), score=rng.random(len(objects)))
 
 
-def validated(root: Path, folder: Path, **options: object) -> dict[str, float]:
+def validated(root: Path, folder: Path, **options: object) -> Mapping[str, float]:
     run = trainer(folder, [KittiMetrics(**options)])  # type: ignore[arg-type]
     return run.validate(Oracle(), data(root), verbose=False)[0]
 

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from datamodules.scene import Objects
+from datamodules.scene import Frame, Objects
 from lit.callbacks.drawing import GREEN, MAGENTA, ORANGE, Drawing, draw_frame, draw_ground
 from tests.detectors import scenes
 from tests.lit.detection_training import data, module, trainer
@@ -17,7 +17,7 @@ def near(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return np.abs(image.astype(int) - colour).max(2) < 60
 
 
-def scene() -> tuple[object, Objects]:
+def scene() -> tuple[Frame, Objects]:
     frame = scenes.frame(2, count=3)
     provenance = np.array(["real", "bank/7", "real"])
     frame = frame.with_(objects=replace(frame.objects, provenance=provenance))
@@ -71,7 +71,7 @@ def test_draws_training_and_validation_frames(tiny_world: Path, tmp_path: Path) 
 
     class Logger(TensorBoardLogger):
         @property
-        def experiment(self) -> Images:  # type: ignore[override]
+        def experiment(self) -> Images:
             return images
 
         def log_metrics(self, *_: object, **__: object) -> None:

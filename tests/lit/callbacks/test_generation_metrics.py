@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def trainer(folder: Path, *callbacks: pl.Callback) -> pl.Trainer:
     )  # fmt: skip
 
 
-def validated(boxes: Path, folder: Path, model: Copy, **options: Any) -> dict[str, float]:
+def validated(boxes: Path, folder: Path, model: Copy, **options: Any) -> Mapping[str, float]:
     return trainer(folder, GenerationMetrics(**options)).validate(model, datamodule=data(boxes), verbose=False)[0]
 
 
@@ -136,7 +137,8 @@ def test_steps_and_batches_without_views_are_left_out(boxes: Path, tmp_path: Pat
         def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
             return torch.rand(1, 16, 16, 4)
 
-    assert trainer(tmp_path, GenerationMetrics()).validate(Plain(), DataLoader([1, 2]), verbose=False) == [{}]
+    loader: DataLoader = DataLoader([1, 2])  # type: ignore[arg-type]  # any sequence will do
+    assert trainer(tmp_path, GenerationMetrics()).validate(Plain(), loader, verbose=False) == [{}]
     assert not (tmp_path / "views_val.json").exists()
 
 

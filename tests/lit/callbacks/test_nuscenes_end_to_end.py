@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 
+from datamodules.nuscenes.boxes import GlobalBoxes, SampleTruth
 from datamodules.nuscenes.datamodule import NuscenesDataModule, NuscenesDataset
 from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
@@ -24,7 +26,7 @@ class Oracle(pl.LightningModule):
 
     spread = 0.0
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return [self.found(objects, name) for objects, name in zip(batch.objects, batch.sample_ids)]
 
     test_step = validation_step
@@ -82,7 +84,8 @@ def test_two_processes_equal_one(tiny_surround: Path, tmp_path: Path) -> None:
 def test_the_callback_scores_what_the_functions_score(tiny_surround: Path, tmp_path: Path) -> None:
     module, loaded = Noisy(), data(tiny_surround)
     loaded.setup("validate")
-    truths, found = {}, {}
+    truths: dict[str, SampleTruth] = {}
+    found: dict[str, GlobalBoxes] = {}
     for batch in loaded.val_dataloader():
         truths |= dict(loaded.sample_truths(batch))
         found |= dict(loaded.sample_predictions(module.validation_step(batch, 0), batch))

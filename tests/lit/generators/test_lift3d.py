@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from datamodules.assets.bank import AssetBank
+from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.assets.voxel_render import render_voxels
 from datamodules.errors import InputError
 from datamodules.objects.posed_datamodule import PosedDataModule
@@ -23,6 +24,7 @@ from tests.lit.posed_boxes import write_posed_boxes
 
 def small(objects: int = 4, **changes: Any) -> Lift3D:
     torch.manual_seed(0)
+    settings: dict[str, Any]
     settings = {"latent_init": 0.05, "eval_samples": 24, "lr": 8e-3, "latent_lr": 1e-2}
     settings |= {"joint_images": 10_000, "bake_shape": (64, 28, 28)} | changes
     objective = RayObjective(samples=16, perceptual_weight=0.0)
@@ -30,12 +32,14 @@ def small(objects: int = 4, **changes: Any) -> Lift3D:
 
 
 def data(folder: Path, **changes: Any) -> PosedDataModule:
+    settings: dict[str, Any]
     settings = {"batch_objects": 4, "views_per_object": 4, "rays": 256, "ray_shares": [0.6, 0.25, 0.15]}
     settings |= {"steps_per_epoch": 6, "held_out_every": 6, "create": False} | changes
     return PosedDataModule(str(folder), **settings)
 
 
 def trainer(folder: Path, **changes: Any) -> pl.Trainer:
+    settings: dict[str, Any]
     settings = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     settings |= {"num_sanity_val_steps": 0, "default_root_dir": folder, "enable_checkpointing": False} | changes
     return pl.Trainer(**settings)
@@ -140,6 +144,7 @@ def test_learns_held_out_views_and_bakes_them(boxes: Path, tmp_path: Path):
     assert held_out is not None
     for index in range(2):
         asset = bank[index]
+        assert isinstance(asset, VoxelAsset)
         assert np.allclose(asset.dims, held_out.dims[held_out.ids.index(asset.id)])
         for view in range(held_out.rgba.shape[1]):
             rgba, _ = render_voxels(asset.grid, held_out.projection[index, view], 0, 0, 32, 32)

@@ -20,6 +20,7 @@ from tests.lit.posed_boxes import write_posed_boxes
 
 def small(**changes: Any) -> StyleGAN2:
     torch.manual_seed(0)
+    settings: dict[str, Any]
     settings = {"resolution": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
     settings |= {"batch_images": 8, "r1_every": 4, "path_every": 2, "gamma": 1.0, "ema_kimg": 0.1, "total_images": 800}
     return StyleGAN2(**(settings | changes))
@@ -30,6 +31,7 @@ def data(folder: Path, **changes: Any) -> ObjectImages:
 
 
 def trainer(folder: Path, **changes: Any) -> pl.Trainer:
+    settings: dict[str, Any]
     settings = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     settings |= {"num_sanity_val_steps": 0, "default_root_dir": folder, "enable_checkpointing": False}
     settings |= {"use_distributed_sampler": False, "limit_val_batches": 0}

@@ -49,8 +49,8 @@ def test_paired_difference_is_scipys() -> None:
     assert found.seeds == 4
     reference = stats.ttest_rel([LIFT3D[s] for s in range(4)], [NONE[s] for s in range(4)])
     interval = reference.confidence_interval(0.95)
-    assert (found.delta, found.p) == (pytest.approx(2.875), pytest.approx(reference.pvalue))
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (found.delta, found.p) == pytest.approx((2.875, reference.pvalue))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_degenerate_differences() -> None:

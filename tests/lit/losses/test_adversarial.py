@@ -22,6 +22,7 @@ def test_r1_of_a_quadratic_discriminator():
     energy = images.detach().square().sum((1, 2, 3)).mean()
     assert torch.allclose(penalty, 9 * energy, rtol=1e-5)
     penalty.backward()
+    assert a.grad is not None
     assert torch.allclose(a.grad, 6 * energy, rtol=1e-5)  # second derivatives reach the weights
 
 
@@ -36,4 +37,5 @@ def test_path_length_of_a_linear_generator():
     assert torch.allclose(lengths, wanted, rtol=1e-5)
     assert penalty.item() == pytest.approx((wanted - 0.5).square().mean().item(), rel=1e-5)
     penalty.backward()
+    assert matrix.grad is not None
     assert matrix.grad.norm() > 0

@@ -6,7 +6,7 @@ import torch
 from lit.networks.latent_gaussian import LatentGaussian
 
 
-def test_samples_have_the_latents_mean_and_covariance():
+def test_samples_have_the_latents_mean_and_covariance() -> None:
     torch.manual_seed(0)
     latents = torch.randn(50, 2, 3) * torch.tensor([1.0, 2.0, 0.1]) + 5
     dims = torch.tensor([[4.0, 1.5, 1.7]]) * (1 + 0.1 * torch.randn(50, 1))
@@ -19,7 +19,7 @@ def test_samples_have_the_latents_mean_and_covariance():
     assert ratio.std() < 0.02 * ratio.mean()
 
 
-def test_truncation_zero_is_the_mean_object():
+def test_truncation_zero_is_the_mean_object() -> None:
     latents = torch.randn(5, 2, 3)
     drawn, _ = LatentGaussian.fit(latents, torch.ones(5, 3)).sample(2, np.random.default_rng(0), truncation=0.0)
     assert torch.allclose(drawn[0], latents.mean(0), atol=1e-6)

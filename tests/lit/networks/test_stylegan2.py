@@ -29,7 +29,7 @@ def small(resolution: int = 16) -> StyleGAN2Generator:
     return StyleGAN2Generator(resolution, 8, 12, 3, 128, 16)
 
 
-def test_linear_layers_scale_stored_weights_by_fan_in_and_learning_rate():
+def test_linear_layers_scale_stored_weights_by_fan_in_and_learning_rate() -> None:
     torch.manual_seed(0)
     layer = EqualLinear(400, 300, lr_multiplier=0.01, activate=False)
     layer.bias.data.normal_()
@@ -39,15 +39,17 @@ def test_linear_layers_scale_stored_weights_by_fan_in_and_learning_rate():
     assert layer(torch.randn(200, 400)).std().item() == pytest.approx(1, rel=0.1)
 
 
-def test_gradient_steps_are_equalised():
+def test_gradient_steps_are_equalised() -> None:
     """The stored weight's gradient shrinks with the gain: one rate moves effective weights alike in all layers."""
     layer, x = EqualLinear(16, 1, lr_multiplier=0.5, activate=False), torch.randn(1, 16)
     layer(x).backward()
+    assert layer.weight.grad is not None
+    assert layer.bias.grad is not None
     assert torch.allclose(layer.weight.grad, x * 0.5 / 4, atol=1e-6)
     assert layer.bias.grad.item() == pytest.approx(0.5)
 
 
-def test_upsampling_convolution_is_zero_insertion_and_the_turned_kernel():
+def test_upsampling_convolution_is_zero_insertion_and_the_turned_kernel() -> None:
     torch.manual_seed(0)
     layer, x, w = ModulatedConv(3, 4, 6, up=True), torch.randn(2, 3, 5, 5), torch.randn(2, 6)
     style = layer.affine(w)
@@ -63,7 +65,7 @@ def test_upsampling_convolution_is_zero_insertion_and_the_turned_kernel():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_downsampling_convolution_is_the_low_pass_and_every_second_value(size: int):
+def test_downsampling_convolution_is_the_low_pass_and_every_second_value(size: int) -> None:
     torch.manual_seed(0)
     layer, x = EqualConv(3, 4, size, down=True, activate=False), torch.randn(2, 3, 8, 8)
     weight = layer.weight / (3 * size * size) ** 0.5
@@ -72,7 +74,7 @@ def test_downsampling_convolution_is_the_low_pass_and_every_second_value(size: i
     assert layer(x).shape == (2, 4, 4, 4)
 
 
-def test_noise_has_a_learned_strength_and_three_modes():
+def test_noise_has_a_learned_strength_and_three_modes() -> None:
     torch.manual_seed(0)
     layer, x, w = NoisyConv(3, 4, 6, 8), torch.randn(2, 3, 8, 8), torch.randn(2, 6)
     plain = layer(x, w, "none")
@@ -84,7 +86,7 @@ def test_noise_has_a_learned_strength_and_three_modes():
     assert torch.equal(layer(x, w, "none"), plain)
 
 
-def test_a_clamp_bounds_activations_after_their_gain_and_what_is_added_to_the_image():
+def test_a_clamp_bounds_activations_after_their_gain_and_what_is_added_to_the_image() -> None:
     torch.manual_seed(0)
     x, w = 5 * torch.randn(2, 3, 8, 8), torch.randn(2, 6)
     free, bounded = NoisyConv(3, 4, 6, 8), NoisyConv(3, 4, 6, 8, clamp=1.0)
@@ -100,18 +102,19 @@ def test_a_clamp_bounds_activations_after_their_gain_and_what_is_added_to_the_im
 
 
 @pytest.mark.parametrize(("resolution", "rows"), [(8, 4), (16, 6)])
-def test_every_row_counts_and_rows_are_those_of_the_paper(resolution: int, rows: int):
+def test_every_row_counts_and_rows_are_those_of_the_paper(resolution: int, rows: int) -> None:
     net = small(resolution)
     latents = net.latents(torch.randn(1, 8)).detach().clone().requires_grad_()
     assert latents.shape == (1, rows, 12)
     image = net.synthesis(latents)
     assert image.shape == (1, 3, resolution, resolution)
     image.square().sum().backward()
+    assert latents.grad is not None
     assert (latents.grad.abs().sum(-1) > 0).all()
     assert [m.shape[0] for m in net.synthesis.noise_maps()] == [4, 8, 8, 16, 16][: rows - 1]
 
 
-def test_sizes_are_those_of_the_published_networks():
+def test_sizes_are_those_of_the_published_networks() -> None:
     with torch.device("meta"):
         generator, discriminator = StyleGAN2Generator(1024), StyleGAN2Discriminator(1024)
     assert generator.rows == 18
@@ -119,7 +122,7 @@ def test_sizes_are_those_of_the_published_networks():
     assert sum(p.numel() for p in discriminator.parameters()) == 29_012_513
 
 
-def test_truncation_moves_styles_to_their_mean():
+def test_truncation_moves_styles_to_their_mean() -> None:
     net, z = small(), torch.randn(3, 8)
     net.mapping.w_avg.normal_()
     full, half, none = (net.latents(z, t) for t in (1.0, 0.5, 0.0))
@@ -127,12 +130,12 @@ def test_truncation_moves_styles_to_their_mean():
     assert torch.allclose(none, net.mapping.w_avg.expand_as(none), atol=1e-6)
 
 
-def test_mapping_ignores_the_length_of_z():
+def test_mapping_ignores_the_length_of_z() -> None:
     net, z = small(), torch.randn(3, 8)
     assert torch.allclose(net.mapping(z), net.mapping(5 * z), atol=1e-5)
 
 
-def test_config_builds_the_same_network():
+def test_config_builds_the_same_network() -> None:
     net = small()
     other = StyleGAN2Generator(**net.config)
     other.load_state_dict(net.state_dict())
@@ -140,7 +143,7 @@ def test_config_builds_the_same_network():
     assert torch.equal(net(z, noise="const"), other(z, noise="const"))
 
 
-def test_deviation_is_that_of_strided_groups():
+def test_deviation_is_that_of_strided_groups() -> None:
     x = torch.randn(8, 5, 4, 4)
     got = minibatch_deviation(x, 4)
     for first in range(2):
@@ -151,15 +154,16 @@ def test_deviation_is_that_of_strided_groups():
     assert minibatch_deviation(x[:7], 4).shape == (7, 6, 4, 4)  # groups of one: no divisor up to four
 
 
-def test_discriminator_gives_a_logit_an_image():
+def test_discriminator_gives_a_logit_an_image() -> None:
     net = StyleGAN2Discriminator(16, 128, 16)
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
     net(images).sum().backward()
     assert net(images).shape == (4, 1)
+    assert images.grad is not None
     assert (images.grad.flatten(1).norm(dim=1) > 0).all()
 
 
-def test_wrong_sizes_are_named():
+def test_wrong_sizes_are_named() -> None:
     with pytest.raises(InputError, match="resolution 48"):
         SynthesisNetwork(48)
     with pytest.raises(InputError, match=r"expected \(B, 6, 12\)"):

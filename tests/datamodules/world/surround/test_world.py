@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ SPINDLY = ("vehicle.bicycle", "vehicle.motorcycle", "vehicle.construction", "mov
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scenes of two samples."""
     root = tmp_path_factory.mktemp("surround")
+    sizes: dict[str, Any]
     sizes = {"train_scenes": 1, "val_scenes": 1, "samples_per_scene": 2, "width": WIDTH, "height": HEIGHT}
     return write_surround_world(root, seed=0, workers=1, progress=False, **sizes)
 
@@ -57,6 +59,7 @@ def beside(world: Path, kind: str, data: dict[str, Any]) -> np.ndarray:
     """The mask or depth that belongs to an image."""
     channel, name = data["filename"].split("/")[1:]
     image = cv2.imread(str(world / kind / channel / f"{Path(name).stem}.png"), cv2.IMREAD_UNCHANGED)
+    assert image is not None
     assert image.shape == (HEIGHT, WIDTH)
     return image
 
@@ -177,13 +180,12 @@ def test_neighbouring_cameras_share_objects(world: Path, tables: dict[str, Any])
 
 
 def test_devkit_boxes_cover_the_masks(world: Path, tables: dict[str, Any], devkit: Any) -> None:
-    from nuscenes.utils.geometry_utils import BoxVisibility, view_points
-
+    geometry = import_module("nuscenes.utils.geometry_utils")
     visible = {(r["timestamp"], t["actor"]): t["visible"] for r in records(world) for t in r["objects"]}
     checked: set[str] = set()
     for data in (row for row in tables["sample_data"].values() if row["fileformat"] == "jpg"):
         mask = beside(world, "instances", data)
-        _, boxes, intrinsic = devkit.get_sample_data(data["token"], box_vis_level=BoxVisibility.ANY)
+        _, boxes, intrinsic = devkit.get_sample_data(data["token"], box_vis_level=geometry.BoxVisibility.ANY)
         sample = devkit.get("sample", data["sample_token"])
         record = next(r for r in records(world) if r["timestamp"] == sample["timestamp"])
         for box in boxes:
@@ -193,7 +195,7 @@ def test_devkit_boxes_cover_the_masks(world: Path, tables: dict[str, Any], devki
             v, u = np.nonzero(mask == row + 1)
             if len(u) < 40 or u.min() == 0 or v.min() == 0 or u.max() == WIDTH - 1 or v.max() == HEIGHT - 1:
                 continue
-            corners = view_points(box.corners(), intrinsic, normalize=True)[:2]
+            corners = geometry.view_points(box.corners(), intrinsic, normalize=True)[:2]
             seen = np.array([u.min() - 0.5, v.min() - 0.5, u.max() + 0.5, v.max() + 0.5])
             rectangle = np.concatenate([corners.min(1), corners.max(1)])
             assert iou(rectangle, seen) > (0.4 if box.name in SPINDLY else 0.6), (data["filename"], box)
@@ -230,6 +232,7 @@ def test_devkit_finds_the_custom_splits(world: Path, devkit: Any) -> None:
 
 
 def test_same_bytes_for_any_number_of_workers_and_after_an_interruption(tmp_path: Path) -> None:
+    sizes: dict[str, Any]
     sizes = {"train_scenes": 1, "val_scenes": 1, "samples_per_scene": 2, "width": 64, "height": 36, "progress": False}
     one = write_surround_world(tmp_path / "one", workers=1, **sizes)
     two = write_surround_world(tmp_path / "two", workers=2, **sizes)

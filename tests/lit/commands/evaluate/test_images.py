@@ -41,6 +41,7 @@ def test_figures_and_record(sets: tuple[str, str], tmp_path: Path, capsys: pytes
     extractor = RandomExtractor(0)
     real, _ = extractor.both(torch.from_numpy(stack(0, 12).transpose(0, 3, 1, 2).copy()))
     fake, logits = extractor.both(torch.from_numpy(stack(1, 15, 200).transpose(0, 3, 1, 2).copy()))
+    assert logits is not None
     kid, score = kernel_distances(real, fake, 100, 12), inception_scores(logits.softmax(1))
     precision, recall = precision_recall(real, fake)
     expected = {

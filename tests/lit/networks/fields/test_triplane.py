@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,18 +24,18 @@ def filtered(x: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x.flatten(0, 1)[:, None], FILTER[None, None]).view(*x.shape[:2], x.shape[2] - 3, x.shape[3] - 3)
 
 
-def test_blur_is_the_binomial_filter_at_gain_four():
+def test_blur_is_the_binomial_filter_at_gain_four() -> None:
     x = torch.randn(2, 3, 9, 9)
     assert torch.allclose(blur(x), filtered(F.pad(x, (1, 1, 1, 1))), atol=1e-5)
 
 
-def test_upsample_is_zero_insertion_and_the_filter():
+def test_upsample_is_zero_insertion_and_the_filter() -> None:
     x = torch.randn(2, 3, 5, 5)
     assert torch.allclose(upsample(x), filtered(F.pad(zero_insertion(x), (2, 1, 2, 1))), atol=1e-5)
 
 
 @pytest.mark.parametrize("up", [False, True])
-def test_modulation_of_activations_equals_modulated_weights(up: bool):
+def test_modulation_of_activations_equals_modulated_weights(up: bool) -> None:
     torch.manual_seed(0)
     layer = ModulatedConv(5, 4, 8, up=up)
     x, w = torch.randn(2, 5, 6, 6), torch.randn(2, 8)
@@ -51,29 +52,30 @@ def test_modulation_of_activations_equals_modulated_weights(up: bool):
 
 
 @pytest.mark.parametrize(("resolution", "styles"), [(64, 10), (128, 12), (256, 14)])
-def test_style_rows_are_those_of_the_released_network(resolution: int, styles: int):
+def test_style_rows_are_those_of_the_released_network(resolution: int, styles: int) -> None:
     assert TriplaneSynthesis(resolution, 4, 8, 256, 8).styles == styles
 
 
-def test_latents_use_their_last_rows_and_every_style_counts():
+def test_latents_use_their_last_rows_and_every_style_counts() -> None:
     torch.manual_seed(0)
     net = TriplaneSynthesis(16, 4, 8, 256, 16)
     latent = torch.randn(1, net.styles + 3, 8, requires_grad=True)
     planes = net(latent)
     assert planes.shape == (1, 3, 4, 16, 16)
     planes.square().sum().backward()
+    assert latent.grad is not None
     used = latent.grad[0].abs().sum(1) > 0
     assert not used[:3].any()
     assert used[3:].all()
 
 
-def test_paper_size_has_the_released_channels():
-    net = TriplaneSynthesis()
+def test_paper_size_has_the_released_channels() -> None:
+    net: Any = TriplaneSynthesis()
     assert [block.conv1.weight.shape[0] for block in net.blocks] == [512, 512, 512, 512, 512, 256]
     assert net.blocks[-1].to_planes.weight.shape[0] == 3 * 64
     assert math.isclose(net.blocks[0].conv1.gain, 1 / math.sqrt(512 * 9))
 
 
-def test_refuses_odd_resolutions():
+def test_refuses_odd_resolutions() -> None:
     with pytest.raises(InputError, match="power of two"):
         TriplaneSynthesis(48)
