@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.features.frozen_network import FrozenNetwork
+
+Self = TypeVar("Self", bound="FrozenNetwork")
 
 
 @runtime_checkable
@@ -34,6 +35,21 @@ class Extractor(Protocol):
     def both(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (B, dims), and logits (B, classes) or None."""
         ...
+
+
+class FrozenNetwork(nn.Module):
+    """A network whose weights take no gradient (or DDP reports unused parameters), in evaluation mode for good.
+
+    Its input may take one: frozen features serve as losses too.
+    """
+
+    def freeze(self: Self) -> Self:
+        """Self without gradients and in evaluation mode; the last call of a constructor."""
+        return self.requires_grad_(False).eval()
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: the module that owns a metric switches its children to training."""
+        return super().train(False)
 
 
 class FrozenExtractor(FrozenNetwork):

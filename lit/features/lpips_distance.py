@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.features.frozen_network import FrozenNetwork
+from lit.features.extractors import FrozenNetwork
 from lit.features.layered_network import trunk
 from lit.weights.files import load_weights
 
