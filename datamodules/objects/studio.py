@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.light import Light
 from datamodules.objects.posed_images import write_index, write_object
 from datamodules.randomness import derive
 from datamodules.world.raycast import cast_car, pixel_rays
-from datamodules.world.shading import Light
 from datamodules.world.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
 
 FIELD_OF_VIEW = np.deg2rad(30.0)

@@ -9,7 +9,8 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from datamodules.world.shading import Light, display, shade
+from datamodules.light import Light
+from datamodules.world.shading import display, shade
 from datamodules.world.shapes.meshes import CarMesh
 from datamodules.world.shapes.primitives import Mesh
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, rotation_y
-from datamodules.world.shading import Light
+from datamodules.light import Light
 from datamodules.world.shapes import street
 from datamodules.world.shapes.meshes import CarMesh, car
 from datamodules.world.shapes.primitives import Mesh

@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.kitti.datamodule import write_frames
+from datamodules.light import Light
 from datamodules.scene import Frame, Objects
 
 WIDTH, HEIGHT = 160, 48
@@ -54,7 +55,7 @@ def random_frame(seed: int = 0, width: int = WIDTH, height: int = HEIGHT, maps: 
         plane=np.array([0.02, -1.0, 0.01, 1.65]) / np.linalg.norm([0.02, -1.0, 0.01]),
         depth=depth,
         instances=rng.integers(0, len(objects) + 1, (height, width), dtype=np.uint8),
-        extra={"sun": [0.3, -0.9, 0.1]},
+        light=Light(np.array([0.3, -0.9, 0.1])),
     )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, rotation_y
+from datamodules.light import Light
 from datamodules.world.raycast import RayScene, render_car, scene_of, smooth_normals, sunlit
-from datamodules.world.shading import Light
 from datamodules.world.shapes.meshes import CarMesh, car
 from datamodules.world.shapes.primitives import Mesh, box, grid
 
