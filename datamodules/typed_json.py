@@ -77,7 +77,7 @@ def _read(path: Path, expected: str) -> bytes:
 def _typed(path: Path, content: Any, type_: type[T], expected: str) -> T:
     try:
         return msgspec.convert(content, type_)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:  # half a letter of JSON: \\ud800
         problem, _, place = str(error).partition(" - at ")
         where = f", {place.replace('`', '')}" if place else ""
     raise InputError(_line(f"{path}{where}: {problem}; expected {expected}"))

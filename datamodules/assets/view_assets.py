@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Layer
 from datamodules.assets.window import mask_bbox
 from datamodules.errors import InputError
@@ -54,8 +55,8 @@ class ViewAsset:
     id: str
     name: str
     dims: np.ndarray
-    rgba: np.ndarray
-    depth: np.ndarray
+    rgba: np.ndarray | CompressedViews
+    depth: np.ndarray | CompressedViews
     projection: np.ndarray
     pose: Boxes3D | None = None
 

@@ -131,8 +131,8 @@ class CentrePaste:
         self.bank, self.depth, self.dims_mean, self.height_std = AssetBank(folder), depth, dims_mean, height_std
         self.fit, self.lighten = fit, lighten
         self.placement = Placement(plane=plane, camera_height=camera_height)
-        if self.bank.index["kind"] != "views":
-            raise InputError(f"{folder}: a bank of {self.bank.index['kind']}, expected posed views; give another bank")
+        if self.bank.index.kind != "views":
+            raise InputError(f"{folder}: a bank of {self.bank.index.kind}, expected posed views; give another bank")
 
     def sample(self, rng: np.random.Generator, frame: Frame) -> Asset:
         """Draw an object, one of its views, a distance and a height."""

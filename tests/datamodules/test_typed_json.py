@@ -81,6 +81,7 @@ def test_json_of_its_own(tmp_path: Path) -> None:
     for number in ("NaN", "Infinity", "1e999"):
         assert "$.bias" in refused(path, json.dumps(GOOD)[:-1] + f', "bias": {number}}}')
     assert "$.cars[0].id" in refused(path, json.dumps({**GOOD, "cars": [{**CAR, "id": "\ud800"}]}))
+    assert "surrogates" in refused(path, json.dumps({**GOOD, "cars": [{**CAR, "dims": ["\ud800", 1, 1]}]}))
 
 
 def test_yaml_of_its_own(tmp_path: Path) -> None:

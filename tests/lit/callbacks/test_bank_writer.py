@@ -46,7 +46,7 @@ def test_bank_holds_every_prediction(tmp_path: Path):
     assert index["generator"] == "baker"
     assert index["licence"] == "CC0-1.0"
     assert index["seed"] == 5
-    assert index["dims"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
+    assert index["classes"]["Car"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
 
 
 def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path):
