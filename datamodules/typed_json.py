@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]  # a bound refuses NaN as well
 Metres = Annotated[float, Meta(gt=0, le=1000)]
-Text = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]  # printable
-Identifier = Annotated[str, Meta(max_length=200, pattern=r"^(?!\.)[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]+\Z")]  # a file
+PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]*\Z"
+FILE_NAME = r"^(?!\.)[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]+\Z"
+Text = Annotated[str, Meta(max_length=10_000, pattern=PRINTABLE)]
+Identifier = Annotated[str, Meta(max_length=200, pattern=FILE_NAME)]
+WORDS = {PRINTABLE: "that a terminal prints", FILE_NAME: "that names a file, without slashes"}
 
 
 def read_json(path: str | Path, type_: type[T], expected: str) -> T:
@@ -38,22 +41,24 @@ def read_json(path: str | Path, type_: type[T], expected: str) -> T:
         InputError: it is missing, no JSON, or of another shape; the message names the file and the field.
     """
     path = Path(path)
+    data = _read(path, expected)
     try:
-        content = json.loads(_read(path, expected), object_pairs_hook=_unique)
+        content = json.loads(data, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno}: {error.msg}"
     except (ValueError, RecursionError) as error:  # another encoding, a doubled key, endless digits, endless nesting
         problem = str(error).split(";")[0]
     else:
         return _typed(path, content, type_, expected)
-    raise InputError(_line(f"{path}: expected {expected}, found no valid JSON ({problem})"))
+    raise InputError(_line(f"{path}: no valid JSON ({problem}); expected {expected}"))
 
 
 def read_yaml(path: str | Path, type_: type[T], expected: str) -> T:
     """Parse a YAML file; as :func:`read_json`. Anchors' aliases are refused: a few of them unfold to any size."""
     path = Path(path)
+    data = _read(path, expected)
     try:
-        content = yaml.load(_read(path, expected), _PlainLoader)
+        content = yaml.load(data, _PlainLoader)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
         problem = f"{line}{error.problem}"
@@ -61,24 +66,26 @@ def read_yaml(path: str | Path, type_: type[T], expected: str) -> T:
         problem = str(error).split("\n")[0]
     else:
         return _typed(path, content, type_, expected)
-    raise InputError(_line(f"{path}: expected {expected}, found no valid YAML ({problem})"))
+    raise InputError(_line(f"{path}: no valid YAML ({problem}); expected {expected}"))
 
 
 def _read(path: Path, expected: str) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        problem = "found no such file; correct the path"
+        problem = "not found"
     except OSError as error:
-        problem = f"which cannot be read ({error.strerror})"
-    raise InputError(f"{path}: expected {expected}, {problem}")
+        problem = f"cannot be read ({error.strerror})"
+    raise InputError(f"{path}: {problem}; expected {expected}")
 
 
 def _typed(path: Path, content: Any, type_: type[T], expected: str) -> T:
     try:
         return msgspec.convert(content, type_)
-    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:  # half a letter of JSON: \\ud800
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:  # a lone surrogate
         problem, _, place = str(error).partition(" - at ")
+        for pattern, words in WORDS.items():
+            problem = problem.replace(f"matching regex {pattern!r}", words)
         where = f", {place.replace('`', '')}" if place else ""
     raise InputError(_line(f"{path}{where}: {problem}; expected {expected}"))
 

@@ -50,7 +50,7 @@ class BankRow(Struct, rename={"name": "class"}, omit_defaults=True):
         licence: likewise.
     """
 
-    id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
+    id: Annotated[Text, Meta(min_length=1)]
     dims: tuple[Metres, Metres, Metres]
     shard: Count
     index: Count

@@ -70,7 +70,7 @@ def test_good_files_and_wrong_shapes(tmp_path: Path, name: str) -> None:
     assert "no valid" in refused(path, "[" * 90_000)
     assert "no valid" in refused(path, b'{"a": "\xff"}')
     path.unlink()
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="not found; expected a fleet"):
         read_json(path, Fleet, "a fleet")
 
 

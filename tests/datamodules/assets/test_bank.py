@@ -169,7 +169,7 @@ def test_other_schema_and_no_bank(tmp_path: Path) -> None:
     index.write_text("{")
     with pytest.raises(InputError, match="line 1"):
         AssetBank(tmp_path / "bank")
-    with pytest.raises(InputError, match=r"bank\.json: expected an asset bank .*no such file"):
+    with pytest.raises(InputError, match=r"bank\.json: not found; expected an asset bank"):
         AssetBank(tmp_path / "nothing")
 
 
