@@ -7,8 +7,7 @@ recorded hash the first time a process looks at it: 1 ms for a grid of 128 x 52 
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +63,14 @@ class AssetBank:
             for array in shard.values():
                 _check_size(self.folder / array.file, array.bytes, number)
 
-    @classmethod
-    def open(cls, folder: str | Path, cache: int = 64) -> AssetBank:
-        """Open a bank (the constructor, spelt as an action)."""
-        return cls(folder, cache)
-
     def _reset(self) -> None:
         self._arrays: dict[int, dict[str, np.ndarray]] = {}
-        self._cache: OrderedDict[int, Asset] = OrderedDict()
         self._intact: set[int] = set()
-        self._lock = threading.Lock()
+        self._ready = lru_cache(self._capacity)(self._load)
 
     def __getstate__(self) -> dict[str, Any]:
         """Worker processes map the shards themselves."""
-        return {k: v for k, v in self.__dict__.items() if k not in {"_arrays", "_cache", "_intact", "_lock"}}
+        return {k: v for k, v in self.__dict__.items() if k not in {"_arrays", "_intact", "_ready"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -87,16 +80,7 @@ class AssetBank:
         return len(self.index.assets)
 
     def __getitem__(self, number: int) -> Asset:
-        with self._lock:
-            if number in self._cache:
-                self._cache.move_to_end(number)
-                return self._cache[number]
-        asset = self._load(number)
-        with self._lock:
-            self._cache[number] = asset
-            while len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
-        return asset
+        return self._ready(number)
 
     def _load(self, number: int) -> Asset:
         row = self.index.assets[number]

@@ -50,12 +50,12 @@ class BankRow(Struct, rename={"name": "class"}, omit_defaults=True):
         licence: likewise.
     """
 
-    id: Annotated[Text, Meta(min_length=1)]
+    id: Identifier
     dims: tuple[Metres, Metres, Metres]
     shard: Count
     index: Count
     sha256: Digest
-    name: Text = ""
+    name: Identifier = ""
     caption: Text = ""
     score: Finite | None = None
     source: Text = ""
@@ -85,7 +85,7 @@ class BankIndex(Struct, rename={"name": "class"}, omit_defaults=True):
     assets: Annotated[list[BankRow], Meta(min_length=1)]
     source: Text = ""
     classes: dict[str, ClassDims] = {}
-    name: Text = ""
+    name: Identifier = ""
 
     def __post_init__(self) -> None:
         """Check what concerns several fields.
@@ -102,7 +102,7 @@ class BankIndex(Struct, rename={"name": "class"}, omit_defaults=True):
                 raise ValueError(f"arrays and axes {found}, expected {axes} of equal counts - at `$.shards[{number}]`")
         seen: set[str] = set()
         for number, row in enumerate(self.assets):
-            row.name = row.name or self.name
+            row.name = self.name if self.schema == 1 else row.name
             problem = ""
             if not row.name:
                 problem = "Object missing required field `class`"
@@ -114,7 +114,7 @@ class BankIndex(Struct, rename={"name": "class"}, omit_defaults=True):
                 raise ValueError(f"{problem} - at `$.assets[{number}]`")
             seen.add(row.id)
         known = class_dims(self.assets)
-        if self.schema > 1 and self.classes and set(self.classes) != set(known):
+        if self.classes and set(self.classes) != set(known):
             raise ValueError(f"{', '.join(self.classes)}, but the assets' are {', '.join(known)} - at `$.classes`")
         self.classes = self.classes or known
 

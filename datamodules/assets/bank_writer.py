@@ -55,10 +55,8 @@ class _Part(msgspec.Struct):
 class _Shard:
     """Arrays of equal shapes under way: open files, one an array, and how many assets they hold."""
 
-    layout: dict[str, tuple[tuple[int, ...], str]]
-    handles: dict[str, BinaryIO] = field(default_factory=dict)
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    types: dict[str, Any] = field(default_factory=dict)
+    layout: dict[str, tuple[tuple[int, ...], Any]]  # shape, and type as .npy files spell it, or None for mere bytes
+    handles: dict[str, BinaryIO]
     count: int = 0
 
 
@@ -153,23 +151,21 @@ class AssetBankWriter:
         shard.count += 1
 
     def _shard_for(self, arrays: dict[str, np.ndarray | CompressedViews]) -> int:
-        layout = {key: (array.shape, array.dtype.str) for key, array in arrays.items()}
+        layout: dict[str, tuple[tuple[int, ...], Any]] = {}
+        for key, array in arrays.items():
+            layout[key] = (array.shape, None if isinstance(array, CompressedViews) else array.dtype.str)
+            if isinstance(array, CompressedViews):
+                layout[f"{key}_table"] = (array.table.shape, np.lib.format.dtype_to_descr(array.table.dtype))
         for number, shard in enumerate(self._shards):
             if shard.layout == layout:
                 return number
-        number, shard = len(self._shards), _Shard(layout)
-        for key, array in arrays.items():
-            shard.shapes[key] = array.shape
-            if isinstance(array, CompressedViews):
-                shard.shapes[f"{key}_table"] = array.table.shape
-                shard.types[f"{key}_table"] = np.lib.format.dtype_to_descr(array.table.dtype)
-            else:
-                shard.types[key] = array.dtype.str
-        for key in shard.shapes:
-            file = f"rank{self.rank:03d}-shard{number:03d}-{key}.{'npy' if key in shard.types else 'bin'}"
-            shard.handles[key] = open(self._work / file, "wb")  # noqa: SIM115  (closed with the shard)
-            shard.handles[key].write(bytes(HEADER_BYTES if key in shard.types else 0))
-        self._shards.append(shard)
+        number = len(self._shards)
+        handles: dict[str, BinaryIO] = {}
+        for key, (_, kind) in layout.items():
+            file = f"rank{self.rank:03d}-shard{number:03d}-{key}.{'npy' if kind else 'bin'}"
+            handles[key] = open(self._work / file, "wb")  # noqa: SIM115  (closed with the shard)
+            handles[key].write(bytes(HEADER_BYTES if kind else 0))
+        self._shards.append(_Shard(layout, handles))
         return number
 
     def close(self) -> None:
@@ -178,10 +174,10 @@ class AssetBankWriter:
         for shard in self._shards:
             row = {}
             for key, handle in shard.handles.items():
-                shape = (shard.count, *shard.shapes[key])
-                if key in shard.types:
+                shape, kind = (shard.count, *shard.layout[key][0]), shard.layout[key][1]
+                if kind:
                     handle.seek(0)
-                    handle.write(_header(shape, shard.types[key]))
+                    handle.write(_header(shape, kind))
                 handle.flush()
                 os.fsync(handle.fileno())
                 handle.close()

@@ -72,8 +72,6 @@ class CompressedViews:
     def __getitem__(self, key: Any) -> np.ndarray:
         if isinstance(key, int | np.integer):
             return self._picture(int(key))
-        if isinstance(key, tuple) and key and isinstance(key[0], int | np.integer):
-            return np.asarray(self._picture(int(key[0]))[key[1:]])
         return np.asarray(np.asarray(self)[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -43,7 +43,7 @@ def write(folder: Path, count: int = 5, seed: int = 0) -> AssetBank:
     with AssetBankWriter(folder, "lift3d", "c0ffee", "beef", "CC0", seed) as writer:
         for number in range(count):
             writer.write(voxels(number))
-    return AssetBank.open(folder)
+    return AssetBank(folder)
 
 
 def test_round_trip_of_voxels(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_bank_of_one_class_for_all_rows_is_read_where_it_holds_voxels(tmp_path
     index.write_text(json.dumps({**old, "kind": "views"}))
     with pytest.raises(InputError, match=r"\$\.schema.*not compressed.*write"):
         AssetBank(tmp_path / "bank")
-    index.write_text(json.dumps(stored))
+    index.write_text(json.dumps({**stored, "class": "Van"}))
     with pytest.raises(InputError, match=r"bank\.json, \$\.assets\[0\]: .*missing required field `class`"):
         AssetBank(tmp_path / "bank")
 

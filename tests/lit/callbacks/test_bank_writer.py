@@ -39,7 +39,7 @@ def predict(model: Baker, folder: Path) -> None:
 
 def test_bank_holds_every_prediction(tmp_path: Path):
     predict(Baker(), tmp_path / "bank")
-    bank = AssetBank.open(tmp_path / "bank")
+    bank = AssetBank(tmp_path / "bank")
     assert bank.ids == ["car0", "car1", "car2"]
     assert (bank[2].grid == 2).all()
     index = json.loads((tmp_path / "bank" / "bank.json").read_text())
@@ -55,16 +55,16 @@ def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path):
         model = Baker()
         model.weight.data.fill_(weight)
         predict(model, tmp_path / name)
-        hashes.append(AssetBank.open(tmp_path / name).hash)
+        hashes.append(AssetBank(tmp_path / name).hash)
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_run_that_fails_leaves_the_old_bank_alone(tmp_path: Path):
     predict(Baker(), tmp_path / "bank")
-    before = AssetBank.open(tmp_path / "bank").hash
+    before = AssetBank(tmp_path / "bank").hash
     with pytest.raises(RuntimeError, match="killed"):
         predict(Baker(fail_at=1), tmp_path / "bank")
-    assert AssetBank.open(tmp_path / "bank").hash == before
+    assert AssetBank(tmp_path / "bank").hash == before
     with pytest.raises(RuntimeError, match="killed"):
         predict(Baker(fail_at=1), tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
