@@ -49,6 +49,21 @@ def test_bank_holds_every_prediction(tmp_path: Path):
     assert index["classes"]["Car"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
 
 
+class Captioner(Baker):
+    """Says what its assets show."""
+
+    def predict_step(self, batch: torch.Tensor, batch_idx: int) -> list[Any]:
+        return [
+            (asset, {"caption": f"block {batch_idx}", "score": 0.5}) for asset in super().predict_step(batch, batch_idx)
+        ]
+
+
+def test_rows_keep_what_a_step_says_of_its_assets(tmp_path: Path):
+    predict(Captioner(), tmp_path / "bank")
+    rows = AssetBank(tmp_path / "bank").index.assets
+    assert [(row.caption, row.score, row.licence) for row in rows] == [(f"block {i}", 0.5, "CC0-1.0") for i in range(3)]
+
+
 def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path):
     hashes = []
     for name, weight in (("a", 0.0), ("b", 0.0), ("c", 1.0)):
