@@ -137,16 +137,13 @@ def flip(frame: Frame) -> Frame:
     # alpha = yaw - atan2(x, z) becomes pi - yaw + atan2(x, z): the annotated value is mirrored, not computed anew.
     alpha = np.where(np.equal(objects.alpha, NOT_GIVEN), NOT_GIVEN, wrap_angle(np.pi - objects.alpha))
     velocity = None if objects.velocity is None else objects.velocity * np.array([-1.0, 1.0])
-    extra = frame.extra
-    if "sun" in extra:
-        x, y, z = extra["sun"]
-        extra = {**extra, "sun": [-x, y, z]}
+    light = frame.light
     return frame.with_(
         image=cv2.flip(_pixels(frame.image), 1).transpose(2, 0, 1),
         camera=frame.camera.flipped(),
         objects=replace(objects, boxes=boxes, bbox=bbox, alpha=alpha, velocity=velocity),
         plane=None if frame.plane is None else frame.plane * np.array([-1.0, 1, 1, 1]),
-        extra=extra,
+        light=None if light is None else replace(light, sun=light.sun * np.array([-1.0, 1, 1])),
         **_map_planes(frame, lambda plane: cv2.flip(plane, 1)),
     )
 

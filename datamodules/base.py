@@ -77,8 +77,7 @@ class TrainingFrames(Dataset[Frame]):
         if self.injection is not None:
             frame = self.injection(frame, derive(self.seed, pass_, self.injection.key(frame), "injection"))
         # Maps and surroundings served the injection; batches do not carry them.
-        extra = {name: value for name, value in frame.extra.items() if name not in ("surround", "instances")}
-        frame = frame.with_(road=None, depth=None, instances=None, extra=extra)
+        frame = frame.with_(road=None, depth=None, instances=None, surround=None)
         if self.augment is not None:
             size = self.size if self.fit == "resize" else None
             frame = self.augment(frame, derive(self.seed, pass_, frame.sample_id, "augment"), size)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from datamodules.geometry import Boxes3D, Camera
+from datamodules.light import Light
+
+if TYPE_CHECKING:  # what only injection looks into
+    from datamodules.injection.surround import Surround
 
 REAL = "real"
 
@@ -94,6 +98,23 @@ class Objects:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """Which picture of a recording with several cameras a frame is.
+
+    Attributes:
+        sample: token of the moment that all its cameras share.
+        scene: name of the recording.
+        channel: name of the camera, such as "CAM_FRONT".
+        world: (4, 4) float64 frame of the camera's boxes to the global frame, metres.
+    """
+
+    sample: str
+    scene: str
+    channel: str
+    world: np.ndarray
+
+
+@dataclass(frozen=True)
 class Frame:
     """One image with its camera and objects.
 
@@ -106,7 +127,9 @@ class Frame:
         plane: (4,) float64 ground plane a, b, c, d with a x + b y + c z + d = 0 and b < 0 (normal up), or None.
         depth: (H, W) float32 metres, 0 where unknown, or None; only synthetic worlds have it.
         instances: (H, W) uint8 1 + row of ``objects`` that covers the pixel, 0 elsewhere, or None.
-        extra: anything else a data set knows (scene token, sun direction); never needed by detectors.
+        light: sun (in the camera frame) and sky, or None; only synthetic worlds know them.
+        capture: where the picture belongs among those of other cameras and times, or None for single pictures.
+        surround: what lies around the car at that time and others, for injection, or None.
     """
 
     image: np.ndarray
@@ -117,7 +140,9 @@ class Frame:
     plane: np.ndarray | None = None
     depth: np.ndarray | None = None
     instances: np.ndarray | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    light: Light | None = None
+    capture: Capture | None = None
+    surround: Surround | None = None
 
     def with_(self, **changes: Any) -> Frame:
         """A copy with some fields replaced."""
@@ -134,7 +159,7 @@ class Batch:
         objects: per frame its objects (host memory).
         cameras: per frame its camera (host memory).
         sample_ids: per frame its id.
-        extras: per frame what else its data set knows (ego pose, camera name); host memory.
+        captures: per frame where it belongs among other cameras' pictures; none for single pictures; host memory.
     """
 
     images: torch.Tensor
@@ -142,7 +167,7 @@ class Batch:
     objects: tuple[Objects, ...]
     cameras: tuple[Camera, ...]
     sample_ids: tuple[str, ...]
-    extras: tuple[dict[str, Any], ...] = ()
+    captures: tuple[Capture, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -170,5 +195,5 @@ def collate(frames: Sequence[Frame]) -> Batch:
         tuple(f.objects for f in frames),
         tuple(f.camera for f in frames),
         tuple(f.sample_id for f in frames),
-        tuple(f.extra for f in frames),
+        tuple(f.capture for f in frames if f.capture is not None),
     )

@@ -1,4 +1,23 @@
-"""Writing asset banks: shards grow in a folder beside the target, which is renamed into place when it is complete."""
+"""Writing asset banks.
+
+A bank is a folder; picture it as a table with a thick binding. ``bank.json`` is the table: a header (the generator, the
+hashes of its configuration and checkpoint, seed, licence, source) with statistics of each class, and a row an asset:
+id, class, dims, caption, score, and its own source and licence where they are not the header's. The shards are the
+binding. Assets whose arrays have equal shapes share one, and a row says "shard 2, index 17". A shard of voxels is one
+``.npy`` file, ``grid`` (N, X, Y, Z, 4). A shard of posed views, V an asset, is five files: ``rgba`` and ``depth``, each
+a string of compressed pictures with a ``.npy`` table (N, V) of where each one starts
+(:mod:`datamodules.assets.compressed_views`), and ``projection`` (N, V, 3, 4). Nothing is pickled.
+
+While writing, all of it grows in a hidden folder beside the target, ``.NAME.writing``::
+
+    rank000-shard000-grid.npy   320 bytes left free for the header, then grid after grid; the header follows at the end,
+    rank001-shard000-grid.npy   when their number is known. Each rank writes shards of its own, and when it closes
+    rank000-part.json           a part: its shards and rows. Rank 0 joins the parts, sorts the rows by id, writes
+    rank001-part.json           bank.json, removes the parts and renames the folder to the bank.
+
+So there is no half-written bank, and the hash of a bank, which counts header and rows but not where an asset lies, does
+not depend on the number of ranks.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +30,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 
+from datamodules.assets.bank_index import INDEX, SCHEMA, BankIndex, BankRow, StoredArray, class_dims, content_hash
+from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Asset
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 
-SCHEMA = 1
-INDEX = "bank.json"
-HEADER_BYTES = 256  # of every shard: the .npy header is written last, when the number of assets is known
+HEADER_BYTES = 320  # of every .npy file: its header is written last, when the number of assets is known
+
+
+class _Part(msgspec.Struct):
+    """What one rank has written."""
+
+    kinds: set[str]
+    shards: list[dict[str, StoredArray]]
+    assets: list[BankRow]
 
 
 @dataclass
 class _Shard:
     """Arrays of equal shapes under way: open files, one an array, and how many assets they hold."""
 
-    files: dict[str, str]
+    layout: dict[str, tuple[tuple[int, ...], Any]]  # shape, and type as .npy files spell it, or None for mere bytes
     handles: dict[str, BinaryIO]
-    layout: dict[str, tuple[tuple[int, ...], str]]
     count: int = 0
 
 
@@ -45,9 +72,9 @@ class AssetBankWriter:
         generator: what made the assets, such as "lift3d".
         config_hash: hash of the generator's resolved configuration.
         checkpoint_hash: hash of its weights.
-        licence: licence of the assets.
+        licence: licence of the assets, where an asset has none of its own.
         seed: seed they were drawn with.
-        name: class name of the objects.
+        source: what they were made from, likewise.
         rank: this process.
         world_size: number of processes; with more than one, call :meth:`close` on all, then :meth:`merge` on rank 0.
     """
@@ -58,10 +85,11 @@ class AssetBankWriter:
     checkpoint_hash: str = ""
     licence: str = "unknown"
     seed: int = 0
-    name: str = "Car"
+    source: str = ""
     rank: int = 0
     world_size: int = 1
-    _rows: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
+    _rows: list[BankRow] = field(default_factory=list, init=False, repr=False)
+    _kinds: set[str] = field(default_factory=set, init=False, repr=False)
     _shards: list[_Shard] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,124 +103,136 @@ class AssetBankWriter:
         for leftover in self._work.glob(f"rank{self.rank:03d}-*"):
             leftover.unlink()
 
-    def write(self, asset: Asset) -> None:
-        """Append one asset (a VoxelAsset or a ViewAsset)."""
+    def write(
+        self, asset: Asset, caption: str = "", score: float | None = None, source: str = "", licence: str = ""
+    ) -> None:
+        """Append one asset.
+
+        Args:
+            asset: a VoxelAsset or a ViewAsset.
+            caption: what it shows.
+            score: how good its generator or filter thinks it is.
+            source: what it was made from; by default the bank's.
+            licence: its own; by default the bank's.
+
+        Raises:
+            InputError: it is of another kind, or its id, class, dims or one of these is not what a row may hold.
+        """
+        arrays: dict[str, np.ndarray | CompressedViews]
         if isinstance(asset, VoxelAsset):
             arrays = {"grid": np.ascontiguousarray(asset.grid)}
         elif isinstance(asset, ViewAsset):
             arrays = {
-                "rgba": np.ascontiguousarray(asset.rgba),
-                "depth": np.ascontiguousarray(asset.depth, dtype=np.float16),
+                "rgba": CompressedViews.of(np.asarray(asset.rgba)),
+                "depth": CompressedViews.of(np.asarray(asset.depth).astype(np.float16)),
                 "projection": np.ascontiguousarray(asset.projection, dtype=np.float64),
             }
         else:
             raise InputError(
                 f"{type(asset).__name__} cannot be stored, expected VoxelAsset or ViewAsset; bake it first"
             )
-        digest = hashlib.sha256()
-        for key in sorted(arrays):
-            digest.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape}".encode())
-            digest.update(arrays[key].tobytes())
         number = self._shard_for(arrays)
         shard = self._shards[number]
+        facts = {"class": asset.name, "caption": caption, "source": source, "licence": licence}
+        place = {"shard": number, "index": shard.count, "sha256": content_hash(arrays)}
+        row: dict[str, Any] = {"id": asset.id, "dims": [float(d) for d in asset.dims], **place, **facts}
+        row["score"] = None if score is None else float(score)
+        try:
+            self._rows.append(msgspec.convert(row, BankRow))
+        except msgspec.ValidationError as error:
+            raise InputError(f"asset {asset.id!r} of a bank, {error}; correct it before it is written") from None
         for key, array in arrays.items():
+            if isinstance(array, CompressedViews):
+                array.table["offset"] += shard.handles[key].tell()
+                shard.handles[f"{key}_table"].write(array.table.tobytes())
+                array = array.data
             shard.handles[key].write(array.tobytes())
-        self._rows.append(
-            {
-                "id": asset.id,
-                "dims": [float(d) for d in asset.dims],
-                "shard": number,
-                "index": shard.count,
-                "sha256": digest.hexdigest(),
-                "kind": "voxels" if "grid" in arrays else "views",
-            }
-        )
+        self._kinds.add("voxels" if "grid" in arrays else "views")
         shard.count += 1
 
-    def _shard_for(self, arrays: dict[str, np.ndarray]) -> int:
-        layout = {key: (array.shape, array.dtype.str) for key, array in arrays.items()}
+    def _shard_for(self, arrays: dict[str, np.ndarray | CompressedViews]) -> int:
+        layout: dict[str, tuple[tuple[int, ...], Any]] = {}
+        for key, array in arrays.items():
+            layout[key] = (array.shape, None if isinstance(array, CompressedViews) else array.dtype.str)
+            if isinstance(array, CompressedViews):
+                layout[f"{key}_table"] = (array.table.shape, np.lib.format.dtype_to_descr(array.table.dtype))
         for number, shard in enumerate(self._shards):
             if shard.layout == layout:
                 return number
         number = len(self._shards)
-        files = {key: f"rank{self.rank:03d}-shard{number:03d}-{key}.npy" for key in arrays}
         handles: dict[str, BinaryIO] = {}
-        for key, file in files.items():
+        for key, (_, kind) in layout.items():
+            file = f"rank{self.rank:03d}-shard{number:03d}-{key}.{'npy' if kind else 'bin'}"
             handles[key] = open(self._work / file, "wb")  # noqa: SIM115  (closed with the shard)
-            handles[key].write(bytes(HEADER_BYTES))
-        self._shards.append(_Shard(files, handles, layout))
+            handles[key].write(bytes(HEADER_BYTES if kind else 0))
+        self._shards.append(_Shard(layout, handles))
         return number
 
     def close(self) -> None:
         """Finish this rank's shards; a single process also puts the bank in place."""
-        table = []
+        part = _Part(self._kinds, [], self._rows)
         for shard in self._shards:
             row = {}
             for key, handle in shard.handles.items():
-                shape, dtype = shard.layout[key]
-                handle.seek(0)
-                handle.write(_header((shard.count, *shape), dtype))
+                shape, kind = (shard.count, *shard.layout[key][0]), shard.layout[key][1]
+                if kind:
+                    handle.seek(0)
+                    handle.write(_header(shape, kind))
                 handle.flush()
                 os.fsync(handle.fileno())
                 handle.close()
-                path = self._work / shard.files[key]
-                row[key] = {"file": shard.files[key], "shape": [shard.count, *shape], "bytes": path.stat().st_size}
-            table.append(row)
-        part = self._work / f"rank{self.rank:03d}-part.json"
-        part.write_text(json.dumps({"shards": table, "assets": self._rows}))
+                path = Path(handle.name)
+                row[key] = StoredArray(path.name, list(shape), path.stat().st_size)
+            part.shards.append(row)
+        (self._work / f"rank{self.rank:03d}-part.json").write_bytes(msgspec.json.encode(part))
         if self.world_size == 1:
             self.merge()
 
     def merge(self) -> None:
         """Join the ranks' parts and rename the work folder to the bank (rank 0, after all ranks closed)."""
-        shards: list[dict[str, Any]] = []
-        assets: list[dict[str, Any]] = []
+        whole = _Part(set(), [], [])
         for rank in range(self.world_size):
             path = self._work / f"rank{rank:03d}-part.json"
             if not path.is_file():
                 raise InputError(
                     f"{path}: rank {rank} of {self.world_size} has not closed its shards; run the writer again"
                 )
-            part = json.loads(path.read_text())
-            assets += [{**row, "shard": row["shard"] + len(shards)} for row in part["assets"]]
-            shards += part["shards"]
-        index = self._index(shards, sorted(assets, key=lambda row: row["id"]))
-        kept = {array["file"] for shard in shards for array in shard.values()}
+            part = msgspec.json.decode(path.read_bytes(), type=_Part)
+            for row in part.assets:
+                row.shard += len(whole.shards)
+            whole.assets += part.assets
+            whole.shards += part.shards
+            whole.kinds |= part.kinds
+        index = self._index(whole)
+        kept = {array.file for shard in whole.shards for array in shard.values()}
         for leftover in self._work.iterdir():
             if leftover.name not in kept:
                 leftover.unlink()
-        (self._work / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        (self._work / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
         _replace_folder(self._work, Path(self.folder))
 
-    def _index(self, shards: list[dict[str, Any]], assets: list[dict[str, Any]]) -> dict[str, Any]:
-        ids, kinds = [row["id"] for row in assets], {row["kind"] for row in assets}
-        if not assets or len(kinds) != 1:
+    def _index(self, whole: _Part) -> BankIndex:
+        rows = sorted(whole.assets, key=lambda row: row.id)
+        if not rows or len(whole.kinds) != 1:
             raise InputError(
-                f"{self.folder}: {len(assets)} assets of kinds {sorted(kinds)}, expected one kind and at least one"
+                f"{self.folder}: {len(rows)} assets of kinds {sorted(whole.kinds)}, expected one kind and at least one"
             )
-        if len(set(ids)) != len(ids):
-            double = next(i for i in ids if ids.count(i) > 1)
-            raise InputError(f"{self.folder}: two assets have the id {double}, expected unique ids; name them apart")
-        dims = np.array([row["dims"] for row in assets])
-        identity = {
+        identity: dict[str, Any] = {
             "schema": SCHEMA,
-            "kind": kinds.pop(),
+            "kind": whole.kinds.pop(),
             "generator": self.generator,
             "config_hash": self.config_hash,
             "checkpoint_hash": self.checkpoint_hash,
             "licence": self.licence,
+            "source": self.source,
             "seed": self.seed,
-            "class": self.name,
         }
-        contents = [[row["id"], row["dims"], row["sha256"]] for row in assets]
+        contents = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in ("shard", "index")} for row in rows]
         digest = hashlib.sha256(json.dumps([identity, contents], sort_keys=True).encode()).hexdigest()
-        return {
-            **identity,
-            "hash": digest,
-            "dims": {"mean": dims.mean(0).round(6).tolist(), "std": dims.std(0).round(6).tolist()},
-            "shards": shards,
-            "assets": [{key: value for key, value in row.items() if key != "kind"} for row in assets],
-        }
+        try:
+            return BankIndex(**identity, hash=digest, classes=class_dims(rows), shards=whole.shards, assets=rows)
+        except ValueError as error:
+            raise InputError(f"{self.folder}: {error}; name them apart") from None
 
     def abort(self) -> None:
         """Give up: close and remove what this rank has written."""
@@ -216,9 +256,9 @@ class AssetBankWriter:
             self.abort()
 
 
-def _header(shape: tuple[int, ...], dtype: str) -> bytes:
+def _header(shape: tuple[int, ...], dtype: Any) -> bytes:
     """A version 1.0 .npy header of :data:`HEADER_BYTES` bytes."""
-    fields = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}".encode("latin1")
+    fields = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode("latin1")
     length = HEADER_BYTES - 10
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + fields.ljust(length - 1) + b"\n"
 

@@ -71,11 +71,10 @@ class MeshAsset:
 
     def _light(self, box: Boxes3D, frame: Frame | None) -> tuple[np.ndarray, float, float]:
         """Sun in the object's frame, share of sky light, exposure."""
-        known = {} if frame is None or self.light == "fixed" else frame.extra
-        if "sun" not in known:
+        light = None if frame is None or self.light == "fixed" else frame.light
+        if light is None:
             return FIXED_SUN, FIXED_AMBIENT, 1.0
-        sun = rotation_y(box.yaw)[0].T @ np.asarray(known["sun"], dtype=np.float64)
-        return sun, float(known.get("ambient", FIXED_AMBIENT)), float(known.get("exposure", 1.0))
+        return rotation_y(box.yaw)[0].T @ light.sun, light.ambient, light.exposure
 
 
 class MeshSource(AssetSource):

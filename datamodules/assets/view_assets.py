@@ -14,6 +14,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Layer
 from datamodules.assets.cube_render import mask_bbox
 from datamodules.assets.visibility import Visibility, in_image, observation_angles, viewing_direction
@@ -47,8 +48,8 @@ class ViewAsset:
     id: str
     name: str
     dims: np.ndarray
-    rgba: np.ndarray
-    depth: np.ndarray
+    rgba: np.ndarray | CompressedViews
+    depth: np.ndarray | CompressedViews
     projection: np.ndarray
     max_angle: float = 15.0
     pose = None

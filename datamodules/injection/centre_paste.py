@@ -126,8 +126,8 @@ class CentrePaste(AssetSource):
         self.bank, self.depth, self.dims_mean, self.height_std = AssetBank(folder), depth, dims_mean, height_std
         self.fit, self.lighten = fit, lighten
         self.placement = Placement(plane=plane, camera_height=camera_height)
-        if self.bank.index["kind"] != "views":
-            raise InputError(f"{folder}: a bank of {self.bank.index['kind']}, expected posed views; give another bank")
+        if self.bank.index.kind != "views":
+            raise InputError(f"{folder}: a bank of {self.bank.index.kind}, expected posed views; give another bank")
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ class Compositor:
             occluders: what tells which real pixels are nearer: the depth image, instance masks, or labelled boxes only;
                 what a frame lacks is replaced by the next.
             shadow_strength: darkness of the ground under an object, in [0, 1].
-            sun_strength: darkness of the shadow cast by the sun, where ``frame.extra["sun"]`` tells its direction.
+            sun_strength: darkness of the shadow cast by the sun, where ``frame.light`` tells its direction.
             colour_match: in [0, 1], how far an object's mean luminance is drawn to that of the picture around it.
             haze: metres at which 63 % of an object's colour has turned into that of the air; 0 for clear air.
             noise: give objects the noise measured in the picture.
@@ -228,8 +228,8 @@ class Compositor:
 
     def _shade(self, image: np.ndarray, backdrop: Backdrop, placed: Placed) -> None:
         frame = backdrop.frame
-        sun = frame.extra.get("sun") if self.sun_strength > 0 else None
-        shadow = Shadow(frame.camera, placed.box, None if sun is None else np.asarray(sun, dtype=np.float64))
+        light = frame.light if self.sun_strength > 0 else None
+        shadow = Shadow(frame.camera, placed.box, None if light is None else light.sun)
         limit = backdrop.depth(shadow.window, shadow.reach)
         shadow.darken(image, limit, self.shadow_strength, self.sun_strength)
 

@@ -86,10 +86,12 @@ class Surround:
     Attributes:
         scene: the scene's moments, in time.
         now: index of the frame's own moment.
+        instances: where the frame's instance mask lies, or None.
     """
 
     scene: tuple[Moment, ...]
     now: int
+    instances: InstanceFile | None = None
 
     @property
     def moment(self) -> Moment:

@@ -25,13 +25,13 @@ from datamodules.injection.injection import Injection
 from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
 from datamodules.injection.surround import Moment, Surround, moved
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
-from datamodules.scene import Frame, Objects
+from datamodules.scene import Capture, Frame, Objects
 
 Planned = tuple[Asset, Boxes3D]
 
 
 class SurroundInjection(Injection):
-    """Adds objects around the car of a nuScenes frame (``frame.extra["surround"]``).
+    """Adds objects around the car of a nuScenes frame (``frame.surround``).
 
     The arguments are those of :class:`Injection`, and ``persistent``: whether objects keep their place in the world
     through all samples of a scene; they are then placed clear of every annotated box at any time of the scene.
@@ -47,7 +47,8 @@ class SurroundInjection(Injection):
 
     def key(self, frame: Frame) -> str:
         """What shares its random choices: the sample, or the scene."""
-        return str(self._known(frame, "scene" if self.persistent else "sample"))
+        capture = self._known(frame)[0]
+        return capture.scene if self.persistent else capture.sample
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """Inject into one camera's picture; ``rng`` must be that of :meth:`key`.
@@ -55,16 +56,16 @@ class SurroundInjection(Injection):
         Raises:
             InputError: the frame knows nothing of its surroundings.
         """
-        surround: Surround = self._known(frame, "surround")
+        capture, surround = self._known(frame)
         if rng.random() >= self.probability:
             return frame
         planned = self.plan(surround, frame, rng)
-        pose = np.linalg.inv(self._known(frame, "world")) @ surround.moment.ego
+        pose = np.linalg.inv(capture.world) @ surround.moment.ego
         placed = [drawn for asset, box in planned if (drawn := self._render(asset, moved(box, pose), frame))]
         if not placed:
             return frame
-        if "instances" in frame.extra:
-            frame = frame.with_(instances=frame.extra["instances"].read())
+        if surround.instances is not None:
+            frame = frame.with_(instances=surround.instances.read())
         backdrop = self.compositor.backdrop(frame)
         arrangement = self._shown(backdrop, placed)
         if not arrangement.objects:
@@ -125,13 +126,13 @@ class SurroundInjection(Injection):
                 return arrangement
             placed = [o for o in arrangement.objects if o is not unseen[-1]]  # the nearest hides others
 
-    def _known(self, frame: Frame, name: str) -> Any:
-        if name not in frame.extra:
+    def _known(self, frame: Frame) -> tuple[Capture, Surround]:
+        if frame.capture is None or frame.surround is None:
             raise InputError(
-                f"frame {frame.sample_id} has no {name!r}: expected a nuScenes frame; use "
+                f"frame {frame.sample_id} knows no surroundings: expected a nuScenes frame; use "
                 "datamodules.injection.Injection for single cameras"
             )
-        return frame.extra[name]
+        return frame.capture, frame.surround
 
 
 def _cameras(scene: Sequence[Moment], moment: Moment) -> list[Camera]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
+from datamodules.light import read_lights
 from datamodules.scene import Frame, Objects
 
 DEPTH_SCALE = 256.0  # stored units a metre, as in KITTI's depth benchmark
-LIGHT = ("sun", "ambient", "exposure")  # the world facts that say nothing about its objects
 
 
 class KittiDataset:
@@ -42,7 +40,7 @@ class KittiDataset:
             root: folder that holds ``training`` and ``ImageSets``.
             split: name of a file in ``ImageSets``, without ``.txt``.
             frames: keep only the first ``frames`` ids, in the file's order; None keeps all.
-            extras: also read road masks, planes, instance masks, depth and world facts where their folders exist.
+            extras: also read road masks, planes, instance masks, depth and light where their folders exist.
             labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
                 measured with them in the picture: of the extras only the road mask and the light remain.
 
@@ -89,8 +87,7 @@ class KittiDataset:
             found["instances"] = self._read_map("instance_2", sample_id, camera)
         if self._has["depth_2"]:
             found["depth"] = self._read_map("depth_2", sample_id, camera) * np.float32(1 / DEPTH_SCALE)
-        facts = dict(_world_facts(self.root).get(sample_id, {}))
-        found["extra"] = facts if self.labels else {name: facts[name] for name in LIGHT if name in facts}
+        found["light"] = read_lights(self.root).get(sample_id)
         return found
 
     def _read_map(self, name: str, sample_id: str, camera: Camera) -> np.ndarray:
@@ -102,18 +99,6 @@ class KittiDataset:
                 f"write it again or delete the folder {name}"
             )
         return stored
-
-
-@lru_cache(maxsize=4)
-def _world_facts(root: Path) -> dict[str, Any]:
-    """Per frame what a synthetic world knows beyond KITTI (sun, exposure)."""
-    path = root / "world.json"
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text()).get("frames", {}))
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise InputError(f"{path}: {error}; write the world again with `python -m lit prepare world`") from None
 
 
 class KittiDataModule(DetectionDataModule):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import clip_bbox, projected_bbox, truncation
 from datamodules.images import read_image
 from datamodules.injection.surround import InstanceFile, Moment, Surround
+from datamodules.light import read_lights
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     ATTRIBUTES_OF,
@@ -32,7 +32,7 @@ from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
-from datamodules.scene import Batch, Frame, Objects, collate
+from datamodules.scene import Batch, Capture, Frame, Objects, collate
 
 FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
@@ -88,26 +88,26 @@ class NuscenesDataset:
                 f"{shot.file}: {image.shape[1]} x {image.shape[2]} pixels, expected {shot.camera.height} x "
                 f"{shot.camera.width} as in sample_data.json; copy the image again"
             )
-        extra = {"sample": sample.token, "scene": sample.scene, "camera": shot.channel, "world": shot.world}
         objects, rows = visible_objects(sample.truth.boxes, shot)
-        frame = Frame(image, shot.camera, objects, self.ids[index], extra=extra)
+        capture = Capture(sample.token, sample.scene, shot.channel, shot.world)
+        frame = Frame(image, shot.camera, objects, self.ids[index], capture=capture)
         return self._with_extras(frame, sample, shot, rows) if self.extras else frame
 
     def _with_extras(self, frame: Frame, sample: Sample, shot: Shot, rows: np.ndarray) -> Frame:
         """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
-        extra = {**frame.extra, **sun_seen_by(shot, _world_facts(self.root).get(sample.scene, {}))}
-        extra["surround"] = self._surround(sample)
-        instances = self.root / "instances" / shot.channel / f"{shot.file.stem}.png"
-        if instances.is_file():
-            extra["instances"] = InstanceFile(instances, rows)
-        return frame.with_(extra=extra)
+        light = read_lights(self.root).get(sample.scene)
+        if light is not None:  # the sun in the camera's label frame
+            light = replace(light, sun=shot.world[:3, :3].T @ light.sun)
+        path = self.root / "instances" / shot.channel / f"{shot.file.stem}.png"
+        instances = InstanceFile(path, rows) if path.is_file() else None
+        return frame.with_(light=light, surround=self._surround(sample, instances))
 
-    def _surround(self, sample: Sample) -> Surround:
+    def _surround(self, sample: Sample, instances: InstanceFile | None) -> Surround:
         if sample.scene not in self._scenes:
             mine = [other for other in self.samples if other.scene == sample.scene]
             self._scenes[sample.scene] = scene_moments(mine, self.root)
         scene = self._scenes[sample.scene]
-        return Surround(scene, [moment.token for moment in scene].index(sample.token))
+        return Surround(scene, [moment.token for moment in scene].index(sample.token), instances)
 
 
 class SampleFrames(Dataset[tuple[Frame, ...]]):
@@ -197,13 +197,13 @@ class NuscenesDataModule(DetectionDataModule):
 
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:
         """Tokens and annotations of the samples in an evaluation batch."""
-        return [(token, self._truths[token]) for token in dict.fromkeys(extra["sample"] for extra in batch.extras)]
+        return [(token, self._truths[token]) for token in dict.fromkeys(capture.sample for capture in batch.captures)]
 
     def sample_predictions(self, outputs: Sequence[Objects], batch: Batch) -> list[tuple[str, GlobalBoxes]]:
         """What the six cameras of each sample found together, in the global frame."""
         found: dict[str, list[GlobalBoxes]] = {}
-        for objects, extra in zip(outputs, batch.extras):
-            found.setdefault(extra["sample"], []).append(global_boxes(objects, extra["world"]))
+        for objects, capture in zip(outputs, batch.captures, strict=True):
+            found.setdefault(capture.sample, []).append(global_boxes(objects, capture.world))
         return [(token, merged(boxes)) for token, boxes in found.items()]
 
 
@@ -268,22 +268,3 @@ def merged(parts: Sequence[GlobalBoxes]) -> GlobalBoxes:
     ground = np.column_stack([boxes.translation[:, :2], boxes.size[:, [1, 0]], yaw])
     ground[:, 0] += 1e4 * boxes.labels  # classes do not meet
     return boxes[suppress(ground, MERGE_IOU)[:MAX_BOXES]]
-
-
-def sun_seen_by(shot: Shot, facts: dict[str, Any]) -> dict[str, Any]:
-    """A world's light with the sun's direction in a camera's label frame."""
-    if "sun" not in facts:
-        return facts
-    return {**facts, "sun": (shot.world[:3, :3].T @ np.asarray(facts["sun"], dtype=np.float64)).tolist()}
-
-
-@lru_cache(maxsize=4)
-def _world_facts(root: Path) -> dict[str, dict[str, Any]]:
-    """Per scene what a synthetic world knows beyond nuScenes: sun (global frame), ambient, exposure."""
-    path = root / "world.json"
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text()).get("scenes", {}))
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise InputError(f"{path}: {error}; write the world again with `python -m lit prepare surround`") from None

@@ -12,21 +12,47 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.mapped_views import MappedViews, map_objects
+from datamodules.typed_json import Identifier, Metres, Text, read_json
 
 SCHEMA = 1
+EXPECTED = f"a posed image set of schema {SCHEMA} (posed.json and one .npz an object); write the set again"
 IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
 OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint8, 3), "edges": (np.uint8, 3)}
 
-
 Views = np.ndarray | MappedViews
+
+
+class PosedObject(msgspec.Struct):
+    """One object of ``posed.json``: its name, also that of its file, and its length, height and width in metres."""
+
+    id: Identifier
+    dims: tuple[Metres, Metres, Metres]
+
+
+class PosedIndex(msgspec.Struct, rename={"name": "class"}):
+    """``posed.json``."""
+
+    schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
+    name: Text
+    image_size: Annotated[int, Meta(ge=1, le=1 << 14)]
+    views: Annotated[int, Meta(ge=1, le=1 << 20)]
+    objects: Annotated[list[PosedObject], Meta(min_length=1)]
+    source: Text = ""
+
+    def __post_init__(self) -> None:
+        ids = [entry.id for entry in self.objects]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two objects have one id, expected unique ids - at `$.objects`")
 
 
 @dataclass(frozen=True)
@@ -82,9 +108,8 @@ class PosedImageSet:
             InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
         """
         folder = Path(folder)
-        index = _read_index(folder / "posed.json")
-        size, views = int(index["image_size"]), int(index["views"])
-        ids = tuple(str(entry["id"]) for entry in index["objects"])
+        index = read_json(folder / "posed.json", PosedIndex, EXPECTED)
+        size, views, ids = index.image_size, index.views, tuple(entry.id for entry in index.objects)
         first = _read_object(folder / f"{ids[0]}.npz", views, size)
         stacked: dict[str, Any] = {}
         if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
@@ -95,8 +120,8 @@ class PosedImageSet:
             loaded = [first, *(_read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
             for key in (*REQUIRED, *OPTIONAL):
                 stacked[key] = np.stack([o[key] for o in loaded]) if all(key in o for o in loaded) else None
-        dims = np.array([entry["dims"] for entry in index["objects"]], np.float64)
-        return PosedImageSet(ids, str(index["class"]), dims, source=str(index.get("source", "")), **stacked)
+        dims = np.array([entry.dims for entry in index.objects], np.float64)
+        return PosedImageSet(ids, index.name, dims, source=index.source, **stacked)
 
     def subset(self, objects: Sequence[int] | slice, views: Sequence[int] | slice = slice(None)) -> PosedImageSet:
         """Some objects and some views of each."""
@@ -109,26 +134,6 @@ class PosedImageSet:
             else:
                 picked[key] = None if value is None else value[chosen][:, views]
         return replace(self, ids=tuple(self.ids[i] for i in chosen), dims=self.dims[chosen], **picked)
-
-
-def _read_index(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: not found; expected a posed image set (posed.json and one .npz an object)")
-    try:
-        index = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); write the set again") from error
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        found = index.get("schema") if isinstance(index, dict) else type(index).__name__
-        raise InputError(f"{path}: schema {found!r}, expected {SCHEMA}; write the set with this version")
-    missing = [k for k in ("class", "image_size", "views", "objects") if k not in index]
-    if missing or not index["objects"]:
-        raise InputError(f"{path}: no {', '.join(missing) or 'objects'}; write the set again")
-    for entry in index["objects"]:
-        dims = entry.get("dims") if isinstance(entry, dict) else None
-        if not isinstance(dims, list) or len(dims) != 3 or not all(isinstance(d, int | float) and d > 0 for d in dims):
-            raise InputError(f"{path}: object {entry!r} needs an id and three positive dims (length, height, width)")
-    return index
 
 
 def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
@@ -175,12 +180,6 @@ def write_index(
     folder: str | Path, name: str, image_size: int, views: int, ids: Sequence[str], dims: np.ndarray, source: str
 ) -> None:
     """Write ``posed.json``, last: its presence says that the set is complete."""
-    index = {
-        "schema": SCHEMA,
-        "class": name,
-        "image_size": image_size,
-        "views": views,
-        "objects": [{"id": i, "dims": [float(v) for v in d]} for i, d in zip(ids, dims)],
-        "source": source,
-    }
+    objects = [PosedObject(identity, (float(d[0]), float(d[1]), float(d[2]))) for identity, d in zip(ids, dims)]
+    index = msgspec.to_builtins(PosedIndex(SCHEMA, name, image_size, views, objects, source))
     write_atomically(Path(folder) / "posed.json", json.dumps(index, indent=1))

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.light import Light
 from datamodules.objects.posed_images import write_index, write_object
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
 from datamodules.shapes.raycast import cast_car, pixel_rays
-from datamodules.shapes.shading import Light
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge

@@ -9,9 +9,10 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
+from datamodules.light import Light
 from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import Mesh
-from datamodules.shapes.shading import Light, display, shade
+from datamodules.shapes.shading import display, shade
 
 SHADOW_OFFSET = 0.012  # metres; clears the facets of smooth-shaded low-polygon bodies
 
@@ -188,7 +189,7 @@ def render_car(
         projection: (3, 4) canonical cube to pixels, as :func:`datamodules.geometry.canonical_projection` gives it.
         left, top, width, height: the window, pixels.
         sun: (3,) unit vector towards the sun in the object frame (``rotation_y(yaw).T @ sun_camera``); None: a default.
-        ambient, exposure: see :class:`datamodules.shapes.shading.Light`.
+        ambient, exposure: see :class:`datamodules.light.Light`.
         supersample: rays a pixel and axis.
 
     Returns:

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from datamodules.light import Light
 from datamodules.shapes.primitives import GLASS
 
 GAMMA = 2.2  # of the display curve: a value is linear light to the power 1 / GAMMA
 SUN_TINT = np.array([1.06, 1.0, 0.90], np.float32)
 SKY_TINT = np.array([0.93, 1.0, 1.10], np.float32)
-
-
-@dataclass(frozen=True)
-class Light:
-    """Illumination.
-
-    Attributes:
-        sun: (3,) unit vector towards the sun, in the frame of the surfaces that are shaded (y down).
-        ambient: share of the light that comes from the sky, in [0, 1]; 1 is an overcast day without shadows.
-        exposure: factor on linear radiance before the display curve.
-        specular: factor on all reflections; 0 makes every surface view-independent.
-    """
-
-    sun: np.ndarray = field(default_factory=lambda: np.array([0.35, -0.85, -0.39]))
-    ambient: float = 0.75
-    exposure: float = 1.0
-    specular: float = 1.0
 
 
 def sky_radiance(directions: np.ndarray) -> np.ndarray:

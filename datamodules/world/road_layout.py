@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, plane_height, rotation_y
+from datamodules.light import Light
 from datamodules.rotated_iou import rectangle_intersection
 from datamodules.shapes import street
 from datamodules.shapes.meshes import CarMesh, car
 from datamodules.shapes.primitives import Mesh
-from datamodules.shapes.shading import Light
 
 # KITTI's colour camera: focal length, principal point, image size (pixels), and its offset from the label frame (m).
 KITTI_FOCAL, KITTI_CENTRE, KITTI_SIZE = 721.5377, (609.5593, 172.854), (1242, 375)

@@ -15,18 +15,21 @@ from datamodules.assets.bank import AssetBankWriter
 
 
 class BankWriter(BasePredictionWriter):
-    """Writes every asset that ``predict_step`` returns, one shard a rank, and puts the bank in place at the end.
+    """Writes every asset that ``predict_step`` returns, shards of each rank, and puts the bank in place at the end.
+
+    A step returns assets, or pairs of an asset and what else its row keeps ({"caption": "a red car", "score": 0.9};
+    see :meth:`datamodules.assets.bank_writer.AssetBankWriter.write`).
 
     Args:
         folder: the bank's folder; replaced when it already holds a bank.
         licence: licence of the assets.
-        name: class name of the objects.
+        source: what they were made from.
         seed: seed recorded in the bank.
     """
 
-    def __init__(self, folder: str = "data/bank", licence: str = "unknown", name: str = "Car", seed: int = 0) -> None:
+    def __init__(self, folder: str = "data/bank", licence: str = "unknown", source: str = "", seed: int = 0) -> None:
         super().__init__(write_interval="batch")
-        self.folder, self.licence, self.name, self.seed = folder, licence, name, seed
+        self.folder, self.licence, self.source, self.seed = folder, licence, source, seed
         self.writer: AssetBankWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -37,7 +40,7 @@ class BankWriter(BasePredictionWriter):
             checkpoint_hash=weights_hash(pl_module),
             licence=self.licence,
             seed=self.seed,
-            name=self.name,
+            source=self.source,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
@@ -53,8 +56,9 @@ class BankWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         assert self.writer is not None
-        for asset in prediction:
-            self.writer.write(asset)
+        for item in prediction:
+            asset, facts = item if isinstance(item, tuple) else (item, {})
+            self.writer.write(asset, **facts)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self.writer is not None

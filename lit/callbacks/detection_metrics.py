@@ -48,18 +48,8 @@ class KittiMetrics(pl.Callback):
         scales = [self.reference_width / camera.width for camera in batch.cameras]
         return [replace(o, bbox=o.bbox * scale) for o, scale in zip(objects, scales)]
 
-    def _start(self, pl_module: pl.LightningModule) -> None:
-        self.metric.reset()
-        self.metric.to(pl_module.device)
-
     def _update(self, predictions: list[Objects], batch: Batch) -> None:
         self.metric.update(batch.sample_ids, self._scaled(batch.objects, batch), self._scaled(predictions, batch))
-
-    def _finish(self, pl_module: pl.LightningModule) -> None:
-        figures = flatten(self.metric.compute())
-        if self.prefixes is not None:
-            figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
-        pl_module.log_dict(figures, sync_dist=True)  # all ranks hold the same figures
 
     def _write(self, trainer: pl.Trainer, predictions: list[Objects], batch: Batch) -> None:
         folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "results"
@@ -67,10 +57,10 @@ class KittiMetrics(pl.Callback):
             write_label(folder / f"{sample_id}.txt", objects)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module)
+        self.metric.reset()
+        self.metric.to(pl_module.device)
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module)
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
@@ -89,7 +79,9 @@ class KittiMetrics(pl.Callback):
         self._write(trainer, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module)
+        figures = flatten(self.metric.compute())
+        if self.prefixes is not None:
+            figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
+        pl_module.log_dict(figures, sync_dist=True)  # all ranks hold the same figures
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module)
+    on_test_epoch_end = on_validation_epoch_end

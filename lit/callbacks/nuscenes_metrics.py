@@ -70,11 +70,6 @@ class NuscenesMetrics(pl.Callback):
         datamodule = getattr(trainer, "datamodule", None)
         return datamodule if isinstance(datamodule, NuscenesScoring) else DirectScoring()
 
-    def _start(self, pl_module: pl.LightningModule) -> None:
-        self.metric.reset()
-        self.metric.to(pl_module.device)
-        self.predicted = {}
-
     def _update(self, trainer: pl.Trainer, outputs: Any, batch: Any) -> dict[str, GlobalBoxes]:
         scoring = self._scoring(trainer)
         truths = dict(scoring.sample_truths(batch))
@@ -85,12 +80,6 @@ class NuscenesMetrics(pl.Callback):
         self.metric.update(list(truths), list(truths.values()), [found[token] for token in truths])
         return found
 
-    def _finish(self, pl_module: pl.LightningModule) -> None:
-        figures = flatten(self.metric.compute())
-        if self.prefixes is not None:
-            figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
-        pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, sync_dist=True)
-
     def _write(self, trainer: pl.Trainer) -> None:
         """Gather the predictions of all ranks and write them on the first, ordered as the metric orders them."""
         samples = gather_samples(self.predicted)
@@ -99,10 +88,11 @@ class NuscenesMetrics(pl.Callback):
             write_submission(path, samples, self.meta)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module)
+        self.metric.reset()
+        self.metric.to(pl_module.device)
+        self.predicted = {}
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(pl_module)
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: int
@@ -116,8 +106,11 @@ class NuscenesMetrics(pl.Callback):
             self.predicted.setdefault(token, boxes)  # of a repeated sample the metric, too, keeps the first
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module)
+        figures = flatten(self.metric.compute())
+        if self.prefixes is not None:
+            figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
+        pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, sync_dist=True)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module)
+        self.on_validation_epoch_end(trainer, pl_module)
         self._write(trainer)

@@ -32,7 +32,7 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("bank") / "bank"
     with AssetBankWriter(
-        folder, generator="test", config_hash="0", checkpoint_hash="0", licence="CC0-1.0", seed=0, name="Car"
+        folder, generator="test", config_hash="0", checkpoint_hash="0", licence="CC0-1.0", seed=0
     ) as writer:
         for index in range(2):
             grid = np.full((16, 8, 8, 4), 60 + 90 * index, np.uint8)

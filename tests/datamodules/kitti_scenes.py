@@ -13,6 +13,7 @@ from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.images import write_image
 from datamodules.kitti.datamodule import DEPTH_SCALE
 from datamodules.kitti.format import write_calibration, write_label, write_plane
+from datamodules.light import Light
 from datamodules.scene import Frame, Objects
 
 WIDTH, HEIGHT = 160, 48
@@ -58,7 +59,7 @@ def random_frame(seed: int = 0, width: int = WIDTH, height: int = HEIGHT, maps: 
         plane=np.array([0.02, -1.0, 0.01, 1.65]) / np.linalg.norm([0.02, -1.0, 0.01]),
         depth=depth,
         instances=rng.integers(0, len(objects) + 1, (height, width), dtype=np.uint8),
-        extra={"sun": [0.3, -0.9, 0.1]},
+        light=Light(np.array([0.3, -0.9, 0.1])),
     )
 
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, wrap_angle
+from datamodules.light import Light
 from datamodules.nuscenes.quaternions import angles_quaternion, rigid
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import Mesh
-from datamodules.shapes.shading import Light
 from datamodules.world.road_layout import Builder, Road, RoadScene, draw_light, draw_road, roadside
 from datamodules.world.surround.actors import EGO_DIMS, Actor, Cast, Course
 from datamodules.world.surround.rig import Place

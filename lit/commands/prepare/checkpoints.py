@@ -85,15 +85,14 @@ def released(argv: list[str]) -> int:
     shape: tuple[int, int, int] = tuple(options.shape)
     dims = np.array(PROPORTIONS) / PROPORTIONS[0] * options.length
     config = {"repaint": repaint, "shape": list(shape), "length": options.length}
-    writer = AssetBankWriter(
-        options.root, "lift3d", hash_of(config), digest(options.checkpoint), options.licence, name="Car"
-    )
-    with writer:
+    with AssetBankWriter(
+        options.root, "lift3d", hash_of(config), digest(options.checkpoint), options.licence
+    ) as writer:
         for number, path in enumerate(options.latent):
             car = read_car(path, field)
             name = path.stem if len(options.latent) == 1 else f"{path.stem}-{number:03d}"
             grid = bake(car.values(repaint), shape)
-            writer.write(VoxelAsset(name, "Car", dims, grid))
+            writer.write(VoxelAsset(name, "Car", dims, grid), source=path.name)
             if options.pictures is not None:
                 for view in range(options.views):
                     azimuth = 360.0 * view / options.views

@@ -76,7 +76,7 @@ def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:
     """Title, one picture an object at eight yaws, and all of them on one sheet."""
     from datamodules.assets.bank import AssetBank
 
-    bank = AssetBank.open(folder)
+    bank = AssetBank(folder)
     assets = [bank[index] for index in range(min(count, len(bank)))]
     pictures = []
     for asset in assets:

@@ -21,10 +21,10 @@ from datamodules.scene import Frame, Objects
 FRAME = Frame(np.zeros((3, 4, 4), np.uint8), Camera(np.eye(3, 4), 4, 4), Objects.empty(), "0")
 
 
-def voxels(number: int, shape: tuple[int, int, int] = (8, 6, 4)) -> VoxelAsset:
+def voxels(number: int, shape: tuple[int, int, int] = (8, 6, 4), name: str = "Car") -> VoxelAsset:
     rng = derive(7, number)
     grid = rng.integers(0, 256, (*shape, 4), dtype=np.uint8)
-    return VoxelAsset(f"car{number:03d}", "Car", rng.uniform(1, 4, 3), grid)
+    return VoxelAsset(f"car{number:03d}", name, rng.uniform(1, 4, 3), grid)
 
 
 def views(number: int) -> ViewAsset:
@@ -43,7 +43,7 @@ def write(folder: Path, count: int = 5, seed: int = 0) -> AssetBank:
     with AssetBankWriter(folder, "lift3d", "c0ffee", "beef", "CC0", seed) as writer:
         for number in range(count):
             writer.write(voxels(number))
-    return AssetBank.open(folder)
+    return AssetBank(folder)
 
 
 def test_round_trip_of_voxels(tmp_path: Path) -> None:
@@ -56,8 +56,10 @@ def test_round_trip_of_voxels(tmp_path: Path) -> None:
         assert asset.id == truth.id
         np.testing.assert_array_equal(asset.grid, truth.grid)
         np.testing.assert_array_equal(asset.dims, truth.dims)
-    assert bank.index["licence"] == "CC0"
-    np.testing.assert_allclose(bank.index["dims"]["mean"], np.mean([voxels(i).dims for i in range(5)], 0), atol=1e-5)
+    assert bank.index.licence == "CC0"
+    np.testing.assert_allclose(
+        bank.index.classes["Car"].mean, np.mean([voxels(i).dims for i in range(5)], 0), atol=1e-5
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["bank"]
 
 
@@ -70,6 +72,29 @@ def test_round_trip_of_views(tmp_path: Path) -> None:
     np.testing.assert_array_equal(asset.rgba, views(1).rgba)
     np.testing.assert_array_equal(asset.depth, views(1).depth)
     np.testing.assert_array_equal(asset.projection, views(1).projection)
+
+
+def test_rows_keep_class_caption_score_source_and_licence(tmp_path: Path) -> None:
+    with AssetBankWriter(tmp_path / "bank", "x", licence="CC0", source="photos") as writer:
+        writer.write(voxels(1, name="Pedestrian"), caption="a man, walking", score=0.5, source="a.png", licence="CC-BY")
+        writer.write(voxels(2))
+        writer.write(voxels(3, name="Pedestrian"))
+    bank = AssetBank(tmp_path / "bank")
+    assert bank.classes == ("Car", "Pedestrian")
+    assert [bank[i].name for i in range(3)] == ["Pedestrian", "Car", "Pedestrian"]
+    assert {name: dims.count for name, dims in bank.index.classes.items()} == {"Car": 1, "Pedestrian": 2}
+    first, second = bank.index.assets[:2]
+    assert (first.caption, first.score, first.source, first.licence) == ("a man, walking", 0.5, "a.png", "CC-BY")
+    assert (second.caption, second.score, second.source, second.licence) == ("", None, "photos", "CC0")
+    with (
+        pytest.raises(InputError, match=r"asset 'car004'.*caption"),
+        AssetBankWriter(tmp_path / "other", "x") as writer,
+    ):
+        writer.write(voxels(4), caption="\x1b[31m")
+    with AssetBankWriter(tmp_path / "again", "x", licence="CC0", source="photos") as writer:
+        for number in (1, 2, 3):
+            writer.write(voxels(number))
+    assert AssetBank(tmp_path / "again").hash != bank.hash
 
 
 def test_grids_of_several_shapes(tmp_path: Path) -> None:
@@ -90,7 +115,7 @@ def test_hash_depends_on_contents_only(tmp_path: Path) -> None:
 
 def test_ranks_merge_to_the_same_bank(tmp_path: Path) -> None:
     alone = write(tmp_path / "alone")
-    ranks = [AssetBankWriter(tmp_path / "two", "lift3d", "c0ffee", "beef", "CC0", 0, "Car", r, 2) for r in range(2)]
+    ranks = [AssetBankWriter(tmp_path / "two", "lift3d", "c0ffee", "beef", "CC0", 0, "", r, 2) for r in range(2)]
     for number in range(5):
         ranks[number % 2].write(voxels(number))
     ranks[1].close()
@@ -120,7 +145,7 @@ def test_travels_to_workers_without_its_arrays(tmp_path: Path) -> None:
 
 def test_truncated_shard_is_named(tmp_path: Path) -> None:
     bank = write(tmp_path / "bank")
-    shard = tmp_path / "bank" / bank.index["shards"][0]["grid"]["file"]
+    shard = tmp_path / "bank" / bank.index.shards[0]["grid"].file
     size = shard.stat().st_size
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(InputError) as caught:
@@ -139,13 +164,94 @@ def test_other_schema_and_no_bank(tmp_path: Path) -> None:
     write(tmp_path / "bank")
     index = tmp_path / "bank" / "bank.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "schema": 99}))
-    with pytest.raises(InputError, match=r"version 99, expected 1"):
+    with pytest.raises(InputError, match=r"bank\.json, \$\.schema.* expected an asset bank of schema 2"):
         AssetBank(tmp_path / "bank")
     index.write_text("{")
     with pytest.raises(InputError, match="line 1"):
         AssetBank(tmp_path / "bank")
-    with pytest.raises(InputError, match=r"no bank\.json"):
+    with pytest.raises(InputError, match=r"bank\.json: not found; expected an asset bank"):
         AssetBank(tmp_path / "nothing")
+
+
+def test_a_bank_of_one_class_for_all_rows_is_read_where_it_holds_voxels(tmp_path: Path) -> None:
+    write(tmp_path / "bank")
+    index = tmp_path / "bank" / "bank.json"
+    stored = json.loads(index.read_text())
+    old = {**stored, "schema": 1, "class": "Van"}
+    del old["classes"]
+    for row in old["assets"]:
+        del row["class"]
+    index.write_text(json.dumps(old))
+    bank = AssetBank(tmp_path / "bank")
+    assert (bank[1].name, bank.classes) == ("Van", ("Van",))
+    index.write_text(json.dumps({**old, "kind": "views"}))
+    with pytest.raises(InputError, match=r"\$\.schema.*not compressed.*write"):
+        AssetBank(tmp_path / "bank")
+    index.write_text(json.dumps({**stored, "class": "Van"}))
+    with pytest.raises(InputError, match=r"bank\.json, \$\.assets\[0\]: .*missing required field `class`"):
+        AssetBank(tmp_path / "bank")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "field"),
+    [
+        (("assets", 1, "id"), -1, r"\$\.assets\[1\]\.id"),
+        (("assets", 1, "id"), "car000", r"\$\.assets\[1\].*unique"),
+        (("assets", 0, "class"), 0, r"\$\.assets\[0\]\.class"),
+        (("assets", 0, "dims", 0), 1 << 70, r"\$\.assets\[0\]\.dims\[0\]"),
+        (("assets", 0, "dims", 2), "nan", r"\$\.assets\[0\]\.dims\[2\]"),
+        (("assets", 0, "dims"), [1, 2, 3, 4], r"\$\.assets\[0\]\.dims"),
+        (("assets", 0, "index"), 9, r"\$\.assets\[0\]"),
+        (("assets", 0, "shard"), 1, r"\$\.assets\[0\]"),
+        (("assets", 0), None, r"\$\.assets\[0\]"),
+        (("assets",), [], r"\$\.assets"),
+        (("hash",), 2, r"\$\.hash"),
+        (("kind",), "clouds", r"\$\.kind"),
+        (("shards",), "", r"\$\.shards"),
+        (("shards", 0), {}, r"\$\.shards\[0\]"),
+        (("shards", 0, "grid", "file"), "../grid.npy", r"\$\.shards\[0\]\[\.\.\.\]\.file"),
+        (("shards", 0, "grid", "shape"), [5, 8, 6], r"\$\.shards\[0\]"),
+        (("classes",), {"Van": {"count": 5, "mean": [1, 1, 1], "std": [0, 0, 0]}}, r"\$\.classes"),
+    ],
+)
+def test_an_index_of_the_wrong_shape_names_the_field(
+    tmp_path: Path, place: tuple[str | int, ...], value: object, field: str
+) -> None:
+    write(tmp_path / "bank")
+    path = tmp_path / "bank" / "bank.json"
+    index = json.loads(path.read_text())
+    at = index
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path.write_text(json.dumps(index))
+    with pytest.raises(InputError, match=rf"bank\.json, {field}.*python -m lit predict") as caught:
+        AssetBank(tmp_path / "bank")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["grid", "rgba", "rgba_table", "depth", "depth_table", "projection"])
+def test_damaged_shards_are_refused(tmp_path: Path, key: str) -> None:
+    def look() -> None:
+        bank = AssetBank(tmp_path / "bank")
+        for number in range(2):
+            asset = bank[number]
+            if isinstance(asset, ViewAsset):
+                np.asarray(asset.rgba), np.asarray(asset.depth)
+
+    with AssetBankWriter(tmp_path / "bank", "x") as writer:
+        for number in range(2):
+            writer.write(voxels(number) if key == "grid" else views(number))
+    path = tmp_path / "bank" / AssetBank(tmp_path / "bank").index.shards[0][key].file
+    whole = path.read_bytes()
+    start = 0 if path.suffix == ".bin" else 320
+    for position in np.linspace(start, len(whole) - 1, 40).astype(int):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 8]) + whole[position + 1 :])
+        with pytest.raises(InputError, match=r"(-grid\.npy|\.bin): .*copy") as caught:
+            look()
+        assert "\n" not in str(caught.value)
+    path.write_bytes(whole)
+    look()
 
 
 def test_interrupted_writer_leaves_no_bank_and_keeps_the_old_one(tmp_path: Path) -> None:

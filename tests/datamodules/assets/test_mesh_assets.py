@@ -13,14 +13,15 @@ from datamodules.assets.contract import Asset, AssetSource
 from datamodules.assets.mesh_assets import FIXED_PAINT, PAINT, MeshSource
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, projected_bbox, rotation_y
+from datamodules.light import Light
 from datamodules.randomness import derive
 from datamodules.scene import Frame, Objects
 
 CAMERA = Camera(np.array([[720.0, 0, 310, 45], [0, 720, 94, 0.2], [0, 0, 1, 0.003]]), 620, 188)
 
 
-def frame(**extra: object) -> Frame:
-    return Frame(np.zeros((3, 188, 620), np.uint8), CAMERA, Objects.empty(), "0", extra=dict(extra))
+def frame(light: Light | None = None) -> Frame:
+    return Frame(np.zeros((3, 188, 620), np.uint8), CAMERA, Objects.empty(), "0", light=light)
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.8, -1.5])
@@ -44,7 +45,7 @@ def test_light_follows_the_frame_only_when_asked() -> None:
     behind, ahead = np.array([0.0, -0.5, -0.87]), np.array([0.0, -0.5, 0.87])
 
     def brightness(light: Literal["frame", "fixed"], sun: np.ndarray) -> float:
-        known = frame(sun=sun, ambient=0.4, exposure=1.0)
+        known = frame(Light(sun, ambient=0.4))
         layer = MeshSource(light=light, models=1)[0].render(CAMERA, box, known)
         assert layer is not None
         return float(layer.rgba[layer.mask][:, :3].mean())
@@ -59,7 +60,7 @@ def test_sun_stays_still_when_the_car_turns() -> None:
     sides = []
     for yaw in (0.3, 0.3 + np.pi):
         box = Boxes3D.single([0, 1.65, 12], asset.dims, yaw)
-        turned = asset._light(box, frame(sun=sun))[0]
+        turned = asset._light(box, frame(Light(sun)))[0]
         np.testing.assert_allclose(rotation_y(np.array(yaw)) @ turned, sun, atol=1e-12)
         sides.append(turned)
     np.testing.assert_allclose(sides[0][1], sides[1][1])

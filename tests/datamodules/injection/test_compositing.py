@@ -9,6 +9,7 @@ from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.harmonise import noise_level
 from datamodules.injection.occlusion import Backdrop, Knowledge, occlusion_level
+from datamodules.light import Light
 from datamodules.scene import Frame
 from tests.datamodules.injection_scenes import CAMERA, SolidAsset, box_at, label_of, road_frame
 
@@ -131,7 +132,7 @@ def test_the_shadow_falls_on_no_nearer_real_car() -> None:
 
 
 def test_the_sun_moves_the_shadow() -> None:
-    frame = road_frame().with_(extra={"sun": [-0.7, -0.7, 0.0]})  # from the left
+    frame = road_frame().with_(light=Light(np.array([-0.7, -0.7, 0.0])))  # from the left
     out = paint(frame, [placed(box_at(0.0, 12.0))], Compositor(shadow_strength=0.0, sun_strength=0.6), shadow=True)
     assert (pixel(out, (1.6, 1.65, 12.0)) < 100).all()
     assert (pixel(out, (-1.6, 1.65, 12.0)) == 120).all()

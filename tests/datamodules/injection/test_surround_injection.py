@@ -51,7 +51,8 @@ def inject(frame: Frame, inject: SurroundInjection, pass_: int = 0) -> Frame:
 def places(frame: Frame) -> dict[str, np.ndarray]:
     """Global centre of each injected object in a picture, by what identifies it."""
     new = np.flatnonzero(frame.objects.provenance != REAL)
-    centres = to_global(frame.objects.boxes[new], frame.extra["world"])[0]
+    assert frame.capture is not None
+    centres = to_global(frame.objects.boxes[new], frame.capture.world)[0]
     return {f"{name} {c[0]:.2f} {c[1]:.2f}": c for name, c in zip(frame.objects.provenance[new], centres)}
 
 
@@ -94,10 +95,11 @@ def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesD
 def test_planned_boxes_are_clear_of_real_ones_and_of_the_car(reader: NuscenesDataset) -> None:
     for index in range(0, len(reader), 6):
         frame, plan = reader.read(index), injection(persistent=True)
-        planned = plan.plan(frame.extra["surround"], frame, derive(1, index))
+        assert frame.surround is not None
+        planned = plan.plan(frame.surround, frame, derive(1, index))
         boxes = Boxes3D.concatenate([box for _, box in planned])
-        present = np.linalg.inv(frame.extra["surround"].moment.ego)
-        for moment in frame.extra["surround"].scene:
+        present = np.linalg.inv(frame.surround.moment.ego)
+        for moment in frame.surround.scene:
             for real in (moment.boxes, OWN_CAR):
                 assert rotated_intersection(boxes.bev, moved(real, present @ moment.ego).bev).max() < 1e-9
 
@@ -170,7 +172,9 @@ def test_instance_masks_are_read_when_they_are_needed(reader: NuscenesDataset) -
     for index in range(6):
         frame = reader.read(index)
         assert frame.instances is None
-        mask = frame.extra["instances"].read()
+        assert frame.surround is not None
+        assert frame.surround.instances is not None
+        mask = frame.surround.instances.read()
         assert mask.shape == frame.image.shape[1:]
         assert mask.max() <= len(frame.objects)
 

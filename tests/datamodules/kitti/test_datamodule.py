@@ -65,7 +65,8 @@ def test_world_is_a_kitti_tree(tiny_world: Path) -> None:
     assert frame.depth is not None
     assert frame.instances is not None
     assert frame.instances.max() <= len(frame.objects)
-    assert len(frame.extra["sun"]) == 3
+    assert frame.light is not None
+    assert frame.light.sun.shape == (3,)
 
 
 def test_tree_report_names_what_is_missing(tmp_path: Path) -> None:

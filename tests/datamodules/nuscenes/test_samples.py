@@ -94,7 +94,8 @@ def test_real_frames_are_read(tmp_path: Path) -> None:
     for index in range(6):
         frame = frames.read(index)
         assert frame.image.shape == (3, 900, 1600)
-        assert frame.extra["camera"] == CAMERAS[index]
+        assert frame.capture is not None
+        assert frame.capture.channel == CAMERAS[index]
         assert set(frame.objects.names) <= set(DETECTION_NAMES)
         np.testing.assert_allclose(projected_bbox(frame.camera, frame.objects.boxes), frame.objects.bbox, atol=1e-6)
         assert (frame.objects.boxes.center[:, 2] > 0).all()

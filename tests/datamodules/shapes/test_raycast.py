@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox, rotation_y
+from datamodules.light import Light
 from datamodules.shapes.meshes import CarMesh, car
 from datamodules.shapes.primitives import Mesh, box, grid
 from datamodules.shapes.raycast import RayScene, ray_scene, render_car, smooth_normals, sunlit
-from datamodules.shapes.shading import Light
 
 CAMERA = Camera(np.array([[186.0, 0, 160, 11], [0, 186, 45, 0.05], [0, 0, 1, 0.0027]]), 320, 96)
 # Six face colours in the canonical frame: (axis, sign) to linear RGB.

@@ -40,7 +40,7 @@ def predict(model: Baker, folder: Path) -> None:
 
 def test_bank_holds_every_prediction(tmp_path: Path) -> None:
     predict(Baker(), tmp_path / "bank")
-    bank = AssetBank.open(tmp_path / "bank")
+    bank = AssetBank(tmp_path / "bank")
     assert bank.ids == ["car0", "car1", "car2"]
     asset = bank[2]
     assert isinstance(asset, VoxelAsset)
@@ -49,7 +49,22 @@ def test_bank_holds_every_prediction(tmp_path: Path) -> None:
     assert index["generator"] == "baker"
     assert index["licence"] == "CC0-1.0"
     assert index["seed"] == 5
-    assert index["dims"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
+    assert index["classes"]["Car"]["mean"] == pytest.approx([5.0, 1.5, 1.7])
+
+
+class Captioner(Baker):
+    """Says what its assets show."""
+
+    def predict_step(self, batch: torch.Tensor, batch_idx: int) -> list[Any]:
+        return [
+            (asset, {"caption": f"block {batch_idx}", "score": 0.5}) for asset in super().predict_step(batch, batch_idx)
+        ]
+
+
+def test_rows_keep_what_a_step_says_of_its_assets(tmp_path: Path):
+    predict(Captioner(), tmp_path / "bank")
+    rows = AssetBank(tmp_path / "bank").index.assets
+    assert [(row.caption, row.score, row.licence) for row in rows] == [(f"block {i}", 0.5, "CC0-1.0") for i in range(3)]
 
 
 def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path) -> None:
@@ -58,16 +73,16 @@ def test_hash_depends_on_weights_and_nothing_else(tmp_path: Path) -> None:
         model = Baker()
         model.weight.data.fill_(weight)
         predict(model, tmp_path / name)
-        hashes.append(AssetBank.open(tmp_path / name).hash)
+        hashes.append(AssetBank(tmp_path / name).hash)
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_run_that_fails_leaves_the_old_bank_alone(tmp_path: Path) -> None:
     predict(Baker(), tmp_path / "bank")
-    before = AssetBank.open(tmp_path / "bank").hash
+    before = AssetBank(tmp_path / "bank").hash
     with pytest.raises(RuntimeError, match="killed"):
         predict(Baker(fail_at=1), tmp_path / "bank")
-    assert AssetBank.open(tmp_path / "bank").hash == before
+    assert AssetBank(tmp_path / "bank").hash == before
     with pytest.raises(RuntimeError, match="killed"):
         predict(Baker(fail_at=1), tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]

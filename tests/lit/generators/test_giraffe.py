@@ -208,7 +208,7 @@ def test_prediction_writes_a_bank(boxes: Path, tmp_path: Path, make: Any) -> Non
     run.predict(model, datamodule=data(boxes), return_predictions=False)
     written = AssetBank(tmp_path / "bank")
     assert len(written) == 2
-    assert written.index["kind"] == "views"
+    assert written.index.kind == "views"
     assert isinstance(written[0], ViewAsset)
     assert written[0].rgba.shape[1:] == (SIZE, SIZE, 4)
 

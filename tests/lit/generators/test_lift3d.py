@@ -138,7 +138,7 @@ def test_learns_held_out_views_and_bakes_them(boxes: Path, tmp_path: Path):
     assert trained["val/mask_iou"] > 0.85
     assert (tmp_path / "views_val.png").stat().st_size > 1000
     run.predict(model, datamodule=module, return_predictions=False)
-    bank = AssetBank.open(tmp_path / "bank")
+    bank = AssetBank(tmp_path / "bank")
     assert len(bank) == 4
     held_out = module.held_out
     assert held_out is not None

@@ -153,7 +153,7 @@ def test_bad_inputs_are_one_line(
     refused("images of 24 pixels, the generator makes 16", "--templates", str(tmp_path / "large"))
     index = tmp_path / "large" / "posed.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "objects": []}))
-    refused("no objects", "--templates", str(tmp_path / "large"))
+    refused("$.objects: Expected `array` of length >= 1", "--templates", str(tmp_path / "large"))
     refused("not found", "--templates", str(tmp_path / "nothing"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
