@@ -31,7 +31,7 @@ class StoredArray(Struct):
 
     file: Identifier
     shape: list[Count]
-    bytes: Count
+    bytes: Annotated[int, Meta(ge=1, le=1 << 50)]
 
 
 class BankRow(Struct, rename={"name": "class"}, omit_defaults=True):
@@ -113,17 +113,20 @@ class BankIndex(Struct, rename={"name": "class"}, omit_defaults=True):
             if problem:
                 raise ValueError(f"{problem} - at `$.assets[{number}]`")
             seen.add(row.id)
-        known = class_dims(self.assets)
-        if self.classes and set(self.classes) != set(known):
-            raise ValueError(f"{', '.join(self.classes)}, but the assets' are {', '.join(known)} - at `$.classes`")
-        self.classes = self.classes or known
+        names = sorted({row.name for row in self.assets})
+        if self.classes and sorted(self.classes) != names:
+            raise ValueError(f"{', '.join(self.classes)}, but the assets' are {', '.join(names)} - at `$.classes`")
+        self.classes = self.classes or class_dims(self.assets)
 
 
 def class_dims(rows: Sequence[BankRow]) -> dict[str, ClassDims]:
     """Statistics by class, in alphabetical order."""
-    found = {}
-    for name in sorted({row.name for row in rows}):
-        dims = np.array([row.dims for row in rows if row.name == name])
+    found: dict[str, ClassDims] = {}
+    by_class: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        by_class.setdefault(row.name, []).append(row.dims)
+    for name, sizes in sorted(by_class.items()):
+        dims = np.array(sizes)
         mean, std = (tuple(values.round(6).tolist()) for values in (dims.mean(0), dims.std(0)))
         found[name] = ClassDims(len(dims), mean, std)
     return found
