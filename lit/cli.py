@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
@@ -10,9 +9,9 @@ import traceback
 from pathlib import Path
 
 from datamodules.errors import InputError
-from lit.arguments import closest
+from lit import ROOT
+from lit.commands.dispatch import chosen
 
-ROOT = Path(__file__).resolve().parent.parent
 TRAINER_COMMANDS = {
     "fit": "train a generator or a detector from a configuration file, then evaluate it",
     "validate": "evaluate a checkpoint on the validation split",
@@ -20,14 +19,17 @@ TRAINER_COMMANDS = {
     "predict": "run a checkpoint: a generator bakes an asset bank, a detector writes result files",
 }
 COMMANDS = {
-    "prepare": "check or write data: kitti (checks your tree), world, posed",
+    "prepare": "check a data set, write a synthetic one, or turn a checkpoint into data",
     "show": "contact sheet of a bank, injected frames with their labels, or a film of mixed latents",
     "evaluate": "score result files against labels",
     "sweep": "run a grid of experiments, one process and one folder a run",
     "leaderboard": "rank recorded runs: table, CSV, Markdown, JSON and one HTML page",
-    "bench": "measure: render, inject, loader, evaluate",
+    "bench": "measure speed beside a named reference",
     "demo": "the whole chain on a small world, in minutes",
 }
+TARGETS = {name: ("trainer_cli.run", text) for name, text in TRAINER_COMMANDS.items()}
+TARGETS |= {name: (f"commands.{name}.main", text) for name, text in COMMANDS.items()}
+ABOUT = "Does this synthetic-object augmentation make a 3D detector better?"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         check_packages()
-        return dispatch(arguments)
+        run = chosen("", ABOUT, TARGETS, arguments)
+        if run is None:
+            return 0
+        return run(arguments if arguments[0] in TRAINER_COMMANDS else arguments[1:])
     except InputError as error:
         if os.environ.get("LIFTBENCH_DEBUG"):
             traceback.print_exc()
@@ -53,32 +58,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def dispatch(arguments: list[str]) -> int:
-    """Import the module of ``arguments[0]`` and run it.
-
-    Raises:
-        InputError: for an unknown command.
-    """
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    command, rest = arguments[0], arguments[1:]
-    if command in TRAINER_COMMANDS:
-        return int(importlib.import_module("lit.trainer_cli").run(arguments))
-    if command in COMMANDS:
-        return int(importlib.import_module(f"lit.commands.{command}").main(rest))
-    known = [*TRAINER_COMMANDS, *COMMANDS]
-    raise InputError(f"no command '{command}': expected one of {', '.join(known)}{closest(command, known)}")
-
-
-def usage() -> str:
-    """The text of ``python -m lit --help``."""
-    rows = {**TRAINER_COMMANDS, **COMMANDS}
-    lines = [f"  {name:<12} {text}" for name, text in rows.items()]
-    head = "usage: python -m lit COMMAND ...\n\nDoes this synthetic-object augmentation make a 3D detector better?\n"
-    return "\n".join([head, "commands:", *lines, "", "python -m lit COMMAND --help lists a command's options."])
 
 
 def check_packages() -> None:

@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from datamodules.errors import InputError
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
-from lit.cli import TRAINER_COMMANDS
 from lit.config_errors import explain
 
 DEFAULTS = {
@@ -169,8 +168,8 @@ def resolve(argv: list[str]) -> dict[str, Any]:
     Raises:
         InputError: for anything ``run`` would refuse.
     """
-    if argv[0] not in TRAINER_COMMANDS:
-        raise InputError(f"no trainer command '{argv[0]}': expected one of {', '.join(TRAINER_COMMANDS)}")
+    if argv[0] not in (known := LightningCLI.subcommands()):
+        raise InputError(f"no trainer command '{argv[0]}': expected one of {', '.join(known)}")
     return SuiteCLI(argv, execute=False).resolved()
 
 

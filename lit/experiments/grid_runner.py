@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from lit.cli import ROOT
+from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED
 from lit.experiments.published import as_json
