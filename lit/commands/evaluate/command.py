@@ -6,27 +6,12 @@ from lit.commands.dispatch import dispatch
 
 TASKS = {
     "kitti": ("kitti.kitti", "KITTI AP40 and AP11 against label files, as the C++ kit"),
-    "nuscenes": (
-        "nuscenes.nuscenes",
-        "nuScenes mAP, NDS and true positive errors of a submission, as the devkit",
-    ),
-    "depth": (
-        "maps.depth",
-        "Non-flatness score of depth maps; with --target also their depth accuracy",
-    ),
-    "segmentation": (
-        "maps.segmentation",
-        "Mean IoU and accuracy of label maps against labelled ones",
-    ),
+    "nuscenes": ("nuscenes.nuscenes", "nuScenes mAP, NDS and true positive errors of a submission, as the devkit"),
+    "depth": ("maps.depth", "Non-flatness score of depth maps; with --target also their depth accuracy"),
+    "segmentation": ("maps.segmentation", "Mean IoU and accuracy of label maps against labelled ones"),
     "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),
-    "images": (
-        "images.images",
-        "FID, KID, IS, precision and recall of generated against real images",
-    ),
-    "pose-swap": (
-        "pose.pose_swap",
-        "Azimuth errors when a GAN's samples exchange their later or their early rows",
-    ),
+    "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
+    "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
 }
 
 
