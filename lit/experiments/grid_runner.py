@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datamodules.atomic_files import write_atomically
@@ -20,7 +21,6 @@ from datamodules.errors import InputError
 from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED
-from lit.experiments.published import as_json
 from lit.results import FILE, SCHEMA, config_hash, read_result, write_json
 
 
@@ -43,7 +43,7 @@ def run_grid(grid: Grid, jobs: int) -> int:
 
     hashes = {cell.name: config_hash(resolve(cell.command)) for cell in cells}
     if grid.published:
-        write_json(grid.folder / PUBLISHED, as_json(grid.published))
+        write_json(grid.folder / PUBLISHED, msgspec.to_builtins(grid.published))
     pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")

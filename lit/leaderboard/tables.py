@@ -77,7 +77,7 @@ def markdown_table(rows: list[Row], metric: str, failures: Sequence[Result], pub
     """The ranking as Markdown, failures below it."""
     header, cells = table_cells(rows, metric, published)
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    text = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
     text += "\n\nMean ± sample deviation over seeds; differences paired by seed, 95 % interval, paired t-test.\n"
     text += f"\n{published.note()}\n" if published else ""
     return text + "".join(f"\nFailed: {failed.path.parent.name}: {failed.error}\n" for failed in failures)
