@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from datamodules.errors import InputError
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
-from lit.config_errors import explain
+from lit.config_errors import causes, explain
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -34,7 +34,7 @@ class SuiteParser(LightningArgumentParser):
         if not self.exit_on_error:  # a nested parser: the outer one reports
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        raise InputError(explain(message, [action.dest for action in parser._actions])) from ex
+        raise InputError(explain(message, ex, [action.dest for action in parser._actions])) from ex
 
 
 class SuiteCLI(LightningCLI):
@@ -83,7 +83,7 @@ class SuiteCLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except ValueError as error:  # jsonargparse wraps what a constructor raises in lines of its own
-                raise _input_error(error) or error from error
+                raise next((e for e in causes(error) if isinstance(e, InputError)), error) from error
             self.record.config = self.resolved()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -142,14 +142,6 @@ class SuiteCLI(LightningCLI):
         path = self.record.write(self.trainer, split)
         if self.trainer.is_global_zero:
             print(f"wrote {path}")
-
-
-def _input_error(error: BaseException) -> InputError | None:
-    """The input error behind an error, if there is one."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = cause.__cause__
-    return cause
 
 
 def run(argv: list[str]) -> int:

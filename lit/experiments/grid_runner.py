@@ -14,13 +14,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import Progress
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED
+from lit.progress import progress_bar
 from lit.results import FILE, SCHEMA, config_hash, read_result, write_json
 
 
@@ -47,15 +49,8 @@ def run_grid(grid: Grid, jobs: int) -> int:
     pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
-    with progress_bar() as bar:
+    with progress_bar(Console()) as bar:
         return GridRun(grid, pending, jobs, bar).finish(len(cells))
-
-
-def progress_bar() -> Progress:
-    """The suite's progress display."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )
 
 
 class GridRun:

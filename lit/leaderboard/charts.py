@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -25,7 +26,7 @@ PALETTE = (
 GREY = "#8a8f98"
 INK = {"#000001": "var(--fg)", "#000002": "var(--soft)", "#000003": "var(--line)", "#000004": "var(--bg)"}
 TEXT, SOFT, LINE, PAPER = INK
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "font.family": "sans-serif",
     "text.color": TEXT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "ytick.labelcolor": TEXT,
     "axes.edgecolor": LINE, "grid.color": LINE, "axes.grid": True, "axes.grid.axis": "x", "axes.axisbelow": True,
@@ -98,7 +99,12 @@ def bars(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup:
         interval = mean_interval(entry["values"])
         if interval:
             whisker(axes, *interval, y, f"95 % interval of the mean: {interval[0]:.2f} to {interval[1]:.2f}")
-        dot = {"markersize": 4, "markerfacecolor": PAPER, "markeredgecolor": TEXT, "markeredgewidth": 0.7}
+        dot: dict[str, Any] = {
+            "markersize": 4,
+            "markerfacecolor": PAPER,
+            "markeredgecolor": TEXT,
+            "markeredgewidth": 0.7,
+        }
         said = ", ".join(f"seed {seed}: {v:.2f}" for seed, v in known)
         axes.plot([v for _, v in known], [y] * len(known), "o", alpha=faint, gid=said, **dot)
         end = max(0.0, entry["mean"], interval[1] if interval else 0.0, *(v for _, v in known))

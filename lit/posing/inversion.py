@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -20,6 +19,7 @@ from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.losses.photometric import PerceptualLoss
 from lit.networks.stylegan2 import StyleGAN2Generator
+from lit.progress import track
 
 MEAN_SAMPLES = 10_000
 PERCEPTUAL_SIDE = 256  # larger images are averaged down before LPIPS
