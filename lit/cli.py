@@ -12,23 +12,20 @@ from datamodules.errors import InputError
 from lit import ROOT
 from lit.commands.dispatch import chosen
 
-TRAINER_COMMANDS = {
-    "fit": "train a generator or a detector from a configuration file, then evaluate it",
-    "validate": "evaluate a checkpoint on the validation split",
-    "test": "evaluate a checkpoint on the test split and write result files",
-    "predict": "run a checkpoint: a generator bakes an asset bank, a detector writes result files",
+TRAINER = "trainer_cli.run"  # takes its own name as well
+TARGETS = {
+    "fit": (TRAINER, "train a generator or a detector from a configuration file, then evaluate it"),
+    "validate": (TRAINER, "evaluate a checkpoint on the validation split"),
+    "test": (TRAINER, "evaluate a checkpoint on the test split and write result files"),
+    "predict": (TRAINER, "run a checkpoint: a generator bakes an asset bank, a detector writes result files"),
+    "prepare": ("commands.prepare.main", "check a data set, write a synthetic one, or turn a checkpoint into data"),
+    "show": ("commands.show.main", "pictures of a bank or of injected frames, or a film of mixed latents"),
+    "evaluate": ("commands.evaluate.main", "score result files against labels"),
+    "sweep": ("commands.sweep.main", "run a grid of experiments, one process and one folder a run"),
+    "leaderboard": ("commands.leaderboard.main", "rank recorded runs: table, CSV, Markdown, JSON and one HTML page"),
+    "bench": ("commands.bench.main", "measure speed beside a named reference"),
+    "demo": ("commands.demo.main", "the whole chain on a small world, in minutes"),
 }
-COMMANDS = {
-    "prepare": "check a data set, write a synthetic one, or turn a checkpoint into data",
-    "show": "contact sheet of a bank, injected frames with their labels, or a film of mixed latents",
-    "evaluate": "score result files against labels",
-    "sweep": "run a grid of experiments, one process and one folder a run",
-    "leaderboard": "rank recorded runs: table, CSV, Markdown, JSON and one HTML page",
-    "bench": "measure speed beside a named reference",
-    "demo": "the whole chain on a small world, in minutes",
-}
-TARGETS = {name: ("trainer_cli.run", text) for name, text in TRAINER_COMMANDS.items()}
-TARGETS |= {name: (f"commands.{name}.main", text) for name, text in COMMANDS.items()}
 ABOUT = "Does this synthetic-object augmentation make a 3D detector better?"
 
 
@@ -47,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         run = chosen("", ABOUT, TARGETS, arguments)
         if run is None:
             return 0
-        return run(arguments if arguments[0] in TRAINER_COMMANDS else arguments[1:])
+        return run(arguments if TARGETS[arguments[0]][0] == TRAINER else arguments[1:])
     except InputError as error:
         if os.environ.get("LIFTBENCH_DEBUG"):
             traceback.print_exc()
@@ -80,5 +77,7 @@ def one_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     if lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
-        return lines[-1].split(": ", 1)[-1]
-    return " ".join(lines)
+        lines = [lines[-1].split(": ", 1)[-1]]
+    text = " ".join(lines)
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # what a terminal obeys
+    return text if len(text) <= 2000 else f"{text[:2000]} ..."

@@ -27,9 +27,7 @@ def explain(message: str, error: BaseException | None, options: Iterable[str]) -
         error: what it was raised from, if anything.
         options: every option the parser accepts, dotted ("trainer.max_steps"), for the closest match.
     """
-    chain: list[tuple[BaseException | None, str]] = [(each, str(each).strip("\n- ")) for each in causes(error)] or [
-        (None, message)
-    ]
+    chain = [(each, str(each).strip("\n- ")) for each in causes(error)] or [(Exception(), message)]
     keys = [text.split('"')[1] for each, text in chain if type(each) is TypeError and text.startswith("Parser key")]
     classes = [number for number, (_, text) in enumerate(chain) if text.startswith(PROBLEM)]
     key, (leaf, text) = ".".join(keys), chain[-1]

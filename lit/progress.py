@@ -14,8 +14,8 @@ Thing = TypeVar("Thing")
 def progress_bar(console: Console | None = None, disable: bool = False) -> Progress:
     """A bar to add tasks to; without a console on standard error, and gone when done, for results go to the other."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    place = {"console": console or Console(stderr=True), "transient": console is None}
-    return Progress(*columns, TimeRemainingColumn(), disable=disable, **place)
+    place = console or Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=place, transient=console is None, disable=disable)
 
 
 def track(things: Iterable[Thing], title: str, disable: bool = False) -> Iterator[Thing]:

@@ -182,6 +182,7 @@ class GridFile(msgspec.Struct, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_unique("seeds", self.seeds)
+        check_unique("the names under prepare", [step.get("name") for step in self.prepare])
 
 
 def check_unique(name: str, values: list[Any]) -> None:
@@ -209,21 +210,20 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     if not path.is_file():
         beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
-    stated: GridFile = structure(
-        path, "", read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml"), GridFile
-    )
-    name = stated.name or path.stem
-    folder = root or Path(stated.folder or f"runs/{name}")
-    experiment = Path(stated.experiment)
+    content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
+    file: GridFile = structure(path, "", content, GridFile)
+    name = file.name or path.stem
+    folder = root or Path(file.folder or f"runs/{name}")
+    experiment = Path(file.experiment)
     if not experiment.is_file():
         raise InputError(f"{path}: no experiment file '{experiment}'; paths are relative to the working directory")
     given = dict(overrides or {})
-    arms = {arm: _arm(path, arm, entry or {}, given) for arm, entry in stated.arms.items()}
-    options = stated.options | given
-    steps = [_step(path, entry, options, list(arms)) for entry in stated.prepare]
-    reuse = [Path(place) for place in stated.reuse]
-    published = check_published(path, stated.published, list(arms)) if stated.published is not None else None
-    return Grid(name, folder, experiment, arms, stated.seeds, options, steps, stated.frames_option, reuse, published)
+    arms = {arm: _arm(path, arm, entry or {}, given) for arm, entry in file.arms.items()}
+    options = file.options | given
+    steps = [_step(path, entry, options, list(arms)) for entry in file.prepare]
+    reuse = [Path(place) for place in file.reuse]
+    published = check_published(path, file.published, list(arms)) if file.published is not None else None
+    return Grid(name, folder, experiment, arms, file.seeds, options, steps, file.frames_option, reuse, published)
 
 
 def _arm(path: Path, name: str, entry: object, overrides: Mapping[str, str]) -> Arm:

@@ -15,13 +15,7 @@ def posed(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     from datamodules.objects.studio import write_posed_images
 
-    write_posed_images(
-        options.root,
-        objects=options.objects,
-        views=options.views,
-        size=options.size,
-        seed=options.seed,
-        workers=options.workers,
-    )
+    settings = {name: value for name, value in vars(options).items() if name != "root"}
+    write_posed_images(options.root, **settings)
     print(f"wrote {options.root}: {options.views} views of {options.objects} cars")
     return 0

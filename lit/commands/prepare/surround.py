@@ -11,22 +11,15 @@ def surround(argv: list[str]) -> int:
     parser = writer("prepare surround", "Writes a procedural road world as a true nuScenes folder of six cameras.")
     parser.add_argument("--train-scenes", type=positive, default=6, help="training scenes (default 6)")
     parser.add_argument("--val-scenes", type=positive, default=2, help="validation scenes (default 2)")
-    parser.add_argument("--samples", type=positive, default=6, help="samples a scene, at 2 Hz (default 6, at most 40)")
+    parser.add_argument(
+        "--samples", dest="samples_per_scene", type=positive, default=6, help="a scene, at 2 Hz (default 6, at most 40)"
+    )
     parser.add_argument("--width", type=positive, default=224, help="image width in pixels (default 224)")
     parser.add_argument("--height", type=positive, default=128, help="image height in pixels (default 128)")
     options = parser.parse_args(argv)
     from datamodules.world.surround.world import write_surround_world
 
-    write_surround_world(
-        options.root,
-        seed=options.seed,
-        train_scenes=options.train_scenes,
-        val_scenes=options.val_scenes,
-        samples_per_scene=options.samples,
-        width=options.width,
-        height=options.height,
-        workers=options.workers,
-    )
+    write_surround_world(**vars(options))
     scenes = f"{options.train_scenes} training and {options.val_scenes} validation scenes"
-    print(f"wrote {options.root}: {scenes} of {options.samples} samples")
+    print(f"wrote {options.root}: {scenes} of {options.samples_per_scene} samples")
     return 0

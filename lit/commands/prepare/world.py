@@ -16,14 +16,6 @@ def world(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     from datamodules.world.road_world import write_world
 
-    write_world(
-        options.root,
-        seed=options.seed,
-        train=options.train,
-        val=options.val,
-        width=options.width,
-        height=options.height,
-        workers=options.workers,
-    )
+    write_world(**vars(options))
     print(f"wrote {options.root}: {options.train} training and {options.val} validation frames")
     return 0
