@@ -35,3 +35,14 @@ class Arguments(argparse.ArgumentParser):
         elif choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             hint = closest(choice[1], re.findall(r"[\w-]+", choice[2]))
         raise InputError(f"{message}{hint} ({self.prog} --help lists every option)")
+
+
+def positive(text: str) -> int:
+    """An integer >= 1, as an argparse type.
+
+    Raises:
+        ArgumentTypeError: for anything else.
+    """
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected an integer >= 1")
+    return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
@@ -10,24 +9,24 @@ import traceback
 from pathlib import Path
 
 from datamodules.errors import InputError
-from lit.arguments import closest
+from lit import ROOT
+from lit.commands.dispatch import chosen
 
-ROOT = Path(__file__).resolve().parent.parent
-TRAINER_COMMANDS = {
-    "fit": "train a generator or a detector from a configuration file, then evaluate it",
-    "validate": "evaluate a checkpoint on the validation split",
-    "test": "evaluate a checkpoint on the test split and write result files",
-    "predict": "run a checkpoint: a generator bakes an asset bank, a detector writes result files",
+TRAINER = "trainer_cli.run"  # takes its own name as well
+TARGETS = {
+    "fit": (TRAINER, "train a generator or a detector from a configuration file, then evaluate it"),
+    "validate": (TRAINER, "evaluate a checkpoint on the validation split"),
+    "test": (TRAINER, "evaluate a checkpoint on the test split and write result files"),
+    "predict": (TRAINER, "run a checkpoint: a generator bakes an asset bank, a detector writes result files"),
+    "prepare": ("commands.prepare.main", "check a data set, write a synthetic one, or turn a checkpoint into data"),
+    "show": ("commands.show.main", "pictures of a bank or of injected frames, or a film of mixed latents"),
+    "evaluate": ("commands.evaluate.main", "score result files against labels"),
+    "sweep": ("commands.sweep.main", "run a grid of experiments, one process and one folder a run"),
+    "leaderboard": ("commands.leaderboard.main", "rank recorded runs: table, CSV, Markdown, JSON and one HTML page"),
+    "bench": ("commands.bench.main", "measure speed beside a named reference"),
+    "demo": ("commands.demo.main", "the whole chain on a small world, in minutes"),
 }
-COMMANDS = {
-    "prepare": "check or write data: kitti (checks your tree), world, posed",
-    "show": "contact sheet of a bank, injected frames with their labels, or a film of mixed latents",
-    "evaluate": "score result files against labels",
-    "sweep": "run a grid of experiments, one process and one folder a run",
-    "leaderboard": "rank recorded runs: table, CSV, Markdown, JSON and one HTML page",
-    "bench": "measure: render, inject, loader, evaluate",
-    "demo": "the whole chain on a small world, in minutes",
-}
+ABOUT = "Does this synthetic-object augmentation make a 3D detector better?"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         check_packages()
-        return dispatch(arguments)
+        run = chosen("", ABOUT, TARGETS, arguments)
+        if run is None:
+            return 0
+        return run(arguments if TARGETS[arguments[0]][0] == TRAINER else arguments[1:])
     except InputError as error:
         if os.environ.get("LIFTBENCH_DEBUG"):
             traceback.print_exc()
@@ -53,32 +55,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def dispatch(arguments: list[str]) -> int:
-    """Import the module of ``arguments[0]`` and run it.
-
-    Raises:
-        InputError: for an unknown command.
-    """
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    command, rest = arguments[0], arguments[1:]
-    if command in TRAINER_COMMANDS:
-        return int(importlib.import_module("lit.trainer_cli").run(arguments))
-    if command in COMMANDS:
-        return int(importlib.import_module(f"lit.commands.{command}").main(rest))
-    known = [*TRAINER_COMMANDS, *COMMANDS]
-    raise InputError(f"no command '{command}': expected one of {', '.join(known)}{closest(command, known)}")
-
-
-def usage() -> str:
-    """The text of ``python -m lit --help``."""
-    rows = {**TRAINER_COMMANDS, **COMMANDS}
-    lines = [f"  {name:<12} {text}" for name, text in rows.items()]
-    head = "usage: python -m lit COMMAND ...\n\nDoes this synthetic-object augmentation make a 3D detector better?\n"
-    return "\n".join([head, "commands:", *lines, "", "python -m lit COMMAND --help lists a command's options."])
 
 
 def check_packages() -> None:
@@ -101,5 +77,7 @@ def one_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     if lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
-        return lines[-1].split(": ", 1)[-1]
-    return " ".join(lines)
+        lines = [lines[-1].split(": ", 1)[-1]]
+    text = " ".join(lines)
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # what a terminal obeys
+    return text if len(text) <= 2000 else f"{text[:2000]} ..."

@@ -1,51 +1,83 @@
-"""Turns jsonargparse's nested error reports into one line: the key, the value, what was expected, the closest match."""
+"""Turns jsonargparse's chains of errors into one line: the key, the value, what was expected, the closest match.
+
+Each level of a configuration raises from the one below, down to what went wrong; what a level knows only its message
+says. Of a Union's members only the first is in the chain, the others stand in the message.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
+from argparse import ArgumentError
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from lit.arguments import closest
 
+PROBLEM, UNION = "Problem with given class_path", "Does not validate against any of the Union"
 
-def explain(message: str, options: Iterable[str]) -> str:
-    """One line for the message of a parse error.
+
+def explain(message: str, error: BaseException | None, options: Iterable[str]) -> str:
+    """One line for a parse error.
 
     Args:
-        message: jsonargparse's message, often an indented tree over all members of a Union.
+        message: jsonargparse's message.
+        error: what it was raised from, if anything.
         options: every option the parser accepts, dotted ("trainer.max_steps"), for the closest match.
     """
-    options = list(options)
-    if unknown := re.search(r"(?:does not accept option|unrecognized arguments:) '?(?:--)?([\w.]+)", message):
-        return f"option '{unknown[1]}' is not known{closest(unknown[1], options)}"
-    if missing := re.search(r"File does not exist: '?([^'\n]+)'?", message):
-        return missing_file(missing[1])
-    lines = [line for line in message.splitlines() if line.strip()]
-    key = ".".join(re.findall(r'Parser key "([^"]+)"', _first_branch(lines)))
-    given = _given(lines, key)
-    named = re.search(r"Problem with given class_path '([^']+)'", message)
-    if named and (refused := re.search(r"Option '([^']+)' is not accepted", message)):
-        owner = re.findall(r"class_path '([^']+)'", message[: refused.start()])[-1]
-        hint = closest(refused[1], parameters(owner))
-        return f"{key}: {owner.rsplit('.', 1)[-1]} has no option '{refused[1]}'{hint}"
-    if absent := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
-        return f"{key}: no class '{absent[2]}' in {absent[1]}{closest(absent[2], members(absent[1]))}"
-    if absent := re.search(r"No module named '([\w.]+)'", message):
-        return f"{key}: no module '{absent[1]}'; check the class_path"
-    if reason := re.findall(r"Problem with given class_path '([^']+)':\n *([^-\n][^\n]*)", message):
-        owner, text = reason[-1]
-        if not text.startswith(("Parser key", "Does not validate", "Expected a", "Problem with")):
-            return f"{key}: {owner} cannot be used: {text}"
-    if refused := re.search(r"Import path (\S+) does not implement protocol (\w+)", message):
-        return f"{key}: {refused[1]} is no {refused[2]}; its methods must have the protocol's exact signatures"
-    if isinstance(given, str) and re.search(r"\.ya?ml$", given) and not Path(given).is_file():
+    chain = [(each, str(each).strip("\n- ")) for each in causes(error)] or [(Exception(), message)]
+    keys = [text.split('"')[1] for each, text in chain if type(each) is TypeError and text.startswith("Parser key")]
+    classes = [number for number, (_, text) in enumerate(chain) if text.startswith(PROBLEM)]
+    key, (leaf, text) = ".".join(keys), chain[-1]
+    owner = chain[classes[-1]][1].split("'")[1] if classes else ""
+    if unknown := re.search(r"ption '([\w.]+)' ?(?:is not accepted)?$|unrecognized arguments: -*([\w.]+)", text):
+        name = unknown[1] or unknown[2]
+        if not owner:
+            return f"option '{name}' is not known{closest(name, options)}"
+        return f"{key}: {owner.rsplit('.', 1)[-1]} has no option '{name}'{closest(name, parameters(owner))}"
+    if text.startswith("File does not exist"):
+        return missing_file(text.split("'")[1])
+    if isinstance(leaf, AttributeError) and isinstance(leaf.obj, ModuleType):
+        module, name = leaf.obj.__name__, str(leaf.name)
+        return f"{key}: no class '{name}' in {module}{closest(name, members(module))}"
+    if isinstance(leaf, ModuleNotFoundError):
+        return f"{key}: no module '{leaf.name}'; check the class_path"
+    if classes and not isinstance(chain[classes[-1] + 1][0], ArgumentError):
+        return f"{key}: {owner} cannot be used: {' '.join(chain[classes[-1] + 1][1].split())}"
+    if "does not implement protocol" in text:
+        words = text.split()
+        return f"{key}: {words[2]} is no {words[-1]}; its methods must have the protocol's exact signatures"
+    return unexpected(key, [text for _, text in chain[classes[-1] if classes else 0 :]])
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def unexpected(key: str, texts: list[str]) -> str:
+    """One line for a value of another type.
+
+    Args:
+        key: the option.
+        texts: messages of the errors below the option's class, innermost last.
+    """
+    level = max((number for number, text in enumerate(texts) if text.startswith(UNION)), default=len(texts) - 1)
+    given = re.split(r"Given value: |Got value: ", texts[level])[-1]
+    if given.endswith((".yaml", ".yml")) and not Path(given).is_file():
         return f"{key}: {missing_file(given)}"
-    if expected := _expected(lines):
-        return f"{key}: got {given!r}, expected {expected}"
-    return f"{key}: {lines[-1].strip()}" if key else " ".join(line.strip() for line in lines)
+    if not key or "Expected a" not in texts[-1]:
+        said = texts[0] if not key else texts[min(level + 1, len(texts) - 1)]
+        return ": ".join(filter(None, [key, " ".join(said.split("\nSubclass types expect")[0].split())]))
+    wanted = [line.split("Expected a ")[1] for line in texts[level].splitlines() if "Expected a " in line]
+    lines = [text.split(". Got value")[0] for text in wanted]
+    names = [line.split("'")[1].rsplit(".", 1)[-1] if line.startswith("<class") else line for line in lines]
+    expected = " or ".join(dict.fromkeys("null" if name == "NoneType" else name for name in names))
+    return f"{key}: got {given!r}, expected {expected}"
 
 
 def missing_file(path: str) -> str:
@@ -75,41 +107,3 @@ def members(module: str) -> list[str]:
         return [name for name in dir(importlib.import_module(module)) if not name.startswith("_")]
     except ImportError:
         return []
-
-
-def _first_branch(lines: list[str]) -> str:
-    """The lines that lead to the first leaf: a second report at the same depth belongs to another Union member."""
-    kept, depth = [], -1
-    for line in lines:
-        indent = len(line) - len(line.lstrip(" -"))
-        if "Parser key" in line:
-            if indent <= depth:
-                break
-            depth = indent
-            kept.append(line)
-    return "\n".join(kept)
-
-
-def _given(lines: list[str], key: str) -> object:
-    """The offending value, from the innermost ``Given value`` or ``Got value``."""
-    for line in lines:
-        if found := re.search(r"Got value: (.*)", line):
-            return found[1]
-    values = [found[1] for line in lines if (found := re.search(r"Given value: (.*)", line))]
-    if not values:
-        return key
-    nested = re.search(r"NestedArg\(key='[^']*', val='?(.*?)'?\)$", values[0])
-    return nested[1] if nested else values[0]
-
-
-def _expected(lines: list[str]) -> str:
-    """The types of the innermost level, joined with "or"."""
-    leaves = [(len(line) - len(line.lstrip(" -")), line) for line in lines if "Expected a" in line]
-    if not leaves:
-        return ""
-    deepest = max(depth for depth, _ in leaves)
-    texts = [re.sub(r"\. Got value.*", "", line.split("Expected a", 1)[1]) for d, line in leaves if d == deepest]
-    names = [
-        re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text).strip(" n.").replace("NoneType", "null") for text in texts
-    ]
-    return " or ".join(dict.fromkeys(re.sub(r"^NoneType$", "null", name) for name in names))

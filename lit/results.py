@@ -8,11 +8,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.typed_json import Finite, Identifier, read_json
+from lit.structures import shortened, structure
 
+Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 1
 FILE = "result.json"
 # Options that say where a run is written and how it reports, not what it computes: they do not enter the hash.
@@ -50,12 +56,40 @@ class Result:
     path: Path
     arm: str
     frames: int | None
-    seed: int
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
     dataset: str
     split: str
     metrics: dict[str, float]
     error: str | None
     content: dict[str, Any]
+
+
+class Evaluator(msgspec.Struct):
+    """What measured the metrics; it may state more."""
+
+    name: Line
+    version: Line
+
+
+class Recorded(msgspec.Struct):
+    """What every record holds; the other fields are there for readers of the file."""
+
+    arm: Line | None
+    frames: Annotated[int, Meta(ge=1)] | None
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    dataset: Line
+    split: Line
+    metrics: dict[str, Any]
+    error: str | None = None
+    human_labels: bool | None = None
+    injected_objects: Finite | None = None
+    images_per_second: Finite | None = None
+    duration_seconds: Finite | None = None
+    evaluator: Evaluator | None = None
+    device: str | None = None
+    versions: dict[str, str] | None = None
+    git_commit: str | None = None
+    samples: list[Identifier] | None = None  # pictures beside the record, nowhere else
 
 
 def write_json(path: Path, value: object) -> None:
@@ -94,25 +128,15 @@ def read_result(path: Path) -> Result:
     Raises:
         InputError: when the file is no record of this schema.
     """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result record ({error}); delete it and run again") from error
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA:
-        raise InputError(f"{path}: result schema {found!r}, expected {SCHEMA}; run it again with this version")
-    metrics = {k: float(v) for k, v in content["metrics"].items() if v is not None and math.isfinite(v)}
-    return Result(
-        path,
-        content["arm"] or path.parent.name,
-        content["frames"],
-        int(content["seed"]),
-        content["dataset"],
-        content["split"],
-        metrics,
-        content.get("error"),
-        content,
-    )
+    content = read_json(path, dict[str, Any], "a run's record (run it again to have it written)")
+    if (found := content.get("schema")) != SCHEMA:
+        schema = shortened(found)
+        raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
+    record: Recorded = structure(path, "", content, Recorded)
+    metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
+    metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    arm = record.arm or path.parent.name
+    return Result(path, arm, record.frames, record.seed, record.dataset, record.split, metrics, record.error, content)
 
 
 def find_results(places: list[Path]) -> Iterator[Result]:

@@ -14,8 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from datamodules.errors import InputError
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
-from lit.cli import TRAINER_COMMANDS
-from lit.config_errors import explain
+from lit.config_errors import causes, explain
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -35,7 +34,7 @@ class SuiteParser(LightningArgumentParser):
         if not self.exit_on_error:  # a nested parser: the outer one reports
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        raise InputError(explain(message, [action.dest for action in parser._actions])) from ex
+        raise InputError(explain(message, ex, [action.dest for action in parser._actions])) from ex
 
 
 class SuiteCLI(LightningCLI):
@@ -84,7 +83,7 @@ class SuiteCLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except ValueError as error:  # jsonargparse wraps what a constructor raises in lines of its own
-                raise _input_error(error) or error from error
+                raise next((e for e in causes(error) if isinstance(e, InputError)), error) from error
             self.record.config = self.resolved()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -145,14 +144,6 @@ class SuiteCLI(LightningCLI):
             print(f"wrote {path}")
 
 
-def _input_error(error: BaseException) -> InputError | None:
-    """The input error behind an error, if there is one."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = cause.__cause__
-    return cause
-
-
 def run(argv: list[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its arguments."""
     quiet_lightning()
@@ -169,8 +160,8 @@ def resolve(argv: list[str]) -> dict[str, Any]:
     Raises:
         InputError: for anything ``run`` would refuse.
     """
-    if argv[0] not in TRAINER_COMMANDS:
-        raise InputError(f"no trainer command '{argv[0]}': expected one of {', '.join(TRAINER_COMMANDS)}")
+    if argv[0] not in (known := LightningCLI.subcommands()):
+        raise InputError(f"no trainer command '{argv[0]}': expected one of {', '.join(known)}")
     return SuiteCLI(argv, execute=False).resolved()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from datamodules.scene import REAL, Batch, Frame
+from lit import ROOT
 from lit.results import FILE, SCHEMA, config_hash, write_json
 
 LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "numba", "timm", "trimesh", "opencv-python-headless")
@@ -175,10 +176,9 @@ def versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit of this code, with ``-dirty`` when tracked files differ from it; None outside a clone."""
-    root = Path(__file__).resolve().parents[2]
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
             timeout=20,

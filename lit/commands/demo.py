@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from lit import ROOT
 from lit.arguments import Arguments
-from lit.cli import ROOT
 from lit.commands.sweep import end_children_when_terminated
 from lit.experiments.grid import read_grid
 from lit.experiments.grid_runner import run_grid

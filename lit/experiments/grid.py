@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -10,19 +9,37 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import yaml
+from msgspec import Meta
 
 from datamodules.errors import InputError
+from datamodules.typed_json import Identifier, read_yaml
 from lit.arguments import closest
 from lit.experiments.published import Published, check_published
+from lit.structures import structure
 
-OPTIONAL = {"name", "folder", "options", "prepare", "frames_option", "reuse", "published"}
+Count = Annotated[int, Meta(ge=1, le=10**9)]
 
 
-@dataclass(frozen=True)
-class Step:
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One arm of the comparison.
+
+    Attributes:
+        frames: numbers of labelled frames it is run on; None is all of them.
+        options: its own options.
+    """
+
+    frames: list[Count | None] = msgspec.field(default_factory=lambda: [None])
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_unique("frames", self.frames)
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A command that runs once before the grid.
 
     Attributes:
@@ -32,10 +49,10 @@ class Step:
         arms: the arms that need it; all when empty.
     """
 
-    name: str
+    name: Identifier
     command: list[str]
-    creates: list[str] = field(default_factory=list)
-    arms: list[str] = field(default_factory=list)
+    creates: list[str] = msgspec.field(default_factory=list)
+    arms: list[str] = msgspec.field(default_factory=list)
 
     def serves(self, arm: str) -> bool:
         """Whether an arm needs it."""
@@ -79,7 +96,7 @@ class Grid:
         name: of the sweep.
         folder: where runs are written.
         experiment: configuration file all arms start from.
-        arms: arm name to {"frames": [...], "options": {option: value}}.
+        arms: by name.
         seeds: all arms of the first seed run before the second seed's, so that partial results stay paired.
         options: options common to all arms.
         prepare: steps before the first run.
@@ -91,7 +108,7 @@ class Grid:
     name: str
     folder: Path
     experiment: Path
-    arms: dict[str, dict[str, Any]]
+    arms: dict[str, Arm]
     seeds: list[int]
     options: dict[str, Any]
     prepare: list[Step]
@@ -103,13 +120,13 @@ class Grid:
         """All runs, seed by seed."""
         for seed in self.seeds:
             for arm, entry in self.arms.items():
-                for frames in entry["frames"]:
+                for frames in entry.frames:
                     folder = self.folder / f"{arm}-{frames or 'all'}-s{seed}"
                     yield Cell(arm, frames, seed, folder, self.command(arm, frames, seed, folder))
 
     def command(self, arm: str, frames: int | None, seed: int, folder: Path) -> list[str]:
         """The arguments of one run; what is given later wins, so an arm's options override the common ones."""
-        options: dict[str, Any] = {**self.options, **self.arms[arm]["options"]}
+        options: dict[str, Any] = {**self.options, **self.arms[arm].options}
         options |= {self.frames_option: frames} if frames else {}
         options |= {"record.arm": arm, "record.frames": frames, "record.inputs": self.inputs(arm)}
         options |= {"trainer.default_root_dir": str(folder), "trainer.enable_progress_bar": False}
@@ -149,6 +166,36 @@ def value_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+class GridFile(msgspec.Struct, forbid_unknown_fields=True):
+    """A grid file as it is written; what stands under each arm, step and publication is checked with its name."""
+
+    experiment: str
+    arms: dict[str, Any]
+    seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
+    name: Identifier | None = None
+    folder: str | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    prepare: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    frames_option: str = "data.train_frames"
+    reuse: list[str] = msgspec.field(default_factory=list)
+    published: Any = None
+
+    def __post_init__(self) -> None:
+        check_unique("seeds", self.seeds)
+        check_unique("the names under prepare", [step.get("name") for step in self.prepare])
+
+
+def check_unique(name: str, values: list[Any]) -> None:
+    """Refuse what would stand for one run twice.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{name} is {values!r}, expected each once; remove the second {value!r}")
+
+
 def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str] | None = None) -> Grid:
     """Read and check a grid file.
 
@@ -162,91 +209,52 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     """
     if not path.is_file():
         beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(str(path), beside, n=1)
-        raise InputError(f"no grid file '{path}'" + (f"; did you mean '{near[0]}'?" if near else "; see conf/sweep"))
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
-    check_keys(path, content, {"experiment", "arms", "seeds"}, OPTIONAL)
-    name = str(content.get("name", path.stem))
-    folder = root or Path(content.get("folder", f"runs/{name}"))
-    seeds = content["seeds"]
-    if not isinstance(seeds, list) or not seeds or any(not isinstance(s, int) or s < 0 for s in seeds):
-        raise InputError(f"{path}: seeds is {seeds!r}, expected a list of integers >= 0 such as [0, 1, 2]")
-    experiment = Path(content["experiment"])
+        raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
+    content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
+    file: GridFile = structure(path, "", content, GridFile)
+    name = file.name or path.stem
+    folder = root or Path(file.folder or f"runs/{name}")
+    experiment = Path(file.experiment)
     if not experiment.is_file():
         raise InputError(f"{path}: no experiment file '{experiment}'; paths are relative to the working directory")
-    arms = {arm: _arm(path, arm, entry or {}) for arm, entry in _mapping(path, "arms", content["arms"]).items()}
-    options = _mapping(path, "options", content.get("options") or {}) | dict(overrides or {})
-    for entry in arms.values():
-        entry["options"] |= {key: value for key, value in (overrides or {}).items() if key in entry["options"]}
-    steps = [_step(path, entry, options, list(arms)) for entry in content.get("prepare") or []]
-    frames_option = str(content.get("frames_option", "data.train_frames"))
-    reuse = [Path(place) for place in _strings(path, "reuse", content.get("reuse") or [])]
-    stated = content.get("published")
-    published = check_published(path, stated, list(arms)) if stated is not None else None
-    return Grid(name, folder, experiment, arms, seeds, options, steps, frames_option, reuse, published)
+    given = dict(overrides or {})
+    arms = {arm: _arm(path, arm, entry or {}, given) for arm, entry in file.arms.items()}
+    options = file.options | given
+    steps = [_step(path, entry, options, list(arms)) for entry in file.prepare]
+    reuse = [Path(place) for place in file.reuse]
+    published = check_published(path, file.published, list(arms)) if file.published is not None else None
+    return Grid(name, folder, experiment, arms, file.seeds, options, steps, file.frames_option, reuse, published)
 
 
-def check_keys(path: Path, content: object, required: set[str], optional: set[str]) -> None:
-    """Check a mapping's keys.
-
-    Raises:
-        InputError: naming the first missing or unknown key and its closest match.
-    """
-    content = _mapping(path, "the file", content)
-    for key in content:
-        if key not in required | optional:
-            near = difflib.get_close_matches(str(key), required | optional, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"{path}: unknown key '{key}', expected {', '.join(sorted(required | optional))}{hint}")
-    if missing := sorted(required - content.keys()):
-        raise InputError(f"{path}: key '{missing[0]}' is missing")
+def _arm(path: Path, name: str, entry: object, overrides: Mapping[str, str]) -> Arm:
+    structure(path, f"arms: the name {name!r}", name, Identifier, "a plain name: it becomes a folder's")
+    arm: Arm = structure(path, f"arms.{name}", entry, Arm)
+    arm.options.update({key: value for key, value in overrides.items() if key in arm.options})
+    return arm
 
 
-def _mapping(path: Path, name: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: {name} is {type(value).__name__}, expected a mapping")
-    return {str(key): entry for key, entry in value.items()}
-
-
-def _arm(path: Path, arm: str, entry: object) -> dict[str, Any]:
-    check_keys(path, entry, set(), {"frames", "options"})
-    content = _mapping(path, arm, entry)
-    frames = content.get("frames") or [None]
-    if not isinstance(frames, list) or any(f is not None and (not isinstance(f, int) or f < 1) for f in frames):
-        raise InputError(f"{path}: arms.{arm}.frames is {frames!r}, expected a list of integers >= 1 such as [50, 200]")
-    return {"frames": frames, "options": _mapping(path, f"arms.{arm}.options", content.get("options") or {})}
-
-
-def _step(path: Path, entry: object, options: Mapping[str, Any], arms: list[str]) -> Step:
-    check_keys(path, entry, {"name", "command"}, {"creates", "arms"})
-    content = _mapping(path, "prepare", entry)
-    name, command = str(content["name"]), content["command"]
-    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-    needed = _strings(path, f"prepare.{name}.arms", content.get("arms") or [])
-    for arm in needed:
+def _step(path: Path, entry: dict[str, Any], options: Mapping[str, Any], arms: list[str]) -> Step:
+    place = f"prepare.{entry.get('name', '?')}"
+    if isinstance(command := entry.get("command"), str):
+        try:
+            entry = entry | {"command": shlex.split(command)}
+        except ValueError as error:
+            raise InputError(f"{path}: {place}.command is {command!r}, expected a shell's words ({error})") from error
+    step: Step = structure(path, place, entry, Step)
+    for arm in step.arms:
         if arm not in arms:
-            near = closest(arm, arms)
-            raise InputError(f"{path}: prepare.{name}.arms: no arm '{arm}', expected {', '.join(arms)}{near}")
-    texts = [_filled(path, name, text, options) for text in [*words, *map(str, content.get("creates") or [])]]
-    return Step(name, texts[: len(words)], texts[len(words) :], needed)
+            raise InputError(f"{path}: {place}.arms: no arm '{arm}', expected {', '.join(arms)}{closest(arm, arms)}")
+    words, files = ([_filled(path, place, text, options) for text in texts] for texts in (step.command, step.creates))
+    return msgspec.structs.replace(step, command=words, creates=files)
 
 
-def _filled(path: Path, step: str, text: str, options: Mapping[str, Any]) -> str:
+def _filled(path: Path, place: str, text: str, options: Mapping[str, Any]) -> str:
     """``${data.root}`` in a preparing step stands for that option of the grid."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in options:
             known = ", ".join(options) or "none"
-            raise InputError(f"{path}: prepare.{step}: no option '{found[1]}' in this grid, expected one of {known}")
+            raise InputError(f"{path}: {place}: no option '{found[1]}' in this grid, expected one of {known}")
         return value_text(options[found[1]])
 
     return re.sub(r"\$\{([\w.]+)\}", value, text)
-
-
-def _strings(path: Path, name: str, value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise InputError(f"{path}: {name} is {value!r}, expected a list of names")
-    return value

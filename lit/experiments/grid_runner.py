@@ -13,14 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from lit.cli import ROOT
+from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED
-from lit.experiments.published import as_json
+from lit.progress import progress_bar
 from lit.results import FILE, SCHEMA, config_hash, read_result, write_json
 
 
@@ -43,19 +45,12 @@ def run_grid(grid: Grid, jobs: int) -> int:
 
     hashes = {cell.name: config_hash(resolve(cell.command)) for cell in cells}
     if grid.published:
-        write_json(grid.folder / PUBLISHED, as_json(grid.published))
+        write_json(grid.folder / PUBLISHED, msgspec.to_builtins(grid.published))
     pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
-    with progress_bar() as bar:
+    with progress_bar(Console()) as bar:
         return GridRun(grid, pending, jobs, bar).finish(len(cells))
-
-
-def progress_bar() -> Progress:
-    """The suite's progress display."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )
 
 
 class GridRun:

@@ -6,24 +6,27 @@ leaderboard finds them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from datamodules.errors import InputError
+from datamodules.typed_json import Finite, Text, read_json
 from lit.arguments import closest
+from lit.structures import structure
 
 FILE = "published.json"
 DIFFICULTIES = ("easy", "moderate", "hard")
 LEVELS = " / ".join(DIFFICULTIES)
 DASH = "–"
-Figures = tuple[float | None, ...]
+Figures = tuple[Finite | None, Finite | None, Finite | None]
+THREE = "three numbers (easy, moderate, hard), null where the table prints none"
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of one table.
 
     Attributes:
@@ -33,10 +36,14 @@ class Published:
         others: rows of the table that no arm stands for.
     """
 
-    source: str
-    metric: str
+    source: Annotated[Text, Meta(min_length=1)]
+    metric: Text
     arms: dict[str, Figures]
-    others: dict[str, Figures] = field(default_factory=dict)
+    others: dict[str, Figures] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "/moderate/" not in self.metric:
+            raise ValueError(f"metric is {self.metric!r}, expected a moderate one such as car/3d/moderate/0.7")
 
     @property
     def label(self) -> str:
@@ -79,7 +86,7 @@ def own_triple(metrics: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     return triple([None if entry is None else entry["mean"] for entry in entries])
 
 
-def check_published(path: Path, content: object, arms: Sequence[str]) -> Published:
+def check_published(path: Path, content: Any, arms: Sequence[str]) -> Published:
     """Check the ``published`` entry of a grid file.
 
     Args:
@@ -90,43 +97,18 @@ def check_published(path: Path, content: object, arms: Sequence[str]) -> Publish
     Raises:
         InputError: for a missing or unknown key, an arm the grid does not have, or figures that are not three.
     """
-    expected = "expected a mapping of source, metric, arms and perhaps others"
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: published is {type(content).__name__}, {expected}")
-    for key in content:
-        if key not in ("source", "metric", "arms", "others"):
-            known = ("source", "metric", "arms", "others")
-            raise InputError(f"{path}: unknown key published.{key}, {expected}{closest(str(key), known)}")
-    for key in ("source", "metric", "arms"):
-        if not content.get(key):
-            raise InputError(f"{path}: key published.{key} is missing, {expected}")
-    metric = str(content["metric"])
-    if "/moderate/" not in metric:
-        raise InputError(f"{path}: published.metric is '{metric}', expected a moderate one such as car/3d/moderate/0.7")
-    rows = {name: _rows(path, name, content.get(name) or {}) for name in ("arms", "others")}
-    for arm in rows["arms"]:
+    for group in ("arms", "others") if isinstance(content, dict) else ():  # row by row: the message names the row
+        rows: dict[str, Any] = structure(path, f"published.{group}", content.get(group, {}), dict[str, Any])
+        for row, figures in rows.items():
+            structure(path, f"published.{group}.{row}", figures, Figures, THREE)
+    published: Published = structure(path, "published", content, Published)
+    for arm in published.arms:
         if arm not in arms:
             raise InputError(
                 f"{path}: published.arms.{arm}: no such arm in this grid, expected one of {', '.join(arms)}"
                 f"{closest(arm, arms)}; rows without an arm go under published.others"
             )
-    return Published(" ".join(str(content["source"]).split()), metric, rows["arms"], rows["others"])
-
-
-def _rows(path: Path, name: str, rows: object) -> dict[str, Figures]:
-    if not isinstance(rows, dict):
-        raise InputError(f"{path}: published.{name} is {type(rows).__name__}, expected rows such as lift3d: [3, 2, 1]")
-    for row, figures in rows.items():
-        if not isinstance(figures, list) or len(figures) != 3 or not all(map(_is_figure, figures)):
-            raise InputError(
-                f"{path}: published.{name}.{row} is {figures!r}, expected three numbers (easy, moderate, hard), "
-                "null where the table prints none"
-            )
-    return {str(row): tuple(None if v is None else float(v) for v in figures) for row, figures in rows.items()}
-
-
-def _is_figure(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return msgspec.structs.replace(published, source=" ".join(published.source.split()))
 
 
 def find_published(folders: Sequence[Path]) -> Published | None:
@@ -135,19 +117,9 @@ def find_published(folders: Sequence[Path]) -> Published | None:
     Raises:
         InputError: a file that no sweep wrote.
     """
-    found: list[Published] = []
-    for path in sorted({folder / FILE for folder in folders}):
-        if path.is_file():
-            try:
-                found.append(Published(**json.loads(path.read_text())))
-            except (ValueError, TypeError) as error:
-                raise InputError(f"{path}: not a sweep's published figures ({error}); run the sweep again") from error
+    files = [path for path in sorted({folder / FILE for folder in folders}) if path.is_file()]
+    found = [read_json(path, Published, "a sweep's published figures (run the sweep again)") for path in files]
     if len(found) > 1 and any(other != found[0] for other in found):
         print("published figures left out: the folders' sweeps name different tables; give one folder to see them")
         return None
     return found[0] if found else None
-
-
-def as_json(published: Published) -> dict[str, Any]:
-    """What :func:`find_published` reads."""
-    return asdict(published)

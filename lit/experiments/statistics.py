@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import isotonic_regression
 
 
 @dataclass(frozen=True)
@@ -41,28 +43,16 @@ def paired_difference(arm: Mapping[int, float], other: Mapping[int, float]) -> D
     common = sorted(arm.keys() & other.keys())
     if not common:
         return None
-    differences = np.array([arm[seed] - other[seed] for seed in common])
-    delta = float(differences.mean())
+    pairs = [arm[seed] for seed in common], [other[seed] for seed in common]
+    delta = float(np.subtract(*pairs).mean())
     if len(common) < 2:
         return Difference(delta, None, None, None, 1)
-    error = float(differences.std(ddof=1)) / np.sqrt(len(common))
-    if error == 0.0:  # the t statistic is undefined: identical runs, or a constant shift
-        return Difference(delta, delta, delta, 1.0 if delta == 0.0 else 0.0, len(common))
-    half = float(stats.t.ppf(0.975, len(common) - 1)) * error
-    p = float(2 * stats.t.sf(abs(delta) / error, len(common) - 1))
-    return Difference(delta, delta - half, delta + half, p, len(common))
-
-
-def increasing(values: np.ndarray) -> np.ndarray:
-    """Closest non-decreasing sequence in least squares (pool adjacent violators), same length."""
-    blocks: list[list[float]] = []  # mean, count
-    for value in values:
-        blocks.append([float(value), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, count = blocks.pop()
-            total = blocks[-1][1] + count
-            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + mean * count) / total, total]
-    return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # constant differences: their interval is one point
+        test = stats.ttest_rel(*pairs)
+    interval = test.confidence_interval(0.95)
+    p = 1.0 if np.isnan(test.pvalue) else float(test.pvalue)  # identical runs have no t statistic
+    return Difference(delta, float(interval.low), float(interval.high), p, len(common))
 
 
 def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> float:
@@ -78,7 +68,7 @@ def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> floa
     Returns:
         Frames; ``inf`` above the curve's last point, 0 below its first.
     """
-    heights = increasing(curve)
+    heights = isotonic_regression(curve).x
     if value > heights[-1]:
         return float("inf")
     if value < heights[0]:

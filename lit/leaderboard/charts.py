@@ -1,20 +1,41 @@
-"""Charts of the leaderboard page as inline SVG: bars with every seed, paired differences, and the learning curve."""
+"""Charts of the leaderboard page as inline SVG: bars with every seed, paired differences, and the learning curve.
+
+Matplotlib draws them; its colours become the page's variables, so that they read in light and dark.
+"""
 
 from __future__ import annotations
 
-import math
+import io
+import re
 from html import escape
 from typing import Any
 
-import numpy as np
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from scipy import stats
 
-PALETTE = ("#2f6fde", "#d9542b", "#2a9d6f", "#a44fc4", "#c79a1b", "#1b9fb5")
+from lit.leaderboard.rows import Row
+
+PALETTE = (
+    "#2f6fde", "#d9542b", "#2a9d6f", "#a44fc4", "#c79a1b", "#1b9fb5",
+    "#c2477f", "#7a8f1f", "#6a63d9", "#9a6a3a", "#4f9fe0", "#e08a5a",
+)  # fmt: skip
 GREY = "#8a8f98"
-BAR, GAP, LABEL, PLOT, RIGHT = 22, 8, 120, 460, 60  # pixels: bar height, gap below it, columns of names, plot, figures
+INK = {"#000001": "var(--fg)", "#000002": "var(--soft)", "#000003": "var(--line)", "#000004": "var(--bg)"}
+TEXT, SOFT, LINE, PAPER = INK
+STYLE: Any = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "font.family": "sans-serif",
+    "text.color": TEXT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "ytick.labelcolor": TEXT,
+    "axes.edgecolor": LINE, "grid.color": LINE, "axes.grid": True, "axes.grid.axis": "x", "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "ytick.major.size": 0,
+}  # fmt: skip
+WIDTH, SLOT = 6.4, 0.27  # inches: a chart, one of its rows
 
 
-def arm_colours(rows: list[dict[str, Any]]) -> dict[str, str]:
+def arm_colours(rows: list[Row]) -> dict[str, str]:
     """One colour an arm, grey for the arm without augmentation."""
     arms = sorted({row["arm"] for row in rows} - {"none"})
     return {"none": GREY} | {arm: PALETTE[index % len(PALETTE)] for index, arm in enumerate(arms)}
@@ -22,171 +43,119 @@ def arm_colours(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def mean_interval(values: list[float | None]) -> tuple[float, float] | None:
     """95 % confidence interval of the mean (Student's t); None below two values."""
-    known = np.array([v for v in values if v is not None])
+    known = [v for v in values if v is not None]
     if len(known) < 2:
         return None
-    half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
-    return float(known.mean()) - half, float(known.mean()) + half
+    mean, half = sum(known) / len(known), float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
+    return mean - half, mean + half
 
 
-def nice_limit(largest: float) -> float:
-    """A round number at or above ``largest``."""
-    if largest <= 0:
-        return 1.0
-    unit = 10.0 ** math.floor(math.log10(largest))
-    return next(unit * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if unit * step >= largest * 0.999)
+def svg(figure: Figure, label: str) -> Markup:
+    """A figure as an element of a page: its texts stay texts, and what an artist's ``gid`` says is its tooltip."""
+    mpl.rcParams["svg.hashsalt"] = label  # the same bytes every time, and no id twice on a page
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue()
+    text = re.sub(r"\s+", " ", text[text.index("<svg") :])
+    text = re.sub(r'<style.*?</style>| xmlns(:\w+)?="[^"]*"|(?<= )font-family: [^;]*; ', "", text)
+    text = re.sub(r"(\.\d\d)\d+(?=[^<>]*>)", r"\1", re.sub(r"(?<=>) | (?=<)", "", text))  # a third of the bytes
+    text = re.sub(r'<g id="([^"]* [^"]*)">', r"<g><title>\1</title>", text)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    for colour, variable in INK.items():
+        text = text.replace(colour, variable)
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1))
 
 
-def picture(width: float, height: float, label: str, parts: list[str]) -> str:
-    """An SVG element that scales with its column."""
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+def row_axes(rows: list[Row]) -> tuple[Figure, Axes, list[int]]:
+    """Axes with one line a row under headings that say the labelled frames, and the height of each row's line."""
+    names, places, frames = [], [], object()
+    for row in rows:
+        if row["frames"] != frames:
+            frames = row["frames"]
+            names.append((f"{frames} frames" if frames else "all frames", "bold"))
+        places.append(len(names))
+        names.append((row["arm"], "normal"))
+    height = len(names) * SLOT + 0.35
+    figure = Figure((WIDTH, height))
+    left = 0.1 + 0.085 * max(len(name) for name, _ in names)
+    axes = figure.add_axes((left / WIDTH, 0.3 / height, (WIDTH - left - 0.5) / WIDTH, len(names) * SLOT / height))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    for label, (_, weight) in zip(axes.set_yticks(range(len(names)), [name for name, _ in names]), names):
+        label.label1.set_fontweight(weight)
+    return figure, axes, places
 
 
-def frames_text(frames: int | None) -> str:
-    """Heading of the rows with one number of frames."""
-    return f"{frames} frames" if frames else "all frames"
-
-
-def whisker(low: float, high: float, y: float, title: str) -> str:
-    """A horizontal interval with end caps."""
-    path = f"M{low} {y}H{high}M{low} {y - 5}V{y + 5}M{high} {y - 5}V{y + 5}"
-    return f'<path d="{path}" class="whisker"><title>{escape(title)}</title></path>'
-
-
-def bars(rows: list[dict[str, Any]], metric: str, colours: dict[str, str]) -> str:
+@mpl.rc_context(STYLE)
+def bars(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup:
     """One bar a row, grouped by labelled frames: mean, 95 % interval of the mean (whisker), every seed (dot)."""
     shown = [row for row in rows if metric in row["metrics"]]
-    tops = [v for row in shown for v in row["metrics"][metric]["values"] if v is not None]
-    tops += [interval[1] for row in shown if (interval := mean_interval(row["metrics"][metric]["values"]))]
-    limit = nice_limit(max(tops, default=1.0))
-    parts: list[str] = []
-    y, group = 0, object()
-    for row in shown:
-        if row["frames"] != group:
-            group = row["frames"]
-            y += 24
-            parts.append(f'<text x="0" y="{y - 7}" class="group">{frames_text(row["frames"])}</text>')
-        parts.append(_bar(row, metric, y, limit, colours[row["arm"]]))
-        y += BAR + GAP
-    axis = [f'<line x1="{LABEL}" x2="{LABEL + PLOT}" y1="{y}" y2="{y}" class="axis"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x = LABEL + share * PLOT
-        axis.append(f'<line x1="{x}" x2="{x}" y1="22" y2="{y}" class="grid"/>')
-        axis.append(f'<text x="{x}" y="{y + 15}" class="tick" text-anchor="middle">{limit * share:g}</text>')
-    return picture(LABEL + PLOT + RIGHT, y + 22, f"{metric} by arm", axis + parts)
+    figure, axes, places = row_axes(shown)
+    for row, y in zip(shown, places):
+        entry = row["metrics"][metric]
+        known = [(seed, v) for seed, v in zip(row["seeds"], entry["values"]) if v is not None]
+        faint = 0.45 if len(known) < 2 else 1.0
+        axes.barh(y, entry["mean"], height=0.72, color=colours[row["arm"]], alpha=faint)
+        interval = mean_interval(entry["values"])
+        if interval:
+            whisker(axes, *interval, y, f"95 % interval of the mean: {interval[0]:.2f} to {interval[1]:.2f}")
+        dot: dict[str, Any] = {
+            "markersize": 4,
+            "markerfacecolor": PAPER,
+            "markeredgecolor": TEXT,
+            "markeredgewidth": 0.7,
+        }
+        said = ", ".join(f"seed {seed}: {v:.2f}" for seed, v in known)
+        axes.plot([v for _, v in known], [y] * len(known), "o", alpha=faint, gid=said, **dot)
+        end = max(0.0, entry["mean"], interval[1] if interval else 0.0, *(v for _, v in known))
+        axes.annotate(f"{entry['mean']:.1f}", (end, y), (6, 0), textcoords="offset points", va="center")
+    return svg(figure, f"{metric} by arm")
 
 
-def _bar(row: dict[str, Any], metric: str, y: float, limit: float, colour: str) -> str:
-    entry = row["metrics"][metric]
-
-    def x(value: float) -> float:
-        return round(LABEL + PLOT * min(max(value / limit, 0.0), 1.0), 1)
-
-    middle = y + BAR / 2
-    interval = mean_interval(entry["values"])
-    known = [(seed, v) for seed, v in zip(row["seeds"], entry["values"]) if v is not None]
-    kind = "single" if len(known) < 2 else "bar"
-    name = f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(row["arm"])}</text>'
-    bar = f'<rect x="{LABEL}" y="{y}" width="{x(entry["mean"]) - LABEL:.1f}" height="{BAR}" rx="3" fill="{colour}"/>'
-    seeds = "".join(
-        f'<circle cx="{x(v)}" cy="{middle}" r="2.6" class="seed"><title>seed {seed}: {v:.2f}</title></circle>'
-        for seed, v in known
-    )
-    line = ""
-    if interval:
-        title = f"95 % interval of the mean: {interval[0]:.2f} to {interval[1]:.2f}"
-        line = whisker(x(interval[0]), x(interval[1]), middle, title)
-    end = max(x(entry["mean"]), x(interval[1]) if interval else 0, *(x(v) for _, v in known))
-    figure = f'<text x="{end + 8}" y="{middle + 4}">{entry["mean"]:.1f}</text>'
-    return f'<g class="{kind}">{name}{bar}{line}{seeds}{figure}</g>'
+def whisker(axes: Axes, low: float, high: float, y: float, gid: str) -> None:
+    """A horizontal interval with end caps."""
+    axes.plot([low, high], [y, y], color=TEXT, linewidth=1.1, marker="|", markersize=7, gid=gid)
 
 
-def forest(rows: list[dict[str, Any]], metric: str, colours: dict[str, str], baseline: str = "none") -> str:
-    """Paired difference to the baseline with its 95 % interval, one line a row; empty without comparisons."""
-    found = [
-        (row, versus[baseline])
-        for row in rows
-        if baseline in (versus := row["metrics"].get(metric, {"vs": {}})["vs"]) and row["arm"] != baseline
-    ]
+@mpl.rc_context(STYLE)
+def forest(rows: list[Row], metric: str, colours: dict[str, str], baseline: str = "none") -> Markup | None:
+    """Paired difference to the baseline with its 95 % interval, one line a row; None without comparisons."""
+    versus = [row["metrics"].get(metric, {"vs": {}})["vs"].get(baseline) for row in rows]
+    found = [(row, d) for row, d in zip(rows, versus) if d and row["arm"] != baseline]
     if not found:
-        return ""
-    ends = [v for _, d in found for v in (d["delta"], d["low"], d["high"]) if v is not None]
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    low, high = (-nice_limit(-low) if low < 0 else 0.0), (nice_limit(high) if high > 0 else 0.0)
-    span = (high - low) or 1.0
-
-    def x(value: float) -> float:
-        return round(LABEL + PLOT * (value - low) / span, 1)
-
-    parts: list[str] = []
-    y, group = 0, object()
-    for row, difference in found:
-        if row["frames"] != group:
-            group = row["frames"]
-            y += 24
-            parts.append(f'<text x="0" y="{y - 7}" class="group">{frames_text(row["frames"])}</text>')
-        middle = y + BAR / 2
-        parts.append(f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(row["arm"])}</text>')
-        if difference["low"] is not None:
-            title = f"{difference['low']:+.2f} to {difference['high']:+.2f}, p = {difference['p']:.2g}"
-            parts.append(whisker(x(difference["low"]), x(difference["high"]), middle, title))
-        fill = colours[row["arm"]] if difference["low"] is not None else GREY
-        parts.append(f'<circle cx="{x(difference["delta"])}" cy="{middle}" r="6" fill="{fill}"/>')
-        end = x(difference["high"] if difference["high"] is not None else difference["delta"])
-        parts.append(f'<text x="{end + 12}" y="{middle + 4}">{difference["delta"]:+.1f}</text>')
-        y += BAR + GAP
-    axis = [f'<line x1="{x(0)}" x2="{x(0)}" y1="22" y2="{y}" class="zero"/>']
-    for value in sorted({low, 0.0, high, high / 2}):
-        axis.append(f'<line x1="{x(value)}" x2="{x(value)}" y1="22" y2="{y}" class="grid"/>')
-        axis.append(f'<text x="{x(value)}" y="{y + 15}" class="tick" text-anchor="middle">{value:+g}</text>')
-    return picture(LABEL + PLOT + RIGHT, y + 22, f"difference to {baseline}, {metric}", axis + parts)
+        return None
+    figure, axes, places = row_axes([row for row, _ in found])
+    axes.axvline(0, color=SOFT, linewidth=1.2)
+    for (row, difference), y in zip(found, places):
+        delta, low, high = (difference[key] for key in ("delta", "low", "high"))
+        if low is not None:
+            whisker(axes, low, high, y, f"{low:+.2f} to {high:+.2f}, p = {difference['p']:.2g}")
+        axes.plot([delta], [y], marker="o", markersize=8, color=GREY if low is None else colours[row["arm"]])
+        end = delta if high is None else high
+        axes.annotate(f"{delta:+.1f}", (end, y), (8, 0), textcoords="offset points", va="center")
+    return svg(figure, f"difference to {baseline}, {metric}")
 
 
-def curve(rows: list[dict[str, Any]], metric: str, colours: dict[str, str]) -> str:
-    """Metric over labelled frames (log axis), one line an arm; empty when "none" has fewer than two points."""
-    points: dict[str, list[tuple[int, float]]] = {}
+@mpl.rc_context(STYLE)
+def curve(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup | None:
+    """Metric over labelled frames (log axis), one line an arm; None when "none" has fewer than two points."""
+    points: dict[str, dict[int, float]] = {}
     for row in rows:
         if row["frames"] and row["human_labels"] and (entry := row["metrics"].get(metric)):
-            points.setdefault(row["arm"], []).append((row["frames"], entry["mean"]))
-    if len(points.get("none", [])) < 2:
-        return ""
-    frames = sorted({count for line in points.values() for count, _ in line})
-    limit = nice_limit(max(value for line in points.values() for _, value in line))
-    low, span = math.log(frames[0]), math.log(frames[-1] / frames[0])
-    height, top, left, width = 240, 12, 44, 460
-
-    def at(count: int, value: float) -> tuple[float, float]:
-        share = min(max(value / limit, 0.0), 1.0)
-        return round(left + 12 + (width - 24) * (math.log(count) - low) / span, 1), round(top + height * (1 - share), 1)
-
-    parts = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        y = top + height * (1 - share)
-        parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y}" y2="{y}" class="grid"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" class="tick" text-anchor="end">{limit * share:g}</text>')
-    for count in frames:
-        parts.append(
-            f'<text x="{at(count, 0)[0]}" y="{top + height + 17}" class="tick" text-anchor="middle">{count}</text>'
-        )
-    middle = left + width / 2
-    parts.append(f'<text x="{middle}" y="{top + height + 34}" class="tick" text-anchor="middle">labelled frames</text>')
-    taken: list[tuple[float, float]] = []
-    for arm, line in sorted(points.items(), key=lambda item: -item[1][-1][1]):
-        places = [at(count, mean) for count, mean in sorted(line)]
-        parts.append(_line(arm, places, colours[arm], taken))
-    return picture(left + width + 100, top + height + 40, f"{metric} over labelled frames", parts)
-
-
-def _line(arm: str, places: list[tuple[float, float]], colour: str, taken: list[tuple[float, float]]) -> str:
-    """One arm's line with its name at the end, moved down past the names already written there."""
-    path = "M" + "L".join(f"{x} {y}" for x, y in places)
-    dashes = ' stroke-dasharray="5 4"' if arm == "none" else ""
-    text = [f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>']
-    text += [
-        f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"><title>{escape(arm)}</title></circle>' for x, y in places
-    ]
-    x, y = places[-1]
-    while any(abs(x - other) < 100 and abs(y - height) < 14 for other, height in taken):
-        y += 2
-    taken.append((x, y))
-    return "".join(text) + f'<text x="{x + 9}" y="{y + 4}" class="name" style="fill:{colour}">{escape(arm)}</text>'
+            points.setdefault(row["arm"], {})[row["frames"]] = entry["mean"]
+    if len(points.get("none", {})) < 2:
+        return None
+    figure = Figure((WIDTH, 3.2))
+    axes = figure.add_axes((0.09, 0.15, 0.66, 0.81))
+    axes.set_xscale("log")
+    frames = sorted({count for line in points.values() for count in line})
+    axes.set_xticks(frames, map(str, frames))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("labelled frames")
+    axes.grid(axis="both")
+    for arm, line in sorted(points.items(), key=lambda item: -item[1][max(item[1])]):
+        drawn = "--" if arm == "none" else "-"
+        axes.plot(sorted(line), [line[n] for n in sorted(line)], drawn, marker="o", color=colours[arm], label=arm)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return svg(figure, f"{metric} over labelled frames")

@@ -8,8 +8,9 @@ from typing import Any
 
 from datamodules.atomic_files import write_atomically
 from lit.experiments.published import find_published
-from lit.leaderboard.page import render_page
-from lit.leaderboard.rows import build_rows, csv_table, headline_metric, markdown_table, print_table, rank_key
+from lit.leaderboard.page import ranking_page
+from lit.leaderboard.rows import build_rows, headline_metric, rank_key
+from lit.leaderboard.tables import csv_table, markdown_table, print_table
 from lit.results import find_results, write_json
 
 
@@ -35,7 +36,7 @@ def write_all(folders: Sequence[Path], page: Path, metric: str | None = None) ->
     write_json(page.with_suffix(".json"), rows)
     write_atomically(page.with_suffix(".csv"), csv_table(rows, published))
     write_atomically(page.with_suffix(".md"), markdown_table(rows, headline, failures, published))
-    write_atomically(page, render_page(rows, headline, results, published))
+    write_atomically(page, ranking_page(rows, headline, results, published))
     print_table(rows, headline, published)
     for failed in failures:
         print(f"failed: {failed.path.parent}: {failed.error}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -22,6 +21,7 @@ from lit.features.layered_network import random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.losses.regularisers import noise_structure
 from lit.networks.stylegan2 import StyleGAN2Generator
+from lit.progress import track
 
 MEAN_SAMPLES = 10_000
 PERCEPTUAL_SIDE = 256  # larger images are averaged down before LPIPS

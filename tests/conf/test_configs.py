@@ -154,7 +154,7 @@ def test_tables_name_their_source_and_files_that_exist(path: Path, monkeypatch: 
     assert grid.published.source.startswith("Li et al., Lift3D, CVPR 2023, Table")
     assert "none" in grid.arms
     for entry in grid.arms.values():
-        for value in strings(entry["options"]):
+        for value in strings(entry.options):
             assert not value.endswith(".yaml") or Path(value).is_file(), value
     for step in grid.prepare:
         for word in step.command:
@@ -168,7 +168,7 @@ def test_arms_of_the_tables_train_a_step(
 ) -> None:
     monkeypatch.chdir(ROOT)
     grid = read_grid(CONF / "sweep" / f"lift3d_table{table}_world.yaml")
-    options = {**grid.options, **grid.arms[arm]["options"], "data.root": str(tiny_world)}
+    options = {**grid.options, **grid.arms[arm].options, "data.root": str(tiny_world)}
     options |= {"data.train_split": "train"} if "data.train_split" in options else {}
     options |= {"data.injection.source.folder": str(tiny_bank)} if arm != "cad" else {}
     words = [f"--{key}={value_text(value)}" for key, value in options.items()]

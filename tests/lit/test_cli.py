@@ -49,6 +49,10 @@ def test_help_and_a_misspelt_command_do_not_import_torch() -> None:
         (["--data.injection", "conf/injection/tyo.yaml"], "did you mean 'toy.yaml'?"),
         (["--model.rate", "fast"], "model.rate: got 'fast', expected float"),
         (["--model", "tests.lit.toy_training.ToyModle"], "did you mean 'ToyModel'?"),
+        (["--model", "nowhere.at.All"], "model: no module 'nowhere'; check the class_path"),
+        (["--data.injection", "collections.OrderedDict"], "does not correspond to a subclass of ToyInjection"),
+        (["--data.injection.cuont", "[1, 2]"], "ToyInjection has no option 'cuont'; did you mean 'count'?"),
+        (["--trainer.callbacks", "[{class_path: lit.callbacks.record.Recrod}]"], "did you mean 'Record'?"),
         (["--data.broken", "true"], "label_2/000003.txt:2: 14 columns"),
     ],
 )

@@ -73,8 +73,34 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 def test_broken_records_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text('{"schema": 1, "metr')
-    with pytest.raises(InputError, match="not a readable"):
+    with pytest.raises(InputError, match="found no valid JSON"):
         read_result(path)
     path.write_text('{"schema": 99}')
     with pytest.raises(InputError, match="schema 99, expected 1"):
         read_result(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("metrics", [1], r"metrics is \[1\], expected `object`"),
+        ("metrics", {"car": "1"}, "metrics.car is '1', expected `float`"),
+        ("seed", True, "seed is True, expected `int`"),
+        ("seed", 10**400, "seed is 1000.*, expected `int` <"),
+        ("frames", 0, "frames is 0, expected `int` >= 1"),
+        ("arm", "a\nb", "arm is 'a.+b', expected"),
+        ("injected_objects", "many", "injected_objects is 'many', expected `float"),
+        ("samples", ["../../secret.png"], r"samples\[0\] is '../../secret.png', expected"),
+        ("evaluator", "kitti", "evaluator is 'kitti', expected"),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_named(tmp_path: Path, field: str, value: object, expected: str) -> None:
+    path = tmp_path / "result.json"
+    content = {"schema": 1, "arm": "a", "frames": 5, "seed": 0, "dataset": "d", "split": "val", "metrics": {"car": 1}}
+    write_json(path, content)
+    assert read_result(path).metrics == {"car": 1.0}
+    write_json(path, content | {field: value})
+    with pytest.raises(InputError, match=expected) as refused:
+        read_result(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500

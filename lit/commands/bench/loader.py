@@ -9,7 +9,7 @@ import cv2
 
 from lit.commands.bench import inject as bench_inject
 from lit.commands.bench import surround as bench_surround
-from lit.commands.bench.command import report
+from lit.commands.bench.report import report
 
 PARTS = (bench_inject, bench_surround)
 

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from lit.commands.dispatch import dispatch
 
-from datamodules.errors import InputError
-from lit.arguments import closest
-from lit.commands.evaluate.images import images
-from lit.commands.evaluate.kitti import kitti
-from lit.commands.evaluate.maps import depth, edges, segmentation
-from lit.commands.evaluate.nuscenes import nuscenes
-from lit.commands.evaluate.pose import pose_swap
+TASKS = {
+    "kitti": ("kitti.kitti", "KITTI AP40 and AP11 against label files, as the C++ kit"),
+    "nuscenes": ("nuscenes.nuscenes", "nuScenes mAP, NDS and true positive errors of a submission, as the devkit"),
+    "depth": ("maps.depth", "Non-flatness score of depth maps; with --target also their depth accuracy"),
+    "segmentation": ("maps.segmentation", "Mean IoU and accuracy of label maps against labelled ones"),
+    "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),
+    "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
+    "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
+}
 
 
 def main(argv: list[str]) -> int:
-    """Run one evaluation.
-
-    Args:
-        argv: the task and its options, such as ``["kitti", "--gt", ...]``.
-
-    Returns:
-        Exit status 0.
-
-    Raises:
-        InputError: unknown task or option, or input that cannot be evaluated.
-    """
-    if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python -m lit evaluate TASK ...\n\ntasks:")
-        print("\n".join(f"  {name:<12} {run.__doc__.splitlines()[0]}" for name, run in TASKS.items() if run.__doc__))
-        return 0
-    if argv[0] not in TASKS:
-        raise InputError(f"no task '{argv[0]}': expected one of {', '.join(TASKS)}{closest(argv[0], TASKS)}")
-    return TASKS[argv[0]](argv[1:])
-
-
-TASKS: dict[str, Callable[[list[str]], int]] = {
-    "kitti": kitti,
-    "nuscenes": nuscenes,
-    "depth": depth,
-    "segmentation": segmentation,
-    "edges": edges,
-    "images": images,
-    "pose-swap": pose_swap,
-}
+    """Run one evaluation, ``argv`` being the task and its options."""
+    return dispatch("evaluate", "Scores result files against labels.", TASKS, argv)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments
+from lit.progress import progress_bar
 from lit.results import write_output
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def evaluate_images(
     _check_counts(counts, metrics, network.name, network.classes)
     features: dict[str, Tensor] = {}
     probs = None
-    with _progress() as progress:
+    with progress_bar() as progress:
         for side, source in sources.items():
             task = progress.add_task({"real": "real", "fake": "generated"}[side], total=counts[side])
             found, logits = _features(source, network, batch, target, lambda n, t=task: progress.advance(t, n))
@@ -176,8 +176,3 @@ def _check_counts(counts: dict[str, int], metrics: list[str], name: str, classes
                 raise InputError(f"--{side} holds {count} images: {metric} needs at least {needed}; add images")
     if "is" in metrics and not classes:
         raise InputError(f"--metrics is: {name} has no logits; use inception, or leave 'is' out")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))

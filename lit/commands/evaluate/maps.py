@@ -14,6 +14,7 @@ import numpy as np
 from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.metrics.maps.files import FORMS, MapFiles
+from lit.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,15 +130,12 @@ def _naming(name: str) -> Iterator[None]:
 
 def _walk(files: MapFiles, others: list[MapFiles], what: str) -> Iterator[str]:
     """Names of all maps, with a progress bar; whether the other sources hold them too is known before any is read."""
-    from rich.console import Console
-    from rich.progress import track
-
     names = files.names()
     for other in others:
         for name in names:
             if name not in other:
                 raise InputError(f"{other.path}: no map is named {name} as in {files.path}; both need the same names")
-    yield from track(names, what, console=Console(stderr=True), transient=True)
+    yield from track(names, what)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -14,9 +14,8 @@ from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
-from lit.arguments import Arguments
+from lit.arguments import Arguments, positive
 from lit.callbacks.bank_writer import hash_of
-from lit.commands.prepare.command import positive
 from lit.rendering.bake import bake
 from lit.rendering.render import render_image
 from lit.weights.files import digest

@@ -17,8 +17,7 @@ from datamodules.errors import InputError
 from datamodules.objects.object_images import backdrop
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.randomness import derive
-from lit.arguments import Arguments
-from lit.commands.prepare.command import positive
+from lit.arguments import Arguments, positive
 from lit.commands.prepare.masks import class_rows, share
 from lit.posing.azimuth import ViewMatcher
 from lit.posing.draws import GanDraws

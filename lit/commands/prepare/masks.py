@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from rich.progress import track
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
 from lit.arguments import Arguments
+from lit.progress import track
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 from lit.weights.files import digest
 

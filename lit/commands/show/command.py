@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -60,16 +56,9 @@ def write(out: Path, title: str, pictures: list[Picture], sheet: bytes) -> None:
     if out.suffix == ".png":
         out.write_bytes(sheet)
         return
-    figures = "".join(
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, data in pictures
-    )
-    page = files("lit.leaderboard").joinpath("templates")
-    style = page.joinpath("leaderboard.css").read_text()
-    out.write_text(
-        Template(page.joinpath("show.html").read_text()).substitute(style=style, title=title, figures=figures)
-    )
+    from lit.leaderboard.page import show_page  # draws charts, too: not needed for a PNG
+
+    out.write_text(show_page(title, pictures))
 
 
 def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:

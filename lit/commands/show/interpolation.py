@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 
 from datamodules.assets.contract import Asset
 from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.generators.lift3d import Lift3D
 from lit.pictures.pictures import asset_view, png, stacked
+from lit.progress import track
 from lit.weights.files import load_weights
 from lit.weights.fitting import ALTERED, fit_state
 

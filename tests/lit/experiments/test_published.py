@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from datamodules.errors import InputError
-from lit.experiments.published import FILE, as_json, check_published, find_published
+from lit.experiments.published import FILE, check_published, find_published
 from lit.leaderboard.files import write_all
 from lit.results import write_json
 
@@ -50,9 +51,10 @@ def runs(tmp_path: Path) -> Path:
         ({"arms": {"lift3d": [1, 2]}}, r"published\.arms\.lift3d is \[1, 2\], expected three numbers"),
         ({"arms": {"lift3d": [1, 2, "3"]}}, "expected three numbers"),
         ({"arms": {"lift3d": [1, 2, True]}}, "expected three numbers"),
-        ({"others": [1]}, r"published\.others is list, expected rows"),
+        ({"arms": {"lift3d": [1, 2, 10**400]}}, "expected three numbers"),
+        ({"others": [1]}, r"published\.others is \[1\], expected `object`"),
         ({"metric": "car/3d/easy/0.7"}, "expected a moderate one"),
-        ({"source": None}, r"key published\.source is missing"),
+        ({"source": None}, r"published\.source is None, expected `str`"),
         ({"arm": {}}, r"unknown key published\.arm,.*did you mean 'arms'"),
     ],
 )
@@ -63,24 +65,24 @@ def test_bad_figures_are_one_line(changes: dict[str, object], expected: str) -> 
 
 
 def test_figures_survive_their_file(tmp_path: Path) -> None:
-    write_json(tmp_path / "a" / FILE, as_json(checked()))
+    write_json(tmp_path / "a" / FILE, to_builtins(checked()))
     found = find_published([tmp_path / "a"])
     assert found is not None
     assert found.text("lift3d") == "1.00 / 18.09 / –"
     assert found.text("cad") == "–"
     assert found.by_metric("lift3d") == {"car/3d/easy/0.7": 1.0, "car/3d/moderate/0.7": 18.09}
     assert find_published([tmp_path]) is None
-    write_json(tmp_path / "b" / FILE, as_json(checked(source="another table")))
+    write_json(tmp_path / "b" / FILE, to_builtins(checked(source="another table")))
     assert find_published([tmp_path / "a", tmp_path / "b"]) is None
     (tmp_path / "b" / FILE).write_text('{"rows": 1}')
-    with pytest.raises(InputError, match="not a sweep's published figures"):
+    with pytest.raises(InputError, match="expected a sweep's published figures"):
         find_published([tmp_path / "b"])
 
 
 def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> None:
     plain = write_all([runs], tmp_path / "plain.html")
     before = (tmp_path / "plain.md").read_text()
-    write_json(runs / FILE, as_json(checked()))
+    write_json(runs / FILE, to_builtins(checked()))
     page = tmp_path / "with.html"
     rows = write_all([runs], page)
     assert [row["arm"] for row in rows] == [row["arm"] for row in plain] == ["lift3d", "cad", "none"]

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from datamodules.errors import InputError
-from lit.experiments.statistics import equivalent_frames, frames_at, increasing, paired_difference
+from lit.experiments.statistics import equivalent_frames, frames_at, paired_difference
 from lit.leaderboard.files import write_all
 from lit.results import write_json
 
@@ -70,7 +70,9 @@ def test_label_equivalence_by_hand() -> None:
     assert frames_at(frames, curve, 10.0) == pytest.approx(50)
     assert frames_at(frames, curve, 40.1) == np.inf
     assert frames_at(frames, curve, 9.9) == 0
-    assert increasing(np.array([1.0, 3.0, 2.0, 4.0])).tolist() == [1.0, 2.5, 2.5, 4.0]
+    dip = np.array([1.0, 3.0, 2.0, 4.0])  # becomes 1, 2.5, 2.5, 4
+    assert frames_at(frames, dip, 2.5) == pytest.approx(100)
+    assert frames_at(frames, dip, 3.25) == pytest.approx(200 * np.sqrt(2))
 
 
 def test_label_equivalence_interval_is_paired() -> None:
