@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.light import Light
-
-if TYPE_CHECKING:  # what only injection looks into
-    from datamodules.injection.surround import Surround
+from datamodules.surround import Surround
 
 REAL = "real"
 

@@ -21,12 +21,23 @@ TOP_LEVEL = {
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-FOUNDATIONS = {"arguments", "results"}  # modules at the root of lit that everything may use
+FOUNDATIONS = {
+    "",
+    "arguments",
+    "results",
+    "progress",
+    "structures",
+}  # the root of lit: for all
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
 SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}
 TRAINING = SCORES | {"generators", "callbacks", "detection", "cli", "config_errors", "trainer_cli"}
 MAY_IMPORT = {  # the way of the data through lit: package or module -> what it may import of lit
+    "": set(),
+    "arguments": set(),
+    "results": set(),
+    "progress": set(),
+    "structures": set(),
     "networks": set(),
     "rendering": NETWORKS,
     "weights": NETWORKS | {"rendering"},

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.assets.bank_index import EXPECTED, INDEX, BankIndex, BankRow, StoredArray, content_hash
+from datamodules.assets.bank_index import BANK_KIND, INDEX, BankIndex, BankRow, StoredArray, content_hash
 from datamodules.assets.bank_writer import HEADER_BYTES
 from datamodules.assets.bank_writer import AssetBankWriter as AssetBankWriter
 from datamodules.assets.compressed_views import TABLE, CompressedViews
@@ -54,7 +54,7 @@ class AssetBank(AssetSource):
                 the index says.
         """
         self.folder = Path(folder)
-        self.index = read_json(self.folder / INDEX, BankIndex, EXPECTED)
+        self.index = read_json(self.folder / INDEX, BankIndex, BANK_KIND)
         self.hash, self.classes = self.index.hash, tuple(sorted(self.index.classes))
         self.ids = [row.id for row in self.index.assets]
         for row in self.index.assets:

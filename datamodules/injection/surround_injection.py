@@ -23,9 +23,9 @@ from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
-from datamodules.injection.surround import Moment, Surround, moved
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.scene import Capture, Frame, Objects
+from datamodules.surround import Moment, Surround, moved
 
 Planned = tuple[Asset, Boxes3D]
 

@@ -11,7 +11,7 @@ from datamodules.geometry import Boxes3D, plane_height
 from datamodules.images import read_image
 from datamodules.injection.ground import fit_plane, ground_to_pixels
 from datamodules.injection.site import FORWARD
-from datamodules.injection.surround import Moment
+from datamodules.surround import Moment
 
 OWN_CAR = Boxes3D.single(np.array([0.0, 0.0, 1.0]), np.array([5.0, 1.8, 2.4]), FORWARD)  # nothing stands in the car
 VEHICLE_NAMES = ("car", "truck", "bus", "trailer")  # classes that stand on the road's plane, in its directions

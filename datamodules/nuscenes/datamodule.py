@@ -16,7 +16,6 @@ from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import clip_bbox, projected_bbox, truncation
 from datamodules.images import read_image
-from datamodules.injection.surround import InstanceFile, Moment, Surround
 from datamodules.light import read_lights
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
@@ -33,6 +32,7 @@ from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Capture, Frame, Objects, collate
+from datamodules.surround import InstanceFile, Moment, Surround
 
 FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays

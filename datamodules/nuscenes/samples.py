@@ -5,7 +5,7 @@ on (global z in the official data), z along the camera's horizontal viewing dire
 and what tilt the camera has is part of the projection.
 
 A :class:`Sample` holds one :class:`Shot` a camera, each in its own label frame at its own time of exposure, as training
-and evaluation read pictures. Injection sees the same sample as a :class:`datamodules.injection.surround.Moment`: all
+and evaluation read pictures. Injection sees the same sample as a :class:`datamodules.surround.Moment`: all
 cameras in the one frame of the car.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y, wrap_angle
-from datamodules.injection.surround import Moment, SurroundCamera
 from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth
 from datamodules.nuscenes.quaternions import matrix_quaternion, quaternion_matrix, rigid
 from datamodules.nuscenes.tables import Row, Tables
+from datamodules.surround import Moment, SurroundCamera
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 # Columns: nuScenes' box axes (x forward, y left, z up) in the canonical object frame (x forward, y down, z left).

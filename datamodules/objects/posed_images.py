@@ -32,7 +32,7 @@ OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint
 Views = np.ndarray | MappedViews
 
 
-class PosedObject(msgspec.Struct):
+class ObjectEntry(msgspec.Struct):
     """One object of ``posed.json``: its name, also that of its file, and its length, height and width in metres."""
 
     id: Identifier
@@ -46,7 +46,7 @@ class PosedIndex(msgspec.Struct, rename={"name": "class"}):
     name: Text
     image_size: Annotated[int, Meta(ge=1, le=1 << 14)]
     views: Annotated[int, Meta(ge=1, le=1 << 20)]
-    objects: Annotated[list[PosedObject], Meta(min_length=1)]
+    objects: Annotated[list[ObjectEntry], Meta(min_length=1)]
     source: Text = ""
 
     def __post_init__(self) -> None:
@@ -180,6 +180,6 @@ def write_index(
     folder: str | Path, name: str, image_size: int, views: int, ids: Sequence[str], dims: np.ndarray, source: str
 ) -> None:
     """Write ``posed.json``, last: its presence says that the set is complete."""
-    objects = [PosedObject(identity, (float(d[0]), float(d[1]), float(d[2]))) for identity, d in zip(ids, dims)]
+    objects = [ObjectEntry(identity, (float(d[0]), float(d[1]), float(d[2]))) for identity, d in zip(ids, dims)]
     index = msgspec.to_builtins(PosedIndex(SCHEMA, name, image_size, views, objects, source))
     write_atomically(Path(folder) / "posed.json", json.dumps(index, indent=1))

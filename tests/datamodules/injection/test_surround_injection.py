@@ -14,7 +14,6 @@ from datamodules.geometry import Boxes3D
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
-from datamodules.injection.surround import moved
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.nuscenes.datamodule import NuscenesDataset
@@ -23,6 +22,7 @@ from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import REAL, Frame
+from datamodules.surround import moved
 from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box_at, road_frame
 
 
