@@ -19,8 +19,9 @@ from lit.adversarial.adaptive_augment import AdaptiveAugment
 from lit.adversarial.image_cadence import Cadence, follow, half_life_decay
 from lit.adversarial.stylegan2_game import PathLength, StyleGAN2Game, lazy_adam
 from lit.generators.base import Generator
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.image_range import from_pixels, to_pixels
-from lit.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from lit.networks.stylegan2 import StyleGAN2Generator
 
 
 class StyleGAN2(Generator):

@@ -19,11 +19,12 @@ from lit.callbacks.image_samples import ImageSamples
 from lit.generators.compositional_gan import CompositionalGAN
 from lit.generators.giraffe import Giraffe
 from lit.generators.giraffe_hd import GiraffeHD
+from lit.networks.discriminators.conv_discriminator import ConvDiscriminator
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.fields.feature_image import Codes
 from lit.networks.fields.object_scene import Scene, SceneRanges
-from lit.networks.giraffe import ConvDiscriminator, GiraffeGenerator
+from lit.networks.giraffe import GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.networks.stylegan2 import StyleGAN2Discriminator
 from lit.posing.view_bank import ViewBank, fitted_projection
 from tests.lit.posed_boxes import write_posed_boxes
 
