@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.discriminators.judged import Projection, side_by_side
+from lit.networks.discriminators.projection import Projection, side_by_side
 
 
 class ConvDiscriminator(nn.Module):

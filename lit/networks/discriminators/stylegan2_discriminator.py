@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lit.networks.discriminators.judged import Projection, side_by_side
+from lit.networks.discriminators.projection import Projection, side_by_side
 from lit.networks.layers.equalised import EqualConv, EqualLinear
 from lit.networks.layers.synthesis import resolutions
 

@@ -136,7 +136,7 @@ class SynthesisNetwork(nn.Module):
             for (before, width), side in zip(pairwise(widths), sizes[1:]):
                 yield conv(before, width, side, up=True), conv(width, width, side)
 
-        # A seed's weights are drawn block by block, over a feature image all convolutions before what adds to the image.
+        # A seed draws weights block by block; over a feature image all convolutions first, then what adds to images.
         pairs = list(convs()) if features else convs()
         images = (ModulatedConv(width, image_channels, w_dim, size=1, demodulate=False) for width in widths)
         self.blocks = nn.ModuleList(SynthesisBlock(*pair, image) for pair, image in zip(pairs, images))

@@ -203,7 +203,7 @@ def test_prediction_writes_a_bank(boxes: Path, tmp_path: Path, make: Any) -> Non
     model: CompositionalGAN = make(bank=bank)
     torch.nn.init.constant_(model.ema.scene.field.density_out.bias, 5.0)  # a fresh field may be empty
     if isinstance(model, GiraffeHD):
-        torch.nn.init.ones_(model.ema.front.to_rgb[-1].bias)
+        torch.nn.init.ones_(model.ema.front.blocks[-1].to_rgb.bias)
     run = trainer(tmp_path, callbacks=[BankWriter(str(tmp_path / "bank"))])
     run.predict(model, datamodule=data(boxes), return_predictions=False)
     written = AssetBank(tmp_path / "bank")
