@@ -14,9 +14,7 @@ from datamodules.typed_json import Finite, Identifier, Metres, Text
 
 SCHEMA = 2
 INDEX = "bank.json"
-BANK_KIND = (
-    f"an asset bank of schema {SCHEMA} (`python -m lit predict` writes one, again where it is damaged)"
-)
+BANK_KIND = f"an asset bank of schema {SCHEMA} (`python -m lit predict` writes one, again where it is damaged)"
 # The arrays of a shard and their axes, the first of which counts assets, and of views the second views.
 AXES = {
     "voxels": {"grid": 5},

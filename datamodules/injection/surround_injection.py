@@ -137,7 +137,7 @@ class SurroundInjection(Injection):
 
 def _cameras(scene: Sequence[Moment], moment: Moment) -> list[Camera]:
     """All cameras of some moments, from the ego frame of one of them to their pixels."""
-    poses = [(np.linalg.inv(m.ego) @ moment.ego, view.camera) for m in scene for view in m.views]
+    poses = [(np.linalg.inv(m.ego) @ moment.ego, view.camera) for m in scene for view in m.cameras]
     return [Camera(camera.projection @ pose, camera.width, camera.height) for pose, camera in poses]
 
 

@@ -1,1 +1,1 @@
-"""Adversarial training: steps, lazy penalties, augmentation, averages."""
+"""Adversarial training: phases, lazy penalties, augmentation, averages of weights and gradients, image cadence."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lit.adversarial.diff_augment import DiffAugment
-from lit.adversarial.image_cadence import mean_over_ranks
+from lit.adversarial.rank_average import mean_over_ranks
 
 
 class AdaptiveAugment(nn.Module):
@@ -33,9 +33,12 @@ class AdaptiveAugment(nn.Module):
         self.register_buffer("real_sign", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Augmented images (B, 3, R, R) in about [-1, 1]."""
-        augmented: Tensor = self.steps(images, self.probability)
-        return augmented
+        """Augmented images (B, C, R, R) in about [-1, 1]."""
+        return self.together([images])[0]
+
+    def together(self, pictures: Sequence[Tensor], maps: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Pictures, then maps, under the same draws; see :meth:`DiffAugment.together`."""
+        return self.steps.together(pictures, maps, self.probability)
 
     def observe(self, real_logits: Tensor) -> None:
         """Take logits of real images into the running mean of their sign, over all processes."""

@@ -15,9 +15,14 @@ from datamodules.errors import InputError
 from lit.arguments import closest
 
 
-def colour(images: Tensor) -> Tensor:
+def colour(images: Sequence[Tensor]) -> list[Tensor]:
     """Shift the brightness by up to 0.5, scale the saturation by 0 to 2 and the contrast by 0.5 to 1.5."""
-    brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+    first = images[0]
+    draws = torch.rand(3, len(first), 1, 1, 1, device=first.device, dtype=first.dtype)
+    return [_coloured(image, *draws) for image in images]
+
+
+def _coloured(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (saturation * 2) + grey
@@ -25,10 +30,22 @@ def colour(images: Tensor) -> Tensor:
     return (images - middle) * (contrast + 0.5) + middle
 
 
-def translation(images: Tensor, share: float = 0.125) -> Tensor:
-    """Shift by whole pixels, up to ``share`` of each side; what comes in is 0 (mid-grey)."""
+def translation(images: Sequence[Tensor], share: float = 0.125) -> list[Tensor]:
+    """Shift by whole pixels (of the coarsest images), up to ``share`` of each side; what comes in is 0 (mid-grey)."""
+    coarse = _coarsest(images)
+    shifts = [
+        torch.randint(-round(side * share), round(side * share) + 1, (len(coarse), 1), device=coarse.device)
+        for side in coarse.shape[-2:]
+    ]
+    return [_shifted(image, *(shift * (image.shape[-1] // coarse.shape[-1]) for shift in shifts)) for image in images]
+
+
+def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Images (B, C, H, W) whose pixels come from ``down`` rows below and ``right`` columns to the right, (B, 1)."""
     batch, _, height, width = images.shape
-    rows, columns = (_shifts(batch, side, share, images.device) for side in (height, width))
+    rows, columns = (
+        torch.arange(side, device=images.device) + shift for side, shift in ((height, down), (width, right))
+    )
     inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None]
     item = torch.arange(batch, device=images.device)[:, None, None]
     picked = images.permute(0, 2, 3, 1)[
@@ -37,26 +54,27 @@ def translation(images: Tensor, share: float = 0.125) -> Tensor:
     return picked.permute(0, 3, 1, 2) * inside
 
 
-def _shifts(batch: int, side: int, share: float, device: torch.device) -> Tensor:
-    """(batch, side) source indices of a shifted axis."""
-    most = round(side * share)
-    shift = torch.randint(-most, most + 1, (batch, 1), device=device)
-    return torch.arange(side, device=device)[None] + shift
-
-
-def cutout(images: Tensor, share: float = 0.5) -> Tensor:
+def cutout(images: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
     """Set a square of ``share`` of the sides, whose middle lies anywhere in the image, to 0."""
-    batch, _, height, width = images.shape
-    covered = []
-    for side in (height, width):
-        middle = torch.randint(0, side + 1, (batch, 1), device=images.device)
-        offset = torch.arange(side, device=images.device)[None] - middle + round(side * share) // 2
+    coarse, covered = _coarsest(images), []
+    for side in coarse.shape[-2:]:
+        middle = torch.randint(0, side + 1, (len(coarse), 1), device=coarse.device)
+        offset = torch.arange(side, device=coarse.device)[None] - middle + round(side * share) // 2
         covered.append((offset >= 0) & (offset < round(side * share)))
     hole = covered[0][:, None, :, None] & covered[1][:, None, None]
-    return images * ~hole
+    factors = [image.shape[-1] // coarse.shape[-1] for image in images]
+    return [image * ~hole.repeat_interleave(k, 2).repeat_interleave(k, 3) for image, k in zip(images, factors)]
 
 
-STEPS: dict[str, Callable[[Tensor], Tensor]] = {"colour": colour, "translation": translation, "cutout": cutout}
+def _coarsest(images: Sequence[Tensor]) -> Tensor:
+    return min(images, key=lambda image: image.shape[-1])
+
+
+STEPS: dict[str, Callable[[Sequence[Tensor]], list[Tensor]]] = {
+    "colour": colour,
+    "translation": translation,
+    "cutout": cutout,
+}
 
 
 class DiffAugment(nn.Module):
@@ -77,8 +95,23 @@ class DiffAugment(nn.Module):
         self.steps = tuple(steps)
 
     def forward(self, images: Tensor, probability: float | Tensor = 1.0) -> Tensor:
-        """Augmented (B, 3, H, W) images in about [-1, 1]; each step touches an image with ``probability``."""
+        """Augmented (B, C, H, W) images in about [-1, 1]; each step touches an image with ``probability``."""
+        return self.together([images], (), probability)[0]
+
+    def together(
+        self, pictures: Sequence[Tensor], maps: Sequence[Tensor] = (), probability: float | Tensor = 1.0
+    ) -> list[Tensor]:
+        """Pictures, then maps, under the same draws.
+
+        Args:
+            pictures: (B, C, H, W) of the same scenes, in about [-1, 1]; sides are multiples of the coarsest's.
+            maps: (B, L, H, W) that lie over them, for example labels: they move along but keep their values.
+            probability: that a step touches an image.
+        """
+        done = [*pictures, *maps]
         for step in self.steps:
-            chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < probability
-            images = torch.where(chosen, STEPS[step](images), images)
-        return images
+            chosen = torch.rand(len(done[0]), 1, 1, 1, device=done[0].device) < probability
+            touched = done[: len(pictures)] if step == "colour" else done
+            changed = STEPS[step](touched)
+            done[: len(changed)] = [torch.where(chosen, new, old) for new, old in zip(changed, touched)]
+        return done

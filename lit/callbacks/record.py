@@ -122,7 +122,7 @@ class Record(pl.Callback):
         if trainer.sanity_checking:
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.metrics = {name: value for name, value in logged.items() if not name.startswith("train")}
+        self.metrics = {name: value for name, value in logged.items() if not name.startswith(("train", "step"))}
         self.metrics_step = trainer.global_step
 
     def _summed(self, trainer: pl.Trainer, value: float) -> float:

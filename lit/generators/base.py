@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule
 class Generator(LightningModule):
     """Counts the images it has trained on, because Lightning's ``global_step`` counts every optimiser's steps.
 
+    The count is what loggers draw everything over: Lightning takes a value logged as "step" for the x axis.
+
     Args:
         total_images: training stops after so many images; learning rates fall along a half cosine until then.
         final_lr: share of the learning rate that is left at the end.
@@ -42,9 +44,15 @@ class Generator(LightningModule):
     def count_images(self, images: int) -> None:
         """Count one step's images (of all ranks) and stop when the training is complete."""
         self.images_seen += images * self.trainer.world_size
-        self.log("images", float(self.images_seen), prog_bar=True)
+        self.log("images", float(self.images_seen), prog_bar=True, logger=False)
+        self.log("step", float(self.images_seen))
         if self.images_seen >= self.total_images:
             self.trainer.should_stop = True
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("step", float(self.images_seen))
+
+    on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["images_seen"] = self.images_seen

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.objects.object_images import ImageBatch
-from datamodules.randomness import derive
-from lit.adversarial.image_cadence import Cadence, descend, follow, half_life_decay
-from lit.generators.base import Generator
+from lit.adversarial.image_cadence import Cadence
+from lit.adversarial.phase import Phase, Turn, full_precision
+from lit.adversarial.weight_average import WeightAverage
+from lit.generators.adversarial_generator import AdversarialGenerator
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.posing.view_bank import ViewBank
 from lit.weights.official.giraffe import load_official, official_state
 
 
-class CompositionalGAN(Generator):
-    """Non-saturating loss and R1 by manual optimisation, weights averaged over time, a bank of posed crops.
+class CompositionalGAN(AdversarialGenerator):
+    """Non-saturating loss and R1, weights averaged over time, a bank of posed crops.
 
-    Subclasses choose optimisers (generator first) and may add to the generator's losses. All draws of a step follow
-    from (seed, images seen, rank): a resumed run goes on with the draws it would have made. Every process averages the
-    gradients itself before a step, as in :class:`lit.generators.stylegan2.StyleGAN2`.
+    Subclasses choose optimisers and may add to the generator's losses.
 
     Args:
         network: the generator: called with codes, scene and a random generator, with methods ``codes`` and ``cut_out``.
@@ -50,61 +51,47 @@ class CompositionalGAN(Generator):
         bank: ViewBank | None,
         seed: int,
     ) -> None:
-        super().__init__(total_images, final_lr=1.0, warmup=0.0)  # the published rates are constant
-        self.automatic_optimization = False
+        super().__init__(total_images, seed)
         if weights is not None:
             load_official(network, official_state(weights), weights)
         self.network, self.discriminator, self.bank = network, discriminator, bank or ViewBank()
-        self.ema: Any = copy.deepcopy(network).requires_grad_(False).eval()
-        self.gamma, self.r1, self.half_life, self.seed = gamma, Cadence(max(gamma_every, 1)), half_life, seed
+        self.ema: Any = copy.deepcopy(network).eval()
+        self.averaging = WeightAverage(self.ema, network, half_life)
+        self.gamma, self.r1 = gamma, Cadence(max(gamma_every, 1))
 
-    def draw(self, *keys: int | str) -> torch.Generator:
-        """The random generator of this rank and these keys."""
-        number = int(derive(self.seed, self.global_rank, *keys).integers(2**62))
-        return torch.Generator(self.device).manual_seed(number)
+    def player_optimizers(self) -> tuple[Optimizer, Optimizer]:
+        """The discriminator's and the generator's."""
+        raise NotImplementedError
+
+    def phases(self) -> list[Phase]:
+        discriminator, generator = self.player_optimizers()
+        return [
+            Phase("discriminator", discriminator, self.discriminator_losses),
+            Phase("generator", generator, self.generator_losses),
+        ]
 
     def generate(self, count: int, draw: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """A batch of fakes (B, 3, R, R) in [-1, 1], and the generator's own losses beside the game."""
+        """A batch of fakes (B, 3, R, R) in [-1, 1], and the generator's own losses beside the adversarial one."""
         scene = self.network.scene.ranges.sample(count, draw)
         return self.network(self.network.codes(count, draw), scene, draw), {}
 
-    def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        """One step of each network. Returns the losses."""
-        real, step = from_pixels(batch.images), len(batch.images) * self.trainer.world_size
-        torch.manual_seed(int(derive(self.seed, self.images_seen, self.global_rank, "noise").integers(2**62)))
-        losses = self.update_discriminator(real, step) | self.update_generator(len(real))
-        follow(self.ema, self.network, half_life_decay(step, self.half_life))
-        losses = {name: value.detach() for name, value in losses.items()}
-        self.log_dict({f"train/{name}": value for name, value in losses.items()})
-        self.count_images(len(real))
-        return losses
-
-    def update_discriminator(self, real: Tensor, step: int) -> dict[str, Tensor]:
-        """Adversarial step on real and as many generated images, with R1 when due."""
+    def discriminator_losses(self, turn: Turn) -> dict[str, Tensor]:
+        """Of real and as many generated images, with R1 of the same logits when due."""
         with torch.no_grad():
-            fake, _ = self.generate(len(real), self.draw(self.images_seen, "discriminator"))
-        due = self.r1.due(self.images_seen, step)
-        real = real.requires_grad_(due)
-        logits = self.discriminator(real)
+            fake, _ = self.generate(len(turn.batch.images), turn.draw)
+        due = turn.due(self.r1)
+        real = from_pixels(turn.batch.images).requires_grad_(due)
+        with full_precision(self.device) if due else nullcontext():
+            logits = self.discriminator(real)
         losses = {"discriminator": discriminator_loss(logits, self.discriminator(fake))}
         if due:
-            losses["r1"] = 0.5 * self.gamma * self.r1.gain(step) * r1_penalty(logits, real)
-        self.descend(losses, self.discriminator, 1)
+            losses["r1"] = 0.5 * self.gamma * self.r1.gain(turn.step) * r1_penalty(logits, real)
         return losses
 
-    def update_generator(self, count: int) -> dict[str, Tensor]:
-        """Adversarial step, together with the generator's own losses."""
-        self.discriminator.requires_grad_(False)
-        fake, own = self.generate(count, self.draw(self.images_seen, "generator"))
-        losses = {"generator": generator_loss(self.discriminator(fake)), **own}
-        self.descend(losses, self.network, 0)
-        self.discriminator.requires_grad_(True)
-        return losses
-
-    def descend(self, losses: dict[str, Tensor], network: nn.Module, index: int) -> None:
-        """Step of optimiser ``index`` along the gradients of all processes."""
-        optimizers: Any = self.optimizers()
-        descend(torch.stack(list(losses.values())).sum(), network, optimizers[index])
+    def generator_losses(self, turn: Turn) -> dict[str, Tensor]:
+        """Adversarial, together with the generator's own."""
+        fake, own = self.generate(len(turn.batch.images), turn.draw)
+        return {"generator": generator_loss(self.discriminator(fake)), **own}
 
     @torch.no_grad()
     def samples(self, count: int, draw: torch.Generator) -> Tensor:

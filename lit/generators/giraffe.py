@@ -48,9 +48,10 @@ class Giraffe(CompositionalGAN):
         super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, weights, bank, seed)
         self.save_hyperparameters(ignore=["network", "discriminator", "bank"])
 
-    def configure_optimizers(self) -> list[Optimizer]:
+    def player_optimizers(self) -> tuple[Optimizer, Optimizer]:
         rates = self.hparams
-        return [
-            RMSprop((p for p in self.network.parameters() if p.requires_grad), lr=rates["lr"], alpha=0.99),
+        trained = (p for p in self.network.parameters() if p.requires_grad)
+        return (
             RMSprop(self.discriminator.parameters(), lr=rates["discriminator_lr"], alpha=0.99),
-        ]
+            RMSprop(trained, lr=rates["lr"], alpha=0.99),
+        )

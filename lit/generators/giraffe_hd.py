@@ -61,17 +61,15 @@ class GiraffeHD(CompositionalGAN):
         super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, weights, bank, seed)
         self.save_hyperparameters(ignore=["network", "discriminator", "bank"])
 
-    def configure_optimizers(self) -> list[Optimizer]:
+    def player_optimizers(self) -> tuple[Optimizer, Optimizer]:
         rate, fields = self.hparams["lr"], self.hparams["field_lr"] or self.hparams["lr"]
         held = {id(p) for p in self.network.scene.parameters()}
         groups = [
             {"params": [p for p in self.network.parameters() if id(p) not in held], "lr": rate},
             {"params": [p for p in self.network.scene.parameters() if p.requires_grad], "lr": fields},
         ]
-        return [
-            Adam(groups, betas=(0.0, 0.99)),
-            Adam(self.discriminator.parameters(), lr=rate, betas=(0.0, 0.99)),
-        ]
+        discriminator = Adam(self.discriminator.parameters(), lr=rate, betas=(0.0, 0.99))
+        return discriminator, Adam(groups, betas=(0.0, 0.99))
 
     def generate(self, count: int, draw: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Fakes, and the three terms of their masks."""

@@ -16,18 +16,20 @@ from torch import Tensor
 from datamodules.objects.object_images import ImageBatch
 from datamodules.randomness import derive
 from lit.adversarial.adaptive_augment import AdaptiveAugment
-from lit.adversarial.image_cadence import Cadence, follow, half_life_decay
-from lit.adversarial.stylegan2_game import PathLength, StyleGAN2Game, lazy_adam
-from lit.generators.base import Generator
+from lit.adversarial.image_cadence import Cadence
+from lit.adversarial.path_length import PathLength
+from lit.adversarial.phase import Penalty, Phase, Turn, lazy_adam
+from lit.adversarial.style_mixing import mixed_latents
+from lit.adversarial.weight_average import WeightAverage
+from lit.generators.adversarial_generator import AdversarialGenerator
+from lit.losses.adversarial import discriminator_loss, generator_loss, r1_at
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.image_range import from_pixels, to_pixels
-from lit.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from lit.networks.stylegan2 import StyleGAN2Generator
 
 
-class StyleGAN2(Generator):
+class StyleGAN2(AdversarialGenerator):
     """Non-saturating loss with lazy R1 and path-length regularisation, style mixing and an average of the generator.
-
-    Every process averages the gradients itself before a step, which is all that several processes need; use
-    ``strategy: ddp``. Schedules count images over all processes.
 
     Args:
         resolution: side of the images.
@@ -79,40 +81,59 @@ class StyleGAN2(Generator):
         total_images: int = 25_000_000,
         seed: int = 0,
     ) -> None:
-        super().__init__(total_images, final_lr=1.0, warmup=0.0)
+        super().__init__(total_images, seed, "stylegan2")
         self.save_hyperparameters()
-        self.automatic_optimization = False
         network = (resolution, z_dim, w_dim, mapping_layers, channel_base, channel_max)
         self.generator, self.ema = StyleGAN2Generator(*network), StyleGAN2Generator(*network)
         self.ema.load_state_dict(self.generator.state_dict())
-        self.ema.requires_grad_(False)
+        self.averaging = WeightAverage(self.ema, self.generator, ema_kimg * 1000, ema_rampup)
         self.discriminator = StyleGAN2Discriminator(resolution, channel_base, channel_max)
         self.augment = AdaptiveAugment(augment, augment_target, augment_kimg)
-        self.path = PathLength(path_weight, path_decay, Cadence(path_every * batch_images))
-        self.game = StyleGAN2Game(
-            self.generator, self.discriminator, self.augment, self.path, Cadence(r1_every * batch_images), gamma,
-            mixing, w_decay, batch_images,
-        )  # fmt: skip
+        self.path = PathLength(path_decay)
         self.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def phases(self) -> list[Phase]:
         h: Any = self.hparams
-        return [lazy_adam(self.generator, h.lr, h.path_every), lazy_adam(self.discriminator, h.lr, h.r1_every)]
+        path = Penalty("path", self.path_loss, h.path_weight, Cadence(h.path_every * h.batch_images))
+        r1 = Penalty("r1", self.r1_loss, h.gamma / 2, Cadence(h.r1_every * h.batch_images))
+        generator = lazy_adam(self.generator.parameters(), h.lr, [h.path_every])
+        discriminator = lazy_adam(self.discriminator.parameters(), h.lr, [h.r1_every])
+        return [
+            Phase("generator", generator, self.generator_losses, [path]),
+            Phase("discriminator", discriminator, self.discriminator_losses, [r1]),
+        ]
+
+    def generator_losses(self, turn: Turn) -> dict[str, Tensor]:
+        h: Any = self.hparams
+        kept = h.w_decay ** (turn.step / h.batch_images)
+        latents = mixed_latents(self.generator, len(turn.batch.images), h.mixing, kept)
+        return {"generator": generator_loss(self.judge(self.generator.synthesis(latents)))}
+
+    def path_loss(self, turn: Turn) -> Tensor:
+        latents = mixed_latents(self.generator, max(len(turn.batch.images) // 2, 1), self.hparams["mixing"])
+        penalty: Tensor = self.path(self.generator.synthesis(latents), latents)
+        self.log("train/path_mean", self.path.mean)
+        return penalty
+
+    def discriminator_losses(self, turn: Turn) -> dict[str, Tensor]:
+        real = from_pixels(turn.batch.images)
+        with torch.no_grad():
+            fake = self.generator.synthesis(mixed_latents(self.generator, len(real), self.hparams["mixing"]))
+        real_logits, fake_logits = self.judge(real), self.judge(fake)
+        self.augment.observe(real_logits)
+        return {"discriminator": discriminator_loss(real_logits, fake_logits)}
+
+    def r1_loss(self, turn: Turn) -> Tensor:
+        return r1_at(self.judge, from_pixels(turn.batch.images))
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Logits (B, 1) float32 of augmented images (B, 3, R, R) in about [-1, 1]."""
+        logits: Tensor = self.discriminator(self.augment(images))
+        return logits.float()
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        """One step of each network, and those penalties that are due. Returns the losses."""
-        step = len(batch.images) * self.trainer.world_size
-        rng = derive(self.hparams["seed"], self.images_seen, self.global_rank, "stylegan2")
-        torch.manual_seed(int(rng.integers(2**62)))  # latents, noise, augmentation: a resumed run draws the same
-        optimizers: Any = self.optimizers()
-        losses = self.game.play(from_pixels(batch.images), self.images_seen, step, optimizers)
-        half_life = self.hparams["ema_kimg"] * 1000
-        if self.hparams["ema_rampup"]:
-            half_life = min(half_life, self.images_seen * self.hparams["ema_rampup"])
-        follow(self.ema, self.generator, half_life_decay(step, half_life))
-        self.augment.adapt(step)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()})
-        self.count_images(len(batch.images))
+        losses = super().training_step(batch, batch_idx)
+        self.augment.adapt(len(batch.images) * self.trainer.world_size)
         return losses
 
     @torch.no_grad()

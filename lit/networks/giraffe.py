@@ -1,11 +1,10 @@
-"""GIRAFFE: feature fields of object and background, a 2D neural renderer on top, and its discriminator.
+"""GIRAFFE: feature fields of object and background, and a 2D neural renderer on top.
 
 Source: Niemeyer and Geiger, CVPR 2021, section 3 and supplementary material; sizes of the published 256 x 256 cars.
 """
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -13,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit.networks.fields.feature_fields import FeatureField
-from lit.networks.fields.feature_image import Codes, FeatureImage, doublings
+from lit.networks.fields.feature_image import Codes, FeatureImage
 from lit.networks.fields.object_scene import Scene, SceneRanges
+from lit.networks.layers.synthesis import resolutions
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class NeuralRenderer(nn.Module):
 
     def __init__(self, features: int = 256, size: int = 16, resolution: int = 256, least: int = 32) -> None:
         super().__init__()
-        steps = doublings(size, resolution)
+        steps = len(resolutions(resolution, size)) - 1
         widths = [features, *(max(features // 2 ** (step + 1), least) for step in range(steps))]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.to_rgb = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in widths)
@@ -119,25 +119,3 @@ class GiraffeGenerator(nn.Module):
         factor = self.resolution // self.scene.size
         alpha = F.interpolate(alpha, scale_factor=factor, mode="bilinear", align_corners=False)
         return torch.cat([(self(codes, scene) + 1) / 2, alpha], 1)
-
-
-class ConvDiscriminator(nn.Module):
-    """DCGAN's stack of strided convolutions without normalisation, the discriminator of GIRAFFE.
-
-    Args:
-        resolution: pixels a side of the pictures.
-        channels: of the last layer; they halve towards the picture.
-    """
-
-    def __init__(self, resolution: int = 256, channels: int = 512) -> None:
-        super().__init__()
-        steps = int(math.log2(resolution)) - 2
-        widths = [3, *(channels // 2 ** (steps - 1 - step) for step in range(steps))]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1, bias=False) for a, b in pairwise(widths))
-        self.out = nn.Conv2d(channels, 1, 4, bias=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, 1) of pictures (B, 3, R, R)."""
-        for conv in self.convs:
-            images = F.leaky_relu(conv(images), 0.2)
-        return self.out(images).flatten(1)

@@ -6,7 +6,6 @@ authors' configuration for CompCars.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,66 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit.networks.fields.feature_fields import FeatureField
-from lit.networks.fields.feature_image import Codes, FeatureImage, doublings
+from lit.networks.fields.feature_image import Codes, FeatureImage
 from lit.networks.fields.object_scene import Scene, SceneRanges
-from lit.networks.layers.modulated import ModulatedConv, upsample
-from lit.networks.stylegan2 import MappingNetwork, Noise, NoisyConv
-
-
-class StyleRenderer(nn.Module):
-    """Feature image to picture: StyleGAN2's synthesis with a feature image in place of its constant.
-
-    Args:
-        features: channels of the feature image.
-        size: pixels a side of the feature image.
-        resolution: pixels a side of the picture.
-        w_dim: width of a style row.
-        channel_base: a size of s pixels has min(channel_base / s, channel_max) channels.
-        channel_max: see there.
-        image_channels: of the picture.
-
-    Attributes:
-        rows: style rows; a block's colours take the row that is also the next block's first.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        size: int,
-        resolution: int,
-        w_dim: int,
-        channel_base: int,
-        channel_max: int,
-        image_channels: int,
-    ) -> None:
-        super().__init__()
-        steps = doublings(size, resolution)
-        widths = [min(channel_base // (size * 2**step), channel_max) for step in range(steps + 1)]
-        self.rows, self.outputs = 2 * (steps + 1), widths[-1]
-        self.first = NoisyConv(features, widths[0], w_dim, size)
-        self.convs = nn.ModuleList()
-        for step, (before, after) in enumerate(pairwise(widths), start=1):
-            self.convs.append(NoisyConv(before, after, w_dim, size * 2**step, up=True))
-            self.convs.append(NoisyConv(after, after, w_dim, size * 2**step))
-        self.to_rgb = nn.ModuleList(
-            ModulatedConv(width, image_channels, w_dim, size=1, demodulate=False) for width in widths
-        )
-
-    def forward(self, x: Tensor, latent: Tensor, noise: Noise = "random") -> tuple[Tensor, Tensor]:
-        """Picture (B, image_channels, R, R) without activation, and the features (B, outputs, R, R) before it.
-
-        Args:
-            x: (B, features, size, size).
-            latent: (B, rows, w_dim).
-            noise: as :class:`lit.networks.stylegan2.SynthesisNetwork` has it.
-        """
-        x = self.first(x, latent[:, 0], noise)
-        image = self.to_rgb[0](x, latent[:, 1])
-        for step, to_rgb in enumerate(self.to_rgb[1:]):
-            x = self.convs[2 * step](x, latent[:, 2 * step + 1], noise)
-            x = self.convs[2 * step + 1](x, latent[:, 2 * step + 2], noise)
-            image = upsample(image) + to_rgb(x, latent[:, 2 * step + 3])
-        return image, x
+from lit.networks.layers.mapping import MappingNetwork
+from lit.networks.layers.modulated import ModulatedConv
+from lit.networks.layers.synthesis import Noise, StyledConv, SynthesisNetwork
 
 
 class Refiner(nn.Module):
@@ -81,7 +25,7 @@ class Refiner(nn.Module):
 
     def __init__(self, channels: int, resolution: int, w_dim: int, image_channels: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(NoisyConv(channels, channels, w_dim, resolution) for _ in range(2))
+        self.convs = nn.ModuleList(StyledConv(channels, channels, w_dim, resolution) for _ in range(2))
         self.to_rgb = ModulatedConv(channels, image_channels, w_dim, size=1, demodulate=False)
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise = "random") -> Tensor:
@@ -129,7 +73,7 @@ class GiraffeHDGenerator(nn.Module):
         mix: share of training batches whose foreground takes the appearance code from a random row on; without it
             all rows take the shape code.
         mix_row: the row in evaluation.
-        channel_base, channel_max: of the renderers, see :class:`StyleRenderer`.
+        channel_base, channel_max: of the renderers, see :class:`SynthesisNetwork`.
     """
 
     def __init__(
@@ -175,10 +119,9 @@ class GiraffeHDGenerator(nn.Module):
         self.scene = FeatureImage(ranges, field, background, size, samples)
         self.mapping = MappingNetwork(z_dim, z_dim, mapping_layers)
         self.background_mapping = MappingNetwork(background_z_dim, background_z_dim, mapping_layers)
-        sizes = (features, size, resolution)
-        channels = (channel_base, channel_max)
-        self.front = StyleRenderer(*sizes, z_dim, *channels, 4 if mask_in_foreground else 3)
-        self.back = StyleRenderer(*sizes, background_z_dim, *channels, 3)
+        channels, start = (channel_base, channel_max), {"size": size, "features": features}
+        self.front = SynthesisNetwork(resolution, z_dim, *channels, 4 if mask_in_foreground else 3, **start)
+        self.back = SynthesisNetwork(resolution, background_z_dim, *channels, 3, **start)
         self.refine = Refiner(self.front.outputs, resolution, background_z_dim, 3 if mask_in_foreground else 4)
 
     def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:
@@ -212,9 +155,9 @@ class GiraffeHDGenerator(nn.Module):
         back = self.scene(styles, scene, "background", shift, generator)
         later = torch.arange(self.front.rows, device=shift.device) >= row
         latent = torch.where(later[None, :, None], styles.look[:, :1], styles.shape[:, :1])
-        picture, features = self.front(front, latent, noise)
+        picture, features = self.front.render(front, latent, noise)
         rows = styles.back_look[:, None].expand(-1, self.back.rows, -1)
-        background = torch.tanh(self.back(back, rows, noise)[0])
+        background = torch.tanh(self.back.render(back, rows, noise)[0])
         addition = self.refine(features, styles.back_look, noise)
         mask = torch.sigmoid((picture if self.mask_in_foreground else addition)[:, 3:])
         foreground = torch.tanh(picture[:, :3] + addition[:, :3])

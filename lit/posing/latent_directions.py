@@ -9,7 +9,8 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
-from lit.networks.stylegan2 import StyleGAN2Generator, SynthesisBlock, SynthesisNetwork
+from lit.networks.layers.synthesis import SynthesisBlock, SynthesisNetwork
+from lit.networks.stylegan2 import StyleGAN2Generator
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,16 @@ field's features enter with weight times share.
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
 from lit.networks.fields.feature_fields import FeatureField, compose
 from lit.networks.fields.object_scene import Scene, SceneRanges, to_box
 from lit.networks.fields.quadrature import INFINITE, ray_weights, spans
 
 MARGIN = 0.1  # share of a box's half-size by which its field may reach over it, as in GIRAFFE's code
-
-
-def doublings(size: int, resolution: int) -> int:
-    """How often a renderer doubles a feature image of ``size`` pixels a side to reach ``resolution``.
-
-    Raises:
-        InputError: it does not get there by doubling.
-    """
-    steps = int(math.log2(resolution // size))
-    if steps < 1 or size * 2**steps != resolution:
-        raise InputError(f"resolution {resolution}: expected {size} times a power of two; change it or the size")
-    return steps
 
 
 class Codes(NamedTuple):

@@ -29,7 +29,7 @@ class MappingNetwork(nn.Module):
         w_dim: width of w.
         layers: equalised linear layers.
         lr_multiplier: of their learning rate.
-        c_dim: classes; 0 for an unconditional network.
+        c_dim: classes, or length of the vectors that condition; 0 for an unconditional network.
         class_label: the class that is meant where none is given.
 
     Raises:
@@ -73,28 +73,31 @@ class MappingNetwork(nn.Module):
 
         Args:
             z: latents.
-            class_label: class of all, or (B,) int64 the class of each; None for the network's own.
+            class_label: class of all, (B,) int64 the class of each, or (B, c_dim) float a vector of each, for
+                example a pose; None for the network's own class.
 
         Raises:
             InputError: a network of classes is told none, or one without is told one.
         """
         w = unit_mean_square(z)
         if self.embed is not None:
-            w = torch.cat([w, unit_mean_square(self.embed(self._one_hot(class_label, w)))], 1)
+            w = torch.cat([w, unit_mean_square(self.embed(self._condition(class_label, w)))], 1)
         elif class_label is not None:
             raise InputError(f"class label {class_label}: expected none, the generator has no classes")
         for layer in self.layers:
             w = layer(w)
         return w
 
-    def _one_hot(self, class_label: int | Tensor | None, like: Tensor) -> Tensor:
-        """(B, c_dim) in the type of ``like`` (B, ...)."""
+    def _condition(self, class_label: int | Tensor | None, like: Tensor) -> Tensor:
+        """(B, c_dim) in the type of ``like`` (B, ...): vectors as they are, classes as one of c_dim."""
         chosen = self.class_label if class_label is None else class_label
         if chosen is None:
             raise InputError(
                 f"a generator of {self.c_dim} classes: expected a class; choose one with "
                 "`python -m lit prepare weights --class-label N`"
             )
+        if isinstance(chosen, Tensor) and chosen.is_floating_point():
+            return chosen.to(like.dtype)
         labels = torch.as_tensor(chosen, device=like.device).expand(len(like))
         wrong = labels[(labels < 0) | (labels >= self.c_dim)]
         if len(wrong):

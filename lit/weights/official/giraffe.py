@@ -51,21 +51,22 @@ def official_name(name: str, hd: bool) -> str:
 
 
 def _renderer_name(part: str, rest: str) -> str:
-    """A StyleGAN2-type layer's name: our NoisyConv and ModulatedConv against their StyledConv and ToRGB."""
-    match = re.fullmatch(r"(first|convs\.\d+|to_rgb(?:\.\d+)?)\.(.+)", rest)
+    """A StyleGAN2-type layer's name: our StyledConv and ModulatedConv against their StyledConv and ToRGB.
+
+    Ours lie in blocks, theirs are numbered through; the refiner's have no blocks and no first layer apart.
+    """
+    match = re.fullmatch(r"(?:blocks\.(\d+)\.)?(conv0|conv1|convs\.\d+|to_rgb)\.(.+)", rest)
     assert match is not None, rest
-    layer, tail = match[1], match[2]
-    number = int(layer.split(".")[1]) if "." in layer else 0
-    if layer.startswith("to_rgb"):
-        single = layer == "to_rgb"
-        theirs = "to_rgb" if single else "to_rgb1" if number == 0 else f"to_rgbs.{number - 1}"
+    block, layer, tail = match.groups()
+    if layer == "to_rgb":
+        theirs = "to_rgb" if block is None else f"to_rgbs.{int(block) - 1}" if int(block) else "to_rgb1"
         bias = f"{part}.{theirs}.bias"
     else:
-        theirs = "conv1" if layer == "first" else f"convs.{number}"
+        number = int(layer.split(".")[1]) if block is None else 2 * int(block) - (layer == "conv0")
+        theirs = f"convs.{number}" if block is None else f"convs.{number - 1}" if number else "conv1"
         bias = f"{part}.{theirs}.activate.bias"
         if tail == "noise_const":
-            shift = 0 if layer == "first" or part == "refine_renderer" else 1
-            return f"{part}.noises.noise_{number + shift}"
+            return f"{part}.noises.noise_{number}"
         if tail == "noise_strength":
             return f"{part}.{theirs}.noise.weight"
     inner = {"weight": "weight", "affine.weight": "modulation.weight", "affine.bias": "modulation.bias"}

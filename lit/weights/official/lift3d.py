@@ -99,7 +99,7 @@ def _field_of(state: dict[str, Tensor], path: str) -> tuple[TriplaneField, dict[
         hidden=net.shape[0],
         parts=0 if parts is None else parts.shape[0],
     )
-    renamed = {f"synthesis.{key}": value for key, value in synthesis_state(synthesis, path, "to_planes").items()}
+    renamed = {f"synthesis.{key}": value for key, value in synthesis_state(synthesis, path).items()}
     renamed = {key: value for key, value in renamed.items() if ".noise_" not in key}
     renamed |= _decoder_state(below(state, "final_fc."), path)
     renamed["decoder.beta"] = state["sigmoid_beta"].reshape(())

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"b(\d+)\.(?:(const)|(conv[01]|torgb)\.(.+))")
 FILTER = "resample_filter"
 
 
-def synthesis_state(state: Mapping[str, Tensor], source: str, image: str = "to_rgb") -> dict[str, Tensor]:
+def synthesis_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """A synthesis network's state under our names.
 
     Kernels need no change: ours keeps NVIDIA's convention. The constant gets a leading axis; the low-pass filters,
@@ -23,7 +23,6 @@ def synthesis_state(state: Mapping[str, Tensor], source: str, image: str = "to_r
     Args:
         state: names such as ``b8.conv0.affine.weight``.
         source: the file, for messages.
-        image: our name of the layer that a block adds to the image (``to_rgb``), or to the planes (``to_planes``).
 
     Raises:
         InputError: a name of another architecture, or another filter.
@@ -41,7 +40,7 @@ def synthesis_state(state: Mapping[str, Tensor], source: str, image: str = "to_r
             renamed["constant"] = value.float()[None]
         else:
             block = f"blocks.{int(resolution).bit_length() - 3}"
-            renamed[f"{block}.{image if layer == 'torgb' else layer}.{rest}"] = value.float()
+            renamed[f"{block}.{'to_rgb' if layer == 'torgb' else layer}.{rest}"] = value.float()
     return renamed
 
 

@@ -25,7 +25,7 @@ def test_steps_are_differentiable_and_repeat_with_the_seed(step: str):
 def test_translation_moves_whole_images_and_fills_with_grey():
     torch.manual_seed(0)
     images = torch.arange(1.0, 257).view(1, 1, 16, 16).repeat(8, 3, 1, 1)
-    moved = translation(images)
+    moved = translation([images])[0]
     for item, wanted in zip(moved, images):
         row, column = (int(v[0]) for v in torch.nonzero(item[0] > 0).T)
         source = wanted[0] == item[0, row, column]
@@ -38,7 +38,7 @@ def test_translation_moves_whole_images_and_fills_with_grey():
 
 def test_cutout_takes_a_square_of_half_the_side():
     torch.manual_seed(0)
-    holes = (cutout(torch.ones(64, 1, 16, 16)) == 0)[:, 0]
+    holes = (cutout([torch.ones(64, 1, 16, 16)])[0] == 0)[:, 0]
     assert int(holes.flatten(1).sum(1).max()) == 64
     assert (holes.any(1).sum(1) <= 8).all()
     assert (holes.any(2).sum(1) <= 8).all()

@@ -20,11 +20,12 @@ from lit.callbacks.image_samples import ImageSamples
 from lit.generators.compositional_gan import CompositionalGAN
 from lit.generators.giraffe import Giraffe
 from lit.generators.giraffe_hd import GiraffeHD
+from lit.networks.discriminators.conv_discriminator import ConvDiscriminator
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.fields.feature_image import Codes
 from lit.networks.fields.object_scene import Scene, SceneRanges
-from lit.networks.giraffe import ConvDiscriminator, GiraffeGenerator
+from lit.networks.giraffe import GiraffeGenerator
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.networks.stylegan2 import StyleGAN2Discriminator
 from lit.posing.view_bank import ViewBank, fitted_projection
 from tests.lit.posed_boxes import write_posed_boxes
 
@@ -203,7 +204,7 @@ def test_prediction_writes_a_bank(boxes: Path, tmp_path: Path, make: Any) -> Non
     model: CompositionalGAN = make(bank=bank)
     torch.nn.init.constant_(model.ema.scene.field.density_out.bias, 5.0)  # a fresh field may be empty
     if isinstance(model, GiraffeHD):
-        torch.nn.init.ones_(model.ema.front.to_rgb[-1].bias)
+        torch.nn.init.ones_(model.ema.front.blocks[-1].to_rgb.bias)
     run = trainer(tmp_path, callbacks=[BankWriter(str(tmp_path / "bank"))])
     run.predict(model, datamodule=data(boxes), return_predictions=False)
     written = AssetBank(tmp_path / "bank")

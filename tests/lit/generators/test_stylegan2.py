@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.objects.object_images import ObjectImages
 from datamodules.randomness import derive
+from lit.adversarial.style_mixing import mixed_latents
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.stylegan2 import StyleGAN2
 from tests.lit.posed_boxes import write_posed_boxes
@@ -169,20 +170,18 @@ def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
 
 
 def test_mixing_exchanges_later_rows():
-    model = small(mixing=1.0)
+    generator = small().generator
     torch.manual_seed(1)
-    latents = model.game.mixed_latents(200)
+    latents = mixed_latents(generator, 200, 1.0)
     same = (latents == latents[:, :1]).all(-1)
     lengths = same.sum(1)
     assert set(lengths.tolist()) == {1, 2, 3}  # of four rows, at least one on each side
     assert all((row[: int(n)]).all() and not row[int(n) :].any() for row, n in zip(same, lengths))
     later = latents[range(200), lengths.clamp(max=3)]
     assert torch.equal(later, latents[:, -1])  # one second style, not one a row
-    model.game.mixing = 0.5
-    half = model.game.mixed_latents(400)
+    half = mixed_latents(generator, 400, 0.5)
     assert (half[:, 0] == half[:, -1]).all(-1).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    model.game.mixing = 0.0
-    plain = model.game.mixed_latents(20)
+    plain = mixed_latents(generator, 20, 0.0)
     assert torch.equal(plain, plain[:, :1].expand_as(plain))
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from lit.networks.discriminators.conv_discriminator import ConvDiscriminator
 from lit.networks.fields.feature_fields import FeatureField, compose, positional_encoding
 from lit.networks.fields.feature_image import Codes, FeatureImage
 from lit.networks.fields.object_scene import Scene, SceneRanges, to_box
 from lit.networks.fields.quadrature import INFINITE, ray_weights, spans
-from lit.networks.giraffe import ConvDiscriminator, GiraffeGenerator
+from lit.networks.giraffe import GiraffeGenerator
 
 NEAR = SceneRanges(boxes=2, radius=5.0, field_of_view=20.0, depth=(2.0, 8.0), elevation=(0.0, 0.0))
 

@@ -5,15 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.errors import InputError
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator, minibatch_deviation
 from lit.networks.layers.equalised import EqualConv, EqualLinear
 from lit.networks.layers.modulated import ModulatedConv
-from lit.networks.stylegan2 import (
-    NoisyConv,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    SynthesisNetwork,
-    minibatch_deviation,
-)
+from lit.networks.layers.synthesis import StyledConv, SynthesisNetwork
+from lit.networks.stylegan2 import StyleGAN2Generator
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 FILTER = torch.outer(TAPS, TAPS)
@@ -76,7 +72,7 @@ def test_downsampling_convolution_is_the_low_pass_and_every_second_value(size: i
 
 def test_noise_has_a_learned_strength_and_three_modes() -> None:
     torch.manual_seed(0)
-    layer, x, w = NoisyConv(3, 4, 6, 8), torch.randn(2, 3, 8, 8), torch.randn(2, 6)
+    layer, x, w = StyledConv(3, 4, 6, 8), torch.randn(2, 3, 8, 8), torch.randn(2, 6)
     plain = layer(x, w, "none")
     assert torch.equal(layer(x, w, "random"), plain)  # the strength starts at 0
     layer.noise_strength.data.fill_(0.7)
@@ -89,7 +85,7 @@ def test_noise_has_a_learned_strength_and_three_modes() -> None:
 def test_a_clamp_bounds_activations_after_their_gain_and_what_is_added_to_the_image() -> None:
     torch.manual_seed(0)
     x, w = 5 * torch.randn(2, 3, 8, 8), torch.randn(2, 6)
-    free, bounded = NoisyConv(3, 4, 6, 8), NoisyConv(3, 4, 6, 8, clamp=1.0)
+    free, bounded = StyledConv(3, 4, 6, 8), StyledConv(3, 4, 6, 8, clamp=1.0)
     bounded.load_state_dict(free.state_dict())
     plain = free(x, w, "none")
     assert plain.abs().max() > 1.3
@@ -111,7 +107,8 @@ def test_every_row_counts_and_rows_are_those_of_the_paper(resolution: int, rows:
     image.square().sum().backward()
     assert latents.grad is not None
     assert (latents.grad.abs().sum(-1) > 0).all()
-    assert [m.shape[0] for m in net.synthesis.noise_maps()] == [4, 8, 8, 16, 16][: rows - 1]
+    maps = [value for name, value in net.synthesis.named_buffers() if name.endswith("noise_const")]
+    assert [m.shape[0] for m in maps] == [4, 8, 8, 16, 16][: rows - 1]
 
 
 def test_sizes_are_those_of_the_published_networks() -> None:

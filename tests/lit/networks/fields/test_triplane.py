@@ -72,7 +72,7 @@ def test_latents_use_their_last_rows_and_every_style_counts() -> None:
 def test_paper_size_has_the_released_channels() -> None:
     net: Any = TriplaneSynthesis()
     assert [block.conv1.weight.shape[0] for block in net.blocks] == [512, 512, 512, 512, 512, 256]
-    assert net.blocks[-1].to_planes.weight.shape[0] == 3 * 64
+    assert net.blocks[-1].to_rgb.weight.shape[0] == 3 * 64
     assert math.isclose(net.blocks[0].conv1.gain, 1 / math.sqrt(512 * 9))
 
 

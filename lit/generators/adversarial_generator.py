@@ -1,0 +1,81 @@
+"""Adversarial training as a LightningModule: subclasses name phases and an average of weights, nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor
+from torch.optim import Optimizer
+
+from datamodules.randomness import derive
+from lit.adversarial.phase import Phase, Turn
+from lit.adversarial.rank_average import average_gradients
+from lit.adversarial.weight_average import WeightAverage
+from lit.generators.base import Generator
+
+
+class AdversarialGenerator(Generator):
+    """Plays the phases of every step by manual optimisation, and lets an average follow the generator.
+
+    All draws of a step follow from (seed, images seen, rank): a resumed run goes on with the draws it would have made.
+    Every process averages the gradients itself before an optimiser's step, because DDP's own hooks expect one backward
+    pass a step through all parameters; use ``strategy: ddp``. Backward passes and steps go through Lightning's
+    precision plugin: with ``16-mixed`` its scaler leaves out steps whose gradients overflow.
+
+    Args:
+        total_images: training stops after so many real images.
+        seed: of all draws.
+        stream: name of the draws from torch's own generator.
+
+    Attributes:
+        averaging: set by subclasses.
+    """
+
+    averaging: WeightAverage
+
+    def __init__(self, total_images: int, seed: int, stream: str = "noise") -> None:
+        super().__init__(total_images, final_lr=1.0, warmup=0.0)  # the published rates are constant
+        self.automatic_optimization = False
+        self.seed, self.stream = seed, stream
+
+    def phases(self) -> Sequence[Phase]:
+        """The phases of a step, in order, with new optimisers."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        self.played = self.phases()
+        return [phase.optimizer for phase in self.played]
+
+    def draw(self, *keys: int | str) -> torch.Generator:
+        """The random generator of this rank and these keys."""
+        number = int(derive(self.seed, self.global_rank, *keys).integers(2**62))
+        return torch.Generator(self.device).manual_seed(number)
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """One turn of every phase on a batch with ``images``. Returns the losses."""
+        seen, step = self.images_seen, len(batch.images) * self.trainer.world_size
+        torch.manual_seed(int(derive(self.seed, seen, self.global_rank, self.stream).integers(2**62)))
+        losses: dict[str, Tensor] = {}
+        optimizers: Any = self.optimizers()
+        for phase, optimizer in zip(self.played, optimizers, strict=True):
+            turn = Turn(batch, seen, step, self.draw(seen, phase.name))
+            with optimizer.toggle_model(sync_grad=False):
+                losses |= phase.play(turn, partial(self.descend, optimizer))
+        self.averaging.follow(seen, step)
+        losses = {name: value.detach() for name, value in losses.items()}
+        self.log_dict({f"train/{name}": value for name, value in losses.items()})
+        self.count_images(len(batch.images))
+        return losses
+
+    def descend(self, optimizer: Any, loss: Tensor) -> None:
+        """Step along the gradients of all processes."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        precision = self.trainer.precision_plugin
+        scaled = isinstance(precision, MixedPrecision) and precision.scaler is not None
+        average_gradients((p for group in optimizer.param_groups for p in group["params"]), finite=not scaled)
+        optimizer.step()
