@@ -11,10 +11,10 @@ from datamodules.geometry import Boxes3D, plane_height
 from datamodules.images import read_image
 from datamodules.injection.ground import fit_plane, ground_to_pixels
 from datamodules.injection.site import FORWARD
+from datamodules.object_classes import VEHICLES
 from datamodules.surround import Moment
 
 OWN_CAR = Boxes3D.single(np.array([0.0, 0.0, 1.0]), np.array([5.0, 1.8, 2.4]), FORWARD)  # nothing stands in the car
-VEHICLE_NAMES = ("car", "truck", "bus", "trailer")  # classes that stand on the road's plane, in its directions
 TRAFFIC_REACH = 15.0  # metres within which traffic tells the direction of travel
 OVERSAMPLING = 8  # random ground points drawn for each one wanted, most of which lie beside the road
 MASK_WIDTH = 400  # pixels; placement needs no finer road
@@ -57,7 +57,7 @@ class SurroundSite:
         self.mapped = any(mask is not None for mask in self.masks)
         self.corridor = corridor
         self.near, self.far = depth[0], depth[1] if self.mapped or not map else min(depth[1], corridor_depth)
-        vehicles = np.isin(moment.names, VEHICLE_NAMES)
+        vehicles = np.isin(moment.names, VEHICLES)
         self.vehicles = moment.boxes[np.flatnonzero(vehicles)]
         self.plane = fit_plane(self.vehicles, 0.0)
 
