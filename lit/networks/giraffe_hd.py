@@ -119,9 +119,11 @@ class GiraffeHDGenerator(nn.Module):
         self.scene = FeatureImage(ranges, field, background, size, samples)
         self.mapping = MappingNetwork(z_dim, z_dim, mapping_layers)
         self.background_mapping = MappingNetwork(background_z_dim, background_z_dim, mapping_layers)
-        channels, start = (channel_base, channel_max), {"size": size, "features": features}
-        self.front = SynthesisNetwork(resolution, z_dim, *channels, 4 if mask_in_foreground else 3, **start)
-        self.back = SynthesisNetwork(resolution, background_z_dim, *channels, 3, **start)
+        sizes = (channel_base, channel_max)
+        self.front = SynthesisNetwork(
+            resolution, z_dim, *sizes, 4 if mask_in_foreground else 3, size=size, features=features
+        )
+        self.back = SynthesisNetwork(resolution, background_z_dim, *sizes, 3, size=size, features=features)
         self.refine = Refiner(self.front.outputs, resolution, background_z_dim, 3 if mask_in_foreground else 4)
 
     def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:

@@ -199,7 +199,8 @@ def test_an_object_made_for_its_place_stands_there(reader: NuscenesDataset) -> N
     for index in range(0, len(reader), 6):
         plan, frame = injection(count=(2, 2)), reader.read(index)
         plan.source = Turned()
-        planned = plan.plan(frame.extra["surround"], frame, derive(2, index))
+        assert frame.surround is not None
+        planned = plan.plan(frame.surround, frame, derive(2, index))
         assert len(planned) == 2
         for asset, box in planned:
             assert asset.pose is not None
@@ -215,12 +216,14 @@ def test_limited_objects_show_no_camera_what_they_lack(reader: NuscenesDataset, 
     seen = 0
     for index in range(0, len(reader), 6):
         frame = reader.read(index)
-        surround = frame.extra["surround"]
-        planned = plan.plan(surround, frame, derive(3, index if not persistent else frame.extra["scene"]))
+        surround, capture = frame.surround, frame.capture
+        assert surround is not None
+        assert capture is not None
+        planned = plan.plan(surround, frame, derive(3, capture.scene if persistent else index))
         for moment in surround.scene if persistent else [surround.moment]:
             pose = np.linalg.inv(moment.ego) @ surround.moment.ego
             for _, box in planned:
-                here, cameras = moved(box, pose), [view.camera for view in moment.views]
+                here, cameras = moved(box, pose), [view.camera for view in moment.cameras]
                 assert front.allows(cameras, here)[0]
                 seen += sum(in_image(camera, here)[0] for camera in cameras)
     assert seen > 0

@@ -8,7 +8,7 @@ from lit.adversarial.diff_augment import STEPS, DiffAugment, cutout, translation
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_steps_are_differentiable_and_repeat_with_the_seed(step: str):
+def test_steps_are_differentiable_and_repeat_with_the_seed(step: str) -> None:
     images = torch.randn(6, 3, 16, 16, requires_grad=True)
     augment = DiffAugment([step])
     torch.manual_seed(3)
@@ -22,7 +22,7 @@ def test_steps_are_differentiable_and_repeat_with_the_seed(step: str):
     assert torch.isfinite(second).all()
 
 
-def test_translation_moves_whole_images_and_fills_with_grey():
+def test_translation_moves_whole_images_and_fills_with_grey() -> None:
     torch.manual_seed(0)
     images = torch.arange(1.0, 257).view(1, 1, 16, 16).repeat(8, 3, 1, 1)
     moved = translation([images])[0]
@@ -36,7 +36,7 @@ def test_translation_moves_whole_images_and_fills_with_grey():
         assert (item[0] > 0).sum() == kept.numel()
 
 
-def test_cutout_takes_a_square_of_half_the_side():
+def test_cutout_takes_a_square_of_half_the_side() -> None:
     torch.manual_seed(0)
     holes = (cutout([torch.ones(64, 1, 16, 16)])[0] == 0)[:, 0]
     assert int(holes.flatten(1).sum(1).max()) == 64
@@ -44,7 +44,7 @@ def test_cutout_takes_a_square_of_half_the_side():
     assert (holes.any(2).sum(1) <= 8).all()
 
 
-def test_probability_is_the_share_of_touched_images():
+def test_probability_is_the_share_of_touched_images() -> None:
     torch.manual_seed(0)
     images = torch.randn(400, 3, 8, 8)
     changed = (DiffAugment(["colour"])(images, 0.25) != images).flatten(1).any(1).float().mean()
@@ -52,6 +52,6 @@ def test_probability_is_the_share_of_touched_images():
     assert torch.equal(DiffAugment()(images, 0.0), images)
 
 
-def test_unknown_step_is_named():
+def test_unknown_step_is_named() -> None:
     with pytest.raises(InputError, match="did you mean 'colour'"):
         DiffAugment(["color"])

@@ -61,7 +61,7 @@ class Captioner(Baker):
         ]
 
 
-def test_rows_keep_what_a_step_says_of_its_assets(tmp_path: Path):
+def test_rows_keep_what_a_step_says_of_its_assets(tmp_path: Path) -> None:
     predict(Captioner(), tmp_path / "bank")
     rows = AssetBank(tmp_path / "bank").index.assets
     assert [(row.caption, row.score, row.licence) for row in rows] == [(f"block {i}", 0.5, "CC0-1.0") for i in range(3)]

@@ -59,7 +59,7 @@ class Losses(pl.Callback):
 
 
 @pytest.mark.parametrize("killed_after", [6, 9])
-def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, killed_after: int):
+def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, killed_after: int) -> None:
     """Also when the checkpoint was taken within an epoch (steps 6 to 11 are the second one)."""
     whole, rest = Losses(), Losses()
     keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=killed_after, save_top_k=-1)
@@ -76,13 +76,13 @@ def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, kil
     assert resumed.images_seen == model.images_seen == 14 * 16
 
 
-def test_training_ends_with_its_images(boxes: Path, tmp_path: Path):
+def test_training_ends_with_its_images(boxes: Path, tmp_path: Path) -> None:
     run = trainer(tmp_path, max_epochs=-1)
     run.fit(small(joint_images=16 * 8), datamodule=data(boxes))
     assert run.global_step == 8
 
 
-def test_all_losses_together(boxes: Path, tmp_path: Path):
+def test_all_losses_together(boxes: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8, parts=4)
     model = Lift3D(network, RayObjective(samples=8, shared_jitter=True), 4, latent_rows=16)
@@ -92,7 +92,7 @@ def test_all_losses_together(boxes: Path, tmp_path: Path):
     assert logged == {"train/photometric", "train/iou", "train/perceptual", "train/semantic"}
 
 
-def test_second_stage_moves_only_the_planes_of_objects_it_saw(boxes: Path, tmp_path: Path):
+def test_second_stage_moves_only_the_planes_of_objects_it_saw(boxes: Path, tmp_path: Path) -> None:
     model, module = small(objects=5, joint_images=32, refine_images=32, smoothness=0.0), data(boxes)
     run = trainer(tmp_path, max_steps=2)
     run.fit(model, datamodule=module)
@@ -108,12 +108,12 @@ def test_second_stage_moves_only_the_planes_of_objects_it_saw(boxes: Path, tmp_p
     assert (model.residuals.values[4] == 0).all()
 
 
-def test_too_small_a_latent_table_is_bad_input(boxes: Path, tmp_path: Path):
+def test_too_small_a_latent_table_is_bad_input(boxes: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model.objects 2 < 4"):
         trainer(tmp_path, max_steps=1).fit(small(objects=2), datamodule=data(boxes))
 
 
-def test_interpolation_and_samples():
+def test_interpolation_and_samples() -> None:
     model = small()
     assert torch.equal(model.interpolate(0, 3, 0.0), model.latents[0])
     assert torch.allclose(model.interpolate(0, 3, 0.5), (model.latents[0] + model.latents[3]) / 2)
@@ -126,7 +126,7 @@ def test_interpolation_and_samples():
 
 
 @pytest.mark.slow
-def test_learns_held_out_views_and_bakes_them(boxes: Path, tmp_path: Path):
+def test_learns_held_out_views_and_bakes_them(boxes: Path, tmp_path: Path) -> None:
     """Within 40 s held-out PSNR rises by 4 dB over the untrained copy, and the baked bank shows the same cars."""
     module, model = data(boxes, rays=512, steps_per_epoch=60, val_views=None), small(joint_images=16 * 240)
     metrics, writer = GenerationMetrics(), BankWriter(str(tmp_path / "bank"))

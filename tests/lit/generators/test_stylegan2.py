@@ -52,7 +52,7 @@ class Losses(pl.Callback):
         self.steps.append({name: float(value) for name, value in outputs.items()})
 
 
-def test_penalties_come_by_images_not_by_steps(boxes: Path, tmp_path: Path):
+def test_penalties_come_by_images_not_by_steps(boxes: Path, tmp_path: Path) -> None:
     """An interval of 32 images for R1 and of 16 for the path length, whatever the batch."""
     for batch, steps in ((8, 8), (4, 16)):
         losses = Losses()
@@ -65,7 +65,7 @@ def test_penalties_come_by_images_not_by_steps(boxes: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("killed_after", [6, 9])
-def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, killed_after: int):
+def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, killed_after: int) -> None:
     whole, rest = Losses(), Losses()
     keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
     model = small(augment_target=0.6)
@@ -90,7 +90,7 @@ class Batches(pl.Callback):
         self.images.append(batch.images.clone())
 
 
-def test_two_steps_are_those_of_the_paper_written_out(boxes: Path, tmp_path: Path):
+def test_two_steps_are_those_of_the_paper_written_out(boxes: Path, tmp_path: Path) -> None:
     """Adam's steps one after the other, to the last bit: game, path length and R1 (due at the first step only)."""
     model, batches = small(augment=[], ema_rampup=0.0), Batches()
     start = copy.deepcopy(model)
@@ -150,7 +150,7 @@ def test_two_steps_are_those_of_the_paper_written_out(boxes: Path, tmp_path: Pat
         assert torch.equal(got, wanted)
 
 
-def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
+def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path) -> None:
     model = small(ema_rampup=0.0, ema_kimg=1.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=1))
@@ -169,7 +169,7 @@ def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path):
     assert not any(p.requires_grad for p in model.ema.parameters())
 
 
-def test_mixing_exchanges_later_rows():
+def test_mixing_exchanges_later_rows() -> None:
     generator = small().generator
     torch.manual_seed(1)
     latents = mixed_latents(generator, 200, 1.0)
@@ -185,7 +185,7 @@ def test_mixing_exchanges_later_rows():
     assert torch.equal(plain, plain[:, :1].expand_as(plain))
 
 
-def test_adaptive_probability_follows_the_sign_of_real_logits(boxes: Path, tmp_path: Path):
+def test_adaptive_probability_follows_the_sign_of_real_logits(boxes: Path, tmp_path: Path) -> None:
     model = small(augment_target=-1.0, augment_kimg=0.1)  # any sign lies above: it rises by a step's share
     trainer(tmp_path, max_epochs=1).fit(model, datamodule=data(boxes, steps_per_epoch=3))
     assert model.augment.probability.item() == pytest.approx(3 * 8 / 100)
@@ -194,7 +194,7 @@ def test_adaptive_probability_follows_the_sign_of_real_logits(boxes: Path, tmp_p
     assert model.augment.probability.item() == 0
 
 
-def test_samples_belong_to_their_names_and_are_scored(boxes: Path, tmp_path: Path):
+def test_samples_belong_to_their_names_and_are_scored(boxes: Path, tmp_path: Path) -> None:
     model = small()
     assert torch.equal(model.sample(["a", "b", "c"])[1], model.sample(["b"])[0])
     scores = ImageSamples(columns=3, rows=1)
@@ -219,7 +219,7 @@ class Digest(pl.Callback):
 
 
 @pytest.mark.slow
-def test_two_processes_hold_the_same_weights(boxes: Path, tmp_path: Path):
+def test_two_processes_hold_the_same_weights(boxes: Path, tmp_path: Path) -> None:
     run = trainer(tmp_path, max_epochs=1, devices=2, strategy="ddp_spawn", callbacks=[Digest(tmp_path)])
     run.fit(small(), datamodule=data(boxes, batch_size=4))
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
@@ -230,7 +230,7 @@ def test_two_processes_hold_the_same_weights(boxes: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_training_brings_samples_nearer_to_the_data(tmp_path: Path):
+def test_training_brings_samples_nearer_to_the_data(tmp_path: Path) -> None:
     folder = write_posed_boxes(tmp_path / "boxes", objects=10, views=12, size=16)
     settings = {"resolution": 16, "z_dim": 32, "w_dim": 32, "channel_base": 512, "channel_max": 32}
     model = small(**settings, total_images=1500, batch_images=16, r1_every=16, path_every=8, ema_kimg=0.5, lr=0.003)

@@ -8,14 +8,14 @@ import torch
 from lit.losses.adversarial import discriminator_loss, generator_loss, path_length, r1_penalty
 
 
-def test_losses_are_the_log_likelihoods():
+def test_losses_are_the_log_likelihoods() -> None:
     real, fake = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [-3.0]])
     wanted = -(real.sigmoid().log().mean() + (1 - fake.sigmoid()).log().mean())
     assert torch.allclose(discriminator_loss(real, fake), wanted)
     assert torch.allclose(generator_loss(fake), -fake.sigmoid().log().mean())
 
 
-def test_r1_of_a_quadratic_discriminator():
+def test_r1_of_a_quadratic_discriminator() -> None:
     """D(x) = a/2 |x|^2 has the gradient a x."""
     a, images = torch.tensor(3.0, requires_grad=True), torch.randn(4, 3, 5, 5, requires_grad=True)
     penalty = r1_penalty(a / 2 * images.square().sum((1, 2, 3)), images)
@@ -26,7 +26,7 @@ def test_r1_of_a_quadratic_discriminator():
     assert torch.allclose(a.grad, 6 * energy, rtol=1e-5)  # second derivatives reach the weights
 
 
-def test_path_length_of_a_linear_generator():
+def test_path_length_of_a_linear_generator() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(3 * 4 * 4, 6, requires_grad=True)
     latents = torch.randn(2, 5, 6, requires_grad=True)

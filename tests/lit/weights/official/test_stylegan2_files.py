@@ -201,6 +201,7 @@ def test_safetensors_round_trip_is_exact(tmp_path: Path) -> None:
 def test_our_checkpoint_gives_the_averaged_generator(tmp_path: Path) -> None:
     sizes: dict[str, Any] = SMALL
     module = StyleGAN2(**sizes)
+    assert module.ema.synthesis.constant is not None
     with torch.no_grad():
         module.ema.synthesis.constant.normal_()
     content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "optimizer_states": [{}]}
