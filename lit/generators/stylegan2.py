@@ -95,7 +95,8 @@ class StyleGAN2(AdversarialGenerator):
     def phases(self) -> list[Phase]:
         h: Any = self.hparams
         path = Penalty("path", self.path_loss, h.path_weight, Cadence(h.path_every * h.batch_images))
-        r1 = Penalty("r1", self.r1_loss, h.gamma / 2, Cadence(h.r1_every * h.batch_images))
+        r1_loss = lambda turn: r1_at(self.judge, from_pixels(turn.batch.images))  # noqa: E731
+        r1 = Penalty("r1", r1_loss, h.gamma / 2, Cadence(h.r1_every * h.batch_images))
         generator = lazy_adam(self.generator.parameters(), h.lr, [h.path_every])
         discriminator = lazy_adam(self.discriminator.parameters(), h.lr, [h.r1_every])
         return [
@@ -104,9 +105,8 @@ class StyleGAN2(AdversarialGenerator):
         ]
 
     def generator_losses(self, turn: Turn) -> dict[str, Tensor]:
-        h: Any = self.hparams
-        kept = h.w_decay ** (turn.step / h.batch_images)
-        latents = mixed_latents(self.generator, len(turn.batch.images), h.mixing, kept)
+        kept = self.hparams["w_decay"] ** (turn.step / self.hparams["batch_images"])
+        latents = mixed_latents(self.generator, len(turn.batch.images), self.hparams["mixing"], kept)
         return {"generator": generator_loss(self.judge(self.generator.synthesis(latents)))}
 
     def path_loss(self, turn: Turn) -> Tensor:
@@ -122,9 +122,6 @@ class StyleGAN2(AdversarialGenerator):
         real_logits, fake_logits = self.judge(real), self.judge(fake)
         self.augment.observe(real_logits)
         return {"discriminator": discriminator_loss(real_logits, fake_logits)}
-
-    def r1_loss(self, turn: Turn) -> Tensor:
-        return r1_at(self.judge, from_pixels(turn.batch.images))
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits (B, 1) float32 of augmented images (B, 3, R, R) in about [-1, 1]."""

@@ -6,6 +6,7 @@ authors' configuration for CompCars.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -119,11 +120,9 @@ class GiraffeHDGenerator(nn.Module):
         self.scene = FeatureImage(ranges, field, background, size, samples)
         self.mapping = MappingNetwork(z_dim, z_dim, mapping_layers)
         self.background_mapping = MappingNetwork(background_z_dim, background_z_dim, mapping_layers)
-        sizes = (channel_base, channel_max)
-        self.front = SynthesisNetwork(
-            resolution, z_dim, *sizes, 4 if mask_in_foreground else 3, size=size, features=features
-        )
-        self.back = SynthesisNetwork(resolution, background_z_dim, *sizes, 3, size=size, features=features)
+        start = partial(SynthesisNetwork, resolution, channel_base=channel_base, channel_max=channel_max, size=size)
+        self.front = start(z_dim, image_channels=4 if mask_in_foreground else 3, features=features)
+        self.back = start(background_z_dim, features=features)
         self.refine = Refiner(self.front.outputs, resolution, background_z_dim, 3 if mask_in_foreground else 4)
 
     def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:

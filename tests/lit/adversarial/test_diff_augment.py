@@ -55,3 +55,30 @@ def test_probability_is_the_share_of_touched_images() -> None:
 def test_unknown_step_is_named() -> None:
     with pytest.raises(InputError, match="did you mean 'colour'"):
         DiffAugment(["color"])
+
+
+@pytest.mark.parametrize("steps", [["translation"], ["cutout"], ["translation", "cutout"]])
+def test_pictures_at_two_resolutions_and_their_maps_get_the_same_draw(steps: list[str]) -> None:
+    """Blocks of 4 x 4 fine pixels stand for a coarse one, before and after."""
+    torch.manual_seed(0)
+    raw = torch.randn(16, 3, 8, 8)
+    fine, labels = (raw[:, :c].repeat_interleave(4, 2).repeat_interleave(4, 3) for c in (3, 1))
+    moved = DiffAugment(steps).together([fine, raw], [labels], 0.7)
+    assert torch.equal(moved[0], moved[1].repeat_interleave(4, 2).repeat_interleave(4, 3))
+    assert torch.equal(moved[0][:, :1], moved[2])
+    assert not torch.equal(moved[1], raw)
+
+
+def test_maps_move_but_keep_their_values() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(6, 3, 8, 8), torch.randn(6, 5, 8, 8)
+    shown, kept = DiffAugment(["colour"]).together([images], [labels])
+    assert torch.equal(kept, labels)
+    assert not torch.equal(shown, images)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_images_have_any_number_of_channels(channels: int) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, channels, 8, 8)
+    assert DiffAugment()(images).shape == images.shape

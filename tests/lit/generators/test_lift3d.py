@@ -70,7 +70,7 @@ def test_resumed_fit_gives_the_same_next_losses(boxes: Path, tmp_path: Path, kil
     first.fit(model, datamodule=data(boxes))
     second = trainer(tmp_path, max_steps=14, callbacks=[rest, EMAWeightAveraging(decay=0.9)])
     resumed = small()
-    checkpoint = tmp_path / f"step={killed_after}.ckpt"
+    checkpoint = tmp_path / f"step={16 * killed_after}.ckpt"
     second.fit(resumed, datamodule=data(boxes), ckpt_path=checkpoint, weights_only=False)
     assert rest.values == pytest.approx(whole.values[killed_after:], rel=1e-5)
     assert resumed.images_seen == model.images_seen == 14 * 16

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from datamodules.objects.object_images import ObjectImages
 from datamodules.randomness import derive
@@ -148,6 +151,44 @@ def test_two_steps_are_those_of_the_paper_written_out(boxes: Path, tmp_path: Pat
             assert torch.equal(got, wanted), name
     for got, wanted in zip(model.ema.parameters(), ema.parameters()):
         assert torch.equal(got, wanted)
+
+
+def half(scale: float) -> dict[str, Any]:
+    """16-mixed on the CPU, which the trainer's own option would turn to bf16-mixed."""
+    return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale))]}
+
+
+@pytest.mark.parametrize("precision", [{"precision": "bf16-mixed"}, half(1024.0)], ids=["bf16", "16"])
+def test_half_precision_follows_full_precision(boxes: Path, tmp_path: Path, precision: dict[str, Any]) -> None:
+    runs = []
+    for changes in ({}, precision):
+        losses, model = Losses(), small(augment=[])
+        run = trainer(tmp_path, max_epochs=1, callbacks=[losses], **changes)
+        run.fit(model, datamodule=data(boxes))
+        runs.append(losses.steps)
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    for full, rounded in zip(*runs):
+        assert rounded == pytest.approx(full, rel=0.15, abs=0.02)
+    assert runs[0] != runs[1]
+
+
+def test_gradients_that_overflow_leave_the_step_out_and_lower_the_scale(boxes: Path, tmp_path: Path) -> None:
+    model = small()
+    start = model.generator.synthesis.constant.detach().clone()
+    run = trainer(tmp_path, max_epochs=1, **half(2.0**126))
+    run.fit(model, datamodule=data(boxes, steps_per_epoch=1))
+    assert torch.equal(model.generator.synthesis.constant, start)
+    assert run.precision_plugin.scaler.get_scale() < 2.0**126
+
+
+def test_loggers_draw_over_images(boxes: Path, tmp_path: Path) -> None:
+    log = CSVLogger(tmp_path)
+    run = trainer(tmp_path, max_epochs=2, logger=log, log_every_n_steps=1, callbacks=[ImageSamples()])
+    run.limit_val_batches = 1.0
+    run.fit(small(), datamodule=data(boxes, steps_per_epoch=3))
+    rows = list(csv.DictReader((Path(log.log_dir) / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row.get("train/generator")] == [8, 16, 24, 32, 40, 48]
+    assert [int(row["step"]) for row in rows if row.get("val/fid")] == [24, 48]
 
 
 def test_a_step_moves_what_it_should(boxes: Path, tmp_path: Path) -> None:

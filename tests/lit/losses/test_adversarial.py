@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lit.losses.adversarial import discriminator_loss, generator_loss, path_length, r1_penalty
+from lit.losses.adversarial import discriminator_loss, generator_loss, path_length, r1_at, r1_penalty
 
 
 def test_losses_are_the_log_likelihoods() -> None:
@@ -24,6 +24,16 @@ def test_r1_of_a_quadratic_discriminator() -> None:
     penalty.backward()
     assert a.grad is not None
     assert torch.allclose(a.grad, 6 * energy, rtol=1e-5)  # second derivatives reach the weights
+
+
+def test_r1_adds_up_over_inputs_that_are_judged_together() -> None:
+    """D(x, y) = a/2 |x|^2 + b y has the gradients a x and b; the condition is no input."""
+    images, raw = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 2, 2)
+    penalty = r1_at(lambda x, y: 1.5 * x.square().sum((1, 2, 3)) + 2 * y.sum((1, 2, 3)), images, raw)
+    assert torch.allclose(penalty, 9 * images.square().sum((1, 2, 3)).mean() + 4 * 12, rtol=1e-5)
+    assert not images.requires_grad
+    alone = r1_at(lambda x: 1.5 * x.square().sum((1, 2, 3)), images)
+    assert torch.allclose(alone, penalty - 48, rtol=1e-5)
 
 
 def test_path_length_of_a_linear_generator() -> None:
