@@ -174,10 +174,14 @@ def test_half_precision_follows_full_precision(boxes: Path, tmp_path: Path, prec
 
 def test_gradients_that_overflow_leave_the_step_out_and_lower_the_scale(boxes: Path, tmp_path: Path) -> None:
     model = small()
-    start = model.generator.synthesis.constant.detach().clone()
+    constant = model.generator.synthesis.constant
+    assert constant is not None
+    start = constant.detach().clone()
     run = trainer(tmp_path, max_epochs=1, **half(2.0**126))
     run.fit(model, datamodule=data(boxes, steps_per_epoch=1))
-    assert torch.equal(model.generator.synthesis.constant, start)
+    assert torch.equal(constant, start)
+    assert isinstance(run.precision_plugin, MixedPrecision)
+    assert run.precision_plugin.scaler is not None
     assert run.precision_plugin.scaler.get_scale() < 2.0**126
 
 
