@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -159,6 +160,18 @@ def test_import_lit_needs_no_optional_package() -> None:
 
 def test_top_level() -> None:
     assert {path.name for path in ROOT.iterdir()} >= TOP_LEVEL
+
+
+def test_the_readme_shows_the_tree() -> None:
+    layout = (ROOT / "README.md").read_text().split("\n## Layout\n")[1].split("\n## ")[0]
+    drawing, table = layout.split("\n| folder | holds |\n")
+    listed = re.findall(r"^\| `([\w/]+)/` \|", table, re.MULTILINE)
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == {str(path.parent.relative_to(ROOT)) for path in MODULES} | {"conf", "tests"}
+    known = {path.name for path in MODULES}
+    named = re.findall(r"[\w/]+\.py\b", drawing)
+    assert len(named) > 15
+    assert [name for name in named if not ((ROOT / name).is_file() if "/" in name else name in known)] == []
 
 
 def test_files_are_short() -> None:
