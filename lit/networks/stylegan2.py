@@ -34,18 +34,7 @@ class StyleGAN2Generator(nn.Module):
         class_label: int | None = None,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "resolution": resolution,
-            "z_dim": z_dim,
-            "w_dim": w_dim,
-            "mapping_layers": mapping_layers,
-            "channel_base": channel_base,
-            "channel_max": channel_max,
-            "image_channels": image_channels,
-            "conv_clamp": conv_clamp,
-            "c_dim": c_dim,
-            "class_label": class_label,
-        }
+        self.config: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim=c_dim, class_label=class_label)
         self.synthesis = SynthesisNetwork(resolution, w_dim, channel_base, channel_max, image_channels, conv_clamp)
