@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -73,10 +74,18 @@ class SuiteCLI(LightningCLI):
             super()._set_seed()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        refuse_empty_files(self.argv)
         self.config = parser.parse_args(self.argv)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: a checkpoint's hyperparameters must not override the configuration and the flags of this run."""
+        """Check that it is there; its hyperparameters must not override the configuration and the flags of this run.
+
+        Raises:
+            InputError: no such file.
+        """
+        path = self._get(self.config, "ckpt_path")
+        if self.execute and path not in (None, "last", "best", "hpc") and not Path(path).exists():
+            raise InputError(f"--ckpt_path {path}: no such file; expected a checkpoint, or last")
 
     def instantiate_classes(self) -> None:
         if self.execute:
@@ -163,6 +172,18 @@ def resolve(argv: list[str]) -> dict[str, Any]:
     if argv[0] not in (known := LightningCLI.subcommands()):
         raise InputError(f"no trainer command '{argv[0]}': expected one of {', '.join(known)}")
     return SuiteCLI(argv, execute=False).resolved()
+
+
+def refuse_empty_files(words: list[str]) -> None:
+    """Look into the YAML files of a command line: an empty one would count as null, an arm without its injection.
+
+    Raises:
+        InputError: names the first empty one.
+    """
+    for word in words:
+        path = Path(word.rpartition("=")[2])
+        if path.suffix in (".yaml", ".yml") and path.is_file() and yaml.compose(path.read_text()) is None:
+            raise InputError(f"{path}: empty, expected a configuration; write the option as null to leave it out")
 
 
 def quiet_lightning() -> None:

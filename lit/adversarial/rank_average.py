@@ -17,16 +17,23 @@ def mean_over_ranks(values: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], finite: bool = True) -> None:
-    """Replace each gradient by its mean over all processes, in one message; nothing in a single process.
+    """Replace each gradient by its mean over all processes, in one message.
 
-    Every process must have gradients for the same parameters.
+    A parameter that some processes did not use (a coin may fall differently there) counts as a zero gradient on these;
+    one that none used keeps none, so that its optimiser leaves it alone.
 
     Args:
         parameters: those of one optimiser.
         finite: values that are not finite become 0 or large, as in the published training, so that one bad step does
             not end it. A loss scaler has to see them: it leaves the step out.
     """
-    held = [p for p in parameters if p.grad is not None]
+    known = list(parameters)
+    if known and torch.distributed.is_available() and torch.distributed.is_initialized():
+        used = mean_over_ranks(torch.tensor([float(p.grad is not None) for p in known], device=known[0].device))
+        for parameter, share in zip(known, used.tolist()):
+            if share and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+    held = [p for p in known if p.grad is not None]
     if not held:
         return
     flat = mean_over_ranks(torch.cat([p.grad.flatten() for p in held if p.grad is not None]))

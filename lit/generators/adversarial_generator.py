@@ -61,7 +61,8 @@ class AdversarialGenerator(Generator):
         torch.manual_seed(int(derive(self.seed, seen, self.global_rank, self.stream).integers(2**62)))
         losses: dict[str, Tensor] = {}
         optimizers: Any = self.optimizers()
-        for phase, optimizer in zip(self.played, optimizers, strict=True):
+        several = optimizers if isinstance(optimizers, list) else [optimizers]
+        for phase, optimizer in zip(self.played, several, strict=True):
             turn = Turn(batch, seen, step, self.draw(seen, phase.name))
             with optimizer.toggle_model(sync_grad=False):
                 losses |= phase.play(turn, partial(self.descend, optimizer))

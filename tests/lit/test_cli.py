@@ -18,6 +18,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "conf" / "injection").mkdir(parents=True)
     (tmp_path / "conf" / "injection" / "toy.yaml").write_text("class_path: tests.lit.toy_training.ToyInjection\n")
     (tmp_path / "conf" / "injection" / "none.yaml").write_text("null\n")
+    (tmp_path / "conf" / "injection" / "empty.yaml").write_text("# class_path: lost\n")
     path = tmp_path / "conf" / "toy.yaml"
     path.write_text(EXPERIMENT)
     monkeypatch.chdir(tmp_path)
@@ -47,6 +48,8 @@ def test_help_and_a_misspelt_command_do_not_import_torch() -> None:
         (["--data.train_frames", "many"], "data.train_frames: got 'many', expected int or null"),
         (["--trainer.max_stps", "3"], "did you mean 'trainer.max_steps'?"),
         (["--data.injection", "conf/injection/tyo.yaml"], "did you mean 'toy.yaml'?"),
+        (["--data.injection=conf/injection/empty.yaml"], "conf/injection/empty.yaml: empty, expected a configuration"),
+        (["--ckpt_path", "gone.ckpt"], "--ckpt_path gone.ckpt: no such file"),
         (["--model.rate", "fast"], "model.rate: got 'fast', expected float"),
         (["--model", "tests.lit.toy_training.ToyModle"], "did you mean 'ToyModel'?"),
         (["--model", "nowhere.at.All"], "model: no module 'nowhere'; check the class_path"),

@@ -51,7 +51,7 @@ class ToyPix2Pix(AdversarialGenerator):
         """Images, label probabilities and poses: by the coin the batch's own or those of other images."""
         own, pose = turn.coin(0.5), turn.batch.pose
         self.coins.append((phase, own))
-        pose = pose if own else pose[torch.randperm(len(pose), generator=turn.draw)]
+        pose = pose if own else pose[torch.randperm(len(pose), generator=turn.draw, device=turn.draw.device)]
         out = self.network(torch.cat([turn.batch.labels, pose[..., None, None].expand(-1, -1, 8, 8)], 1))
         return out[:, :3].tanh(), out[:, 3:].softmax(1), pose
 

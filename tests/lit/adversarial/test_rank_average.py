@@ -28,10 +28,11 @@ def test_a_loss_scaler_sees_what_is_not_finite() -> None:
 def process(rank: int, folder: Path) -> None:
     store = torch.distributed.FileStore(str(folder / "store"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    layer = nn.Linear(2, 3)
+    layer, coin = nn.Linear(2, 3), nn.Parameter(torch.zeros(2))
     layer.weight.grad = torch.arange(6.0).view(3, 2) * (1 + rank)
-    average_gradients(layer.parameters())
-    torch.save((layer.weight.grad, layer.bias.grad), folder / f"{rank}.pt")
+    coin.grad = torch.ones(2) if rank == 0 else None  # only one process used it
+    average_gradients([coin, *layer.parameters()])
+    torch.save((layer.weight.grad, layer.bias.grad, coin.grad), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -39,6 +40,7 @@ def process(rank: int, folder: Path) -> None:
 def test_two_processes_hold_the_mean_of_their_gradients(tmp_path: Path) -> None:
     spawn(process, (tmp_path,), nprocs=2)
     for rank in range(2):
-        weight, bias = torch.load(tmp_path / f"{rank}.pt")
+        weight, bias, coin = torch.load(tmp_path / f"{rank}.pt")
         assert torch.equal(weight, torch.arange(6.0).view(3, 2) * 1.5)
         assert bias is None
+        assert torch.equal(coin, torch.full((2,), 0.5))
