@@ -33,19 +33,9 @@ class StyleGAN2Generator(nn.Module):
         c_dim: int = 0,
         class_label: int | None = None,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        self.config: dict[str, Any] = {
-            "resolution": resolution,
-            "z_dim": z_dim,
-            "w_dim": w_dim,
-            "mapping_layers": mapping_layers,
-            "channel_base": channel_base,
-            "channel_max": channel_max,
-            "image_channels": image_channels,
-            "conv_clamp": conv_clamp,
-            "c_dim": c_dim,
-            "class_label": class_label,
-        }
+        self.config: dict[str, Any] = arguments
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim=c_dim, class_label=class_label)
         self.synthesis = SynthesisNetwork(resolution, w_dim, channel_base, channel_max, image_channels, conv_clamp)
