@@ -79,20 +79,11 @@ class LitDetector(pl.LightningModule):
         self.log_dict({**logged, "train/loss": total.detach()}, batch_size=len(batch))
         return total
 
-    def _predict(self, batch: Batch) -> list[Objects]:
-        return self._network.decode(self(batch), batch)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Objects]:  # type: ignore[override]  # callbacks take it
-        """Predictions of one batch."""
-        return self._predict(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Objects]:  # type: ignore[override]  # callbacks take it
-        """Predictions of one batch."""
-        return self._predict(batch)
-
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
         """Predictions of one batch."""
-        return self._predict(batch)
+        return self._network.decode(self(batch), batch)
+
+    validation_step = test_step = predict_step  # type: ignore[assignment]  # callbacks take it
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser and a schedule over all steps of the run."""

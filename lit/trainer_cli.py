@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,11 +79,9 @@ class SuiteCLI(LightningCLI):
         self.config = parser.parse_args(self.argv)
 
     def _parse_ckpt_path(self) -> None:
-        """Check that it is there; its hyperparameters must not override the configuration and the flags of this run.
+        """Nothing: a checkpoint's hyperparameters must not override the configuration and the flags of this run."""
 
-        Raises:
-            InputError: no such file.
-        """
+    def before_instantiate_classes(self) -> None:
         path = self._get(self.config, "ckpt_path")
         if self.execute and path not in (None, "last", "best", "hpc") and not Path(path).exists():
             raise InputError(f"--ckpt_path {path}: no such file; expected a checkpoint, or last")
@@ -182,8 +181,10 @@ def refuse_empty_files(words: list[str]) -> None:
     """
     for word in words:
         path = Path(word.rpartition("=")[2])
-        if path.suffix in (".yaml", ".yml") and path.is_file() and yaml.compose(path.read_text()) is None:
-            raise InputError(f"{path}: empty, expected a configuration; write the option as null to leave it out")
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            with suppress(yaml.YAMLError):  # which the parser reports
+                if yaml.compose(path.read_bytes()) is None:
+                    raise InputError(f"{path}: empty, expected a configuration; write null to leave the option out")
 
 
 def quiet_lightning() -> None:

@@ -48,14 +48,6 @@ class KittiMetrics(pl.Callback):
         scales = [self.reference_width / camera.width for camera in batch.cameras]
         return [replace(o, bbox=o.bbox * scale) for o, scale in zip(objects, scales)]
 
-    def _update(self, predictions: list[Objects], batch: Batch) -> None:
-        self.metric.update(batch.sample_ids, self._scaled(batch.objects, batch), self._scaled(predictions, batch))
-
-    def _write(self, trainer: pl.Trainer, predictions: list[Objects], batch: Batch) -> None:
-        folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "results"
-        for sample_id, objects in zip(batch.sample_ids, predictions):
-            write_label(folder / f"{sample_id}.txt", objects)
-
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.metric.reset()
         self.metric.to(pl_module.device)
@@ -65,18 +57,18 @@ class KittiMetrics(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
     ) -> None:
-        self._update(outputs, batch)
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
-    ) -> None:
-        self._update(outputs, batch)
-        self._write(trainer, outputs, batch)
+        self.metric.update(batch.sample_ids, self._scaled(batch.objects, batch), self._scaled(outputs, batch))
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
     ) -> None:
-        self._write(trainer, outputs, batch)
+        folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "results"
+        for sample_id, objects in zip(batch.sample_ids, outputs):
+            write_label(folder / f"{sample_id}.txt", objects)
+
+    def on_test_batch_end(self, *step: Any) -> None:
+        self.on_validation_batch_end(*step)
+        self.on_predict_batch_end(*step)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = flatten(self.metric.compute())

@@ -11,7 +11,7 @@ import torch
 
 from datamodules.geometry import Boxes3D
 from datamodules.scene import REAL, Batch, Frame, Objects
-from lit.pictures.pictures import draw_boxes, stacked
+from lit.pictures.pictures import draw_boxes, resized, stacked
 
 GREEN, ORANGE, MAGENTA = (60, 210, 90), (255, 150, 20), (255, 40, 200)  # labelled, injected, predicted; RGB
 GROUND, GRID, INK = (24, 26, 30), (58, 62, 70), (150, 156, 166)
@@ -31,14 +31,11 @@ def draw_frame(frame: Frame, predictions: Objects, width: int = 960, min_score: 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    height = round(width * frame.camera.height / frame.camera.width)
-    method = cv2.INTER_AREA if width < frame.camera.width else cv2.INTER_CUBIC
-    image = cv2.resize(np.ascontiguousarray(frame.image.transpose(1, 2, 0)), (width, height), interpolation=method)
-    camera = frame.camera.resized(width, height)
+    image, camera = resized(frame, width)
     groups = _groups(frame.objects, predictions, min_score)
     for boxes, colour in groups:
         draw_boxes(image, camera, boxes, colour)
-    view = draw_ground(groups, height)
+    view = draw_ground(groups, camera.height)
     return np.concatenate([image, view], 1)
 
 
@@ -126,13 +123,7 @@ class Drawing(pl.Callback):
         self._add(trainer, "train/boxes", batch, predictions)
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: int
     ) -> None:
         if batch_idx == 0:
             self._add(trainer, "val/boxes", batch, outputs)

@@ -29,27 +29,12 @@ class GenerationMetrics(pl.Callback):
     processes hold the same figures, those of all distinct views; the sheet shows the first process's objects.
 
     Args:
-        vgg16: see :class:`lit.metrics.maps.views.ViewScores`, as for all but the last.
-        sheet_objects: objects on the contact sheet.
         folder: where sheet and scores are written; None for the run's folder.
-        extractor: features of ``fid`` and ``kid``; None leaves both out.
-        weights: file of the extractor's weights.
-        kid_subsets: subsets that ``kid`` averages over.
-        kid_subset_size: views a subset.
+        scores: see :class:`lit.metrics.maps.views.ViewScores`.
     """
 
-    def __init__(
-        self,
-        vgg16: str | None = None,
-        sheet_objects: int = 8,
-        folder: str | None = None,
-        extractor: str | None = None,
-        weights: str | None = None,
-        kid_subsets: int = 1,
-        kid_subset_size: int | None = None,
-    ) -> None:
-        self.scores = ViewScores(vgg16, sheet_objects, extractor, weights, kid_subsets, kid_subset_size)
-        self.folder = folder
+    def __init__(self, folder: str | None = None, **scores: Any) -> None:
+        self.scores, self.folder = ViewScores(**scores), folder
 
     @property
     def evaluator(self) -> dict[str, Any]:
@@ -72,39 +57,23 @@ class GenerationMetrics(pl.Callback):
         self.scores.reset(pl_module.device)
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         views = RenderedViews(outputs) if isinstance(outputs, torch.Tensor) else outputs
         if isinstance(views, RenderedViews) and hasattr(batch, "rgba"):
             self._score(views, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = self._finish(trainer, "val")
-        pl_module.log_dict({f"val/{k}": v for k, v in means.items()}, sync_dist=True, prog_bar=True)
+        stage = "test" if trainer.testing else "val"
+        means = self._finish(trainer, stage)
+        pl_module.log_dict({f"{stage}/{k}": v for k, v in means.items()}, sync_dist=True, prog_bar=True)
 
-    on_test_epoch_start = on_validation_epoch_start
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = self._finish(trainer, "test")
-        pl_module.log_dict({f"test/{k}": v for k, v in means.items()}, sync_dist=True)
-
-    on_predict_epoch_start = on_validation_epoch_start
+    on_test_epoch_end = on_validation_epoch_end
 
     def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         grid = getattr(outputs[0], "grid", None) if outputs else None
         if grid is None or not hasattr(batch, "rgba"):

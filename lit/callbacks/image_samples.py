@@ -58,7 +58,8 @@ class ImageSamples(pl.Callback):
     def _keep(self, side: str, images: Tensor, most: int) -> None:
         self.kept[side] += list(images[: max(most - len(self.kept[side]), 0)].cpu())
 
-    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        stage = "test" if trainer.testing else "val"
         if self.images < 2 and trainer.world_size == 1:
             return
         figure = self.fid.compute()
@@ -79,13 +80,7 @@ class ImageSamples(pl.Callback):
         self._start(pl_module.device)
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         if not isinstance(outputs, Tensor) or not hasattr(batch, "images"):
             return
@@ -96,11 +91,6 @@ class ImageSamples(pl.Callback):
         self._keep("fake", outputs, self.columns * self.rows)
         self._keep("real", batch.images, self.columns * max(self.rows // 2, 1))
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "val")
-
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "test")
+    on_test_epoch_end = on_validation_epoch_end

@@ -33,10 +33,7 @@ class Record(pl.Callback):
     def __init__(
         self, arm: str | None = None, frames: int | None = None, inputs: str | None = None, samples: int = 4
     ) -> None:
-        self.arm = arm
-        self.frames = frames
-        self.inputs = inputs
-        self.samples = samples
+        self.arm, self.frames, self.inputs, self.samples = arm, frames, inputs, samples
         self.config: dict[str, Any] = {}
         self.metrics: dict[str, float] = {}
         self.metrics_step = -1
@@ -155,11 +152,9 @@ def evaluator(trainer: pl.Trainer) -> dict[str, Any] | None:
 def device_name(trainer: pl.Trainer) -> str:
     """Device, its count and its model."""
     device = trainer.strategy.root_device
-    model = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
+    model = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        model = torch.cuda.get_device_name(device)
     return f"{trainer.world_size} x {device.type} ({model})"
 
 

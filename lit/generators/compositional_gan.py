@@ -30,11 +30,8 @@ class CompositionalGAN(AdversarialGenerator):
     Args:
         network: the generator: called with codes, scene and a random generator, with methods ``codes`` and ``cut_out``.
         discriminator: logits (B, 1) of images (B, 3, R, R) in [-1, 1].
-        gamma: R1's weight; half of it multiplies the penalty.
-        gamma_every: images from one R1 penalty to the next; 0 takes it in every step.
-        half_life: images after which the averaged weights have moved half the way.
-        total_images: training stops after so many real images.
-        weights: official checkpoint the generator starts from.
+        gamma, gamma_every, half_life, total_images: see the subclasses, which have their own defaults.
+        weights: official checkpoint the generator starts from; its sizes must be the network's.
         bank: what prediction writes; None for the defaults.
         seed: of all draws.
     """
@@ -47,9 +44,9 @@ class CompositionalGAN(AdversarialGenerator):
         gamma_every: int,
         half_life: float,
         total_images: int,
-        weights: str | None,
-        bank: ViewBank | None,
-        seed: int,
+        weights: str | None = None,
+        bank: ViewBank | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(total_images, seed)
         if weights is not None:

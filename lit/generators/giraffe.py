@@ -6,12 +6,13 @@ Source: Niemeyer and Geiger, "GIRAFFE: Representing Scenes as Compositional Gene
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
 from lit.generators.compositional_gan import CompositionalGAN
 from lit.networks.giraffe import GiraffeGenerator
-from lit.posing.view_bank import ViewBank
 
 
 class Giraffe(CompositionalGAN):
@@ -26,9 +27,7 @@ class Giraffe(CompositionalGAN):
         gamma_every: images from one R1 penalty to the next; 0 takes it in every step, as the authors do.
         half_life: images after which the averaged weights have moved half the way; 22,000 is 0.999 a batch of 32.
         total_images: training stops after so many real images.
-        weights: official checkpoint the generator starts from; its sizes must be the network's.
-        bank: what prediction writes.
-        seed: of all draws.
+        start: see :class:`CompositionalGAN`.
     """
 
     def __init__(
@@ -41,11 +40,9 @@ class Giraffe(CompositionalGAN):
         gamma_every: int = 0,
         half_life: float = 22_000.0,
         total_images: int = 10_000_000,
-        weights: str | None = None,
-        bank: ViewBank | None = None,
-        seed: int = 0,
+        **start: Any,
     ) -> None:
-        super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, weights, bank, seed)
+        super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, **start)
         self.save_hyperparameters(ignore=["network", "discriminator", "bank"])
 
     def player_optimizers(self) -> tuple[Optimizer, Optimizer]:

@@ -6,13 +6,14 @@ authors' configuration for CompCars.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from lit.generators.compositional_gan import CompositionalGAN
 from lit.networks.giraffe_hd import GiraffeHDGenerator, binarisation, missing_coverage, outside_box
-from lit.posing.view_bank import ViewBank
 
 
 class GiraffeHD(CompositionalGAN):
@@ -33,9 +34,7 @@ class GiraffeHD(CompositionalGAN):
         box_growth: images over which the padding grows from 0; the authors take 10,000 steps of 16.
         half_life: images after which the averaged weights have moved half the way.
         total_images: training stops after so many real images.
-        weights: official checkpoint the generator starts from; its sizes must be the network's.
-        bank: what prediction writes.
-        seed: of all draws.
+        start: see :class:`CompositionalGAN`.
     """
 
     def __init__(
@@ -54,11 +53,9 @@ class GiraffeHD(CompositionalGAN):
         box_growth: int = 160_000,
         half_life: float = 5_000.0,
         total_images: int = 20_000_000,
-        weights: str | None = None,
-        bank: ViewBank | None = None,
-        seed: int = 0,
+        **start: Any,
     ) -> None:
-        super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, weights, bank, seed)
+        super().__init__(network, discriminator, gamma, gamma_every, half_life, total_images, **start)
         self.save_hyperparameters(ignore=["network", "discriminator", "bank"])
 
     def player_optimizers(self) -> tuple[Optimizer, Optimizer]:

@@ -73,7 +73,7 @@ class Lift3D(Generator):
         super().__init__(joint_images + refine_images, final_lr)
         self.save_hyperparameters(ignore=["network", "objective"])
         self.network, self.objective = network, objective or RayObjective()
-        rows, width = latent_rows or network.synthesis.styles, network.synthesis.w_dim
+        rows, width = latent_rows or network.synthesis.rows, network.synthesis.w_dim
         start = torch.from_numpy(derive(seed, "latents").standard_normal((objects, 1, width))).float()
         self.latents = torch.nn.Parameter(start.mul(latent_init).repeat(1, rows, 1))
         self.register_buffer("dims", torch.tensor([[3.88, 1.53, 1.63]]).repeat(objects, 1))  # KITTI's mean, until seen

@@ -6,15 +6,16 @@ Source: Niemeyer and Geiger, CVPR 2021, section 3 and supplementary material; si
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.fields.feature_fields import FeatureField
-from lit.networks.fields.feature_image import Codes, FeatureImage
-from lit.networks.fields.object_scene import Scene, SceneRanges
+from lit.networks.fields.feature_image import Codes
+from lit.networks.fields.object_scene import Scene
 from lit.networks.layers.synthesis import resolutions
+from lit.networks.scene_generator import SceneGenerator
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -57,54 +58,17 @@ class NeuralRenderer(nn.Module):
         return torch.sigmoid(rgb)
 
 
-class GiraffeGenerator(nn.Module):
-    """Scenes of one class of objects before a background.
+class GiraffeGenerator(SceneGenerator):
+    """Scenes under a neural renderer.
 
     Args:
-        ranges: camera and boxes that scenes are drawn from.
-        resolution: pixels a side of the pictures.
-        size: pixels a side of the feature image.
-        samples: along every ray.
-        z_dim: length of an object's two codes.
-        background_z_dim: of the background's.
-        features: channels of the feature image.
-        hidden: width of the object's field.
-        layers: layers of the object's field.
-        octaves: frequencies of the position's encoding.
-        background_hidden: width of the background's field, which has half as many layers.
-        background_extent: the background's points are divided by it.
         least: fewest channels of the neural renderer.
+        sizes: see :class:`SceneGenerator`.
     """
 
-    def __init__(
-        self,
-        ranges: SceneRanges | None = None,
-        resolution: int = 256,
-        size: int = 16,
-        samples: int = 64,
-        z_dim: int = 256,
-        background_z_dim: int = 128,
-        features: int = 256,
-        hidden: int = 128,
-        layers: int = 8,
-        octaves: int = 10,
-        background_hidden: int = 64,
-        background_extent: float = 12.0,
-        least: int = 32,
-    ) -> None:
-        super().__init__()
-        ranges = ranges or SceneRanges()
-        self.resolution, self.z_dim, self.background_z_dim = resolution, z_dim, background_z_dim
-        field = FeatureField(z_dim, features, hidden, layers, octaves=octaves)
-        background = FeatureField(
-            background_z_dim, features, background_hidden, layers // 2, (), octaves, extent=background_extent
-        )
-        self.scene = FeatureImage(ranges, field, background, size, samples)
-        self.renderer = NeuralRenderer(features, size, resolution, least)
-
-    def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:
-        """Codes of ``count`` scenes."""
-        return Codes.sample(count, self.z_dim, self.background_z_dim, self.scene.ranges.boxes, generator)
+    def __init__(self, least: int = 32, **sizes: Any) -> None:
+        super().__init__(directions=True, two_codes=True, **sizes)
+        self.renderer = NeuralRenderer(self.features, self.scene.size, self.resolution, least)
 
     def forward(self, codes: Codes, scene: Scene, generator: torch.Generator | None = None) -> Tensor:
         """Pictures (B, 3, R, R) in [-1, 1]; the generator adds the noise of training."""

@@ -7,18 +7,18 @@ authors' configuration for CompCars.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.fields.feature_fields import FeatureField
-from lit.networks.fields.feature_image import Codes, FeatureImage
+from lit.networks.fields.feature_image import Codes
 from lit.networks.fields.object_scene import Scene, SceneRanges
 from lit.networks.layers.mapping import MappingNetwork
 from lit.networks.layers.modulated import ModulatedConv
 from lit.networks.layers.synthesis import Noise, StyledConv, SynthesisNetwork
+from lit.networks.scene_generator import SceneGenerator
 
 
 class Refiner(nn.Module):
@@ -53,20 +53,12 @@ class Layers(NamedTuple):
     mask: Tensor
 
 
-class GiraffeHDGenerator(nn.Module):
+class GiraffeHDGenerator(SceneGenerator):
     """Foreground and background rendered apart and joined by a mask.
 
     Args:
         ranges: camera and boxes that scenes are drawn from.
-        resolution: pixels a side of the pictures.
-        size: pixels a side of the feature images.
-        samples: along every ray.
-        z_dim: length of the foreground's codes.
-        background_z_dim: of the background's.
-        features: channels of the feature images.
-        hidden, layers, octaves: of the foreground's field.
-        background_hidden: width of the background's field, which has half as many layers.
-        background_extent: the background's points are divided by it.
+        background_z_dim: length of the background's codes.
         background_shift: largest shift of the background field along x and y in training.
         share_height: the background is shifted along z with the object ("position sharing").
         mask_in_foreground: the foreground's renderer makes the mask, else the refiner does.
@@ -75,22 +67,13 @@ class GiraffeHDGenerator(nn.Module):
             all rows take the shape code.
         mix_row: the row in evaluation.
         channel_base, channel_max: of the renderers, see :class:`SynthesisNetwork`.
+        sizes: see :class:`SceneGenerator`.
     """
 
     def __init__(
         self,
         ranges: SceneRanges | None = None,
-        resolution: int = 256,
-        size: int = 16,
-        samples: int = 64,
-        z_dim: int = 256,
         background_z_dim: int = 256,
-        features: int = 256,
-        hidden: int = 128,
-        layers: int = 8,
-        octaves: int = 10,
-        background_hidden: int = 64,
-        background_extent: float = 12.0,
         background_shift: float = 0.2,
         share_height: bool = True,
         mask_in_foreground: bool = True,
@@ -99,35 +82,20 @@ class GiraffeHDGenerator(nn.Module):
         mix_row: int = 4,
         channel_base: int = 32768,
         channel_max: int = 256,
+        **sizes: Any,
     ) -> None:
-        super().__init__()
         ranges = ranges or SceneRanges(translation=((-0.22, -0.12, -0.06), (0.22, 0.12, 0.08)))
-        self.resolution, self.z_dim, self.background_z_dim = resolution, z_dim, background_z_dim
+        super().__init__(ranges=ranges, background_z_dim=background_z_dim, directions=False, two_codes=False, **sizes)
         self.background_shift, self.share_height = background_shift, share_height
         self.mask_in_foreground, self.mix, self.mix_row = mask_in_foreground, mix, mix_row
-        field = FeatureField(z_dim, features, hidden, layers, octaves=octaves, directions=False, two_codes=False)
-        background = FeatureField(
-            background_z_dim,
-            features,
-            background_hidden,
-            layers // 2,
-            (),
-            octaves,
-            extent=background_extent,
-            directions=False,
-            two_codes=False,
-        )
-        self.scene = FeatureImage(ranges, field, background, size, samples)
+        resolution, z_dim = self.resolution, self.z_dim
         self.mapping = MappingNetwork(z_dim, z_dim, mapping_layers)
         self.background_mapping = MappingNetwork(background_z_dim, background_z_dim, mapping_layers)
-        start = partial(SynthesisNetwork, resolution, channel_base=channel_base, channel_max=channel_max, size=size)
-        self.front = start(z_dim, image_channels=4 if mask_in_foreground else 3, features=features)
-        self.back = start(background_z_dim, features=features)
+        start = partial(SynthesisNetwork, resolution, channel_base=channel_base, channel_max=channel_max)
+        shape: dict[str, Any] = {"size": self.scene.size, "features": self.features}
+        self.front = start(z_dim, image_channels=4 if mask_in_foreground else 3, **shape)
+        self.back = start(background_z_dim, **shape)
         self.refine = Refiner(self.front.outputs, resolution, background_z_dim, 3 if mask_in_foreground else 4)
-
-    def codes(self, count: int, generator: torch.Generator | None = None) -> Codes:
-        """Codes of ``count`` scenes."""
-        return Codes.sample(count, self.z_dim, self.background_z_dim, 1, generator)
 
     def styles(self, codes: Codes) -> Codes:
         """The codes through their mapping networks; what both fields and renderers take."""

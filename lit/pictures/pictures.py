@@ -48,13 +48,19 @@ def draw_boxes(image: np.ndarray, camera: Camera, boxes: Boxes3D, colour: tuple[
                 cv2.line(image, ends[0], ends[1], colour, thickness, cv2.LINE_AA, shift=3)
 
 
+def resized(frame: Frame, width: int) -> tuple[np.ndarray, Camera]:
+    """A frame's image (H, W, 3) uint8 at ``width`` pixels, and its camera."""
+    camera = frame.camera.resized(width, round(width * frame.camera.height / frame.camera.width))
+    method = cv2.INTER_AREA if width < frame.camera.width else cv2.INTER_CUBIC
+    image = np.ascontiguousarray(frame.image.transpose(1, 2, 0))
+    return cv2.resize(image, (width, camera.height), interpolation=method), camera
+
+
 def annotated(frame: Frame, width: int = 960, boxes: bool = True) -> np.ndarray:
     """An (H, W, 3) uint8 picture of a frame at ``width`` pixels: labelled boxes blue, injected boxes orange."""
-    height = round(width * frame.camera.height / frame.camera.width)
-    method = cv2.INTER_AREA if width < frame.camera.width else cv2.INTER_CUBIC
-    image = cv2.resize(np.ascontiguousarray(frame.image.transpose(1, 2, 0)), (width, height), interpolation=method)
+    image, camera = resized(frame, width)
     if boxes:
-        camera, objects = frame.camera.resized(width, height), frame.objects
+        objects = frame.objects
         injected = objects.provenance != REAL
         known = objects.names != "DontCare"
         draw_boxes(image, camera, objects.boxes[~injected & known], BLUE)

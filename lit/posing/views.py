@@ -132,10 +132,11 @@ def spread(accepted: np.ndarray, count: int) -> np.ndarray:
     return accepted[np.linspace(0, len(accepted) - 1, count).round().astype(np.int64)]
 
 
+@dataclass(frozen=True)
 class GanViews:
     """Draws cars.
 
-    Args:
+    Attributes:
         generator: in evaluation mode.
         probability: of the object, in images such as the generator's; see :func:`object_probability`.
         poses: among which the views are chosen.
@@ -151,25 +152,20 @@ class GanViews:
         InputError: the split leaves no row on one side, or more views are wanted than there are poses.
     """
 
-    def __init__(
-        self,
-        generator: StyleGAN2Generator,
-        probability: Probability,
-        poses: PoseCodes,
-        pose_layers: int,
-        views: int,
-        rules: ViewRules | None = None,
-        truncation: float = 1.0,
-        seed: int = 0,
-        backdrop: np.ndarray | None = None,
-    ) -> None:
-        check_split(generator, pose_layers)
-        if not 0 < views <= len(poses):
-            raise InputError(f"{views} views of {len(poses)} poses: expected 1 to {len(poses)}")
-        self.generator, self.probability, self.poses = generator, probability, poses
-        self.pose_layers, self.views = pose_layers, views
-        self.rules, self.truncation, self.seed = rules or ViewRules(), truncation, seed
-        self.backdrop = backdrop
+    generator: StyleGAN2Generator
+    probability: Probability
+    poses: PoseCodes
+    pose_layers: int
+    views: int
+    rules: ViewRules = ViewRules()
+    truncation: float = 1.0
+    seed: int = 0
+    backdrop: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        check_split(self.generator, self.pose_layers)
+        if not 0 < self.views <= len(self.poses):
+            raise InputError(f"{self.views} views of {len(self.poses)} poses: expected 1 to {len(self.poses)}")
 
     def car_latents(self, draw: int) -> Tensor:
         """(K, rows, w_dim) latents of car number ``draw`` in every pose."""

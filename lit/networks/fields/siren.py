@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,23 +62,15 @@ class SirenDecoder(nn.Module):
         w_dim: width of the style.
         parts: number of semantic part logits, 0 for none.
         beta: initial sharpness of the density, canonical units.
-        frequency: see :class:`FilmSiren`.
-        frequency_scale: see :class:`FilmSiren`.
+        film: see :class:`FilmSiren`.
     """
 
     def __init__(
-        self,
-        inputs: int,
-        hidden: int = 64,
-        w_dim: int = 512,
-        parts: int = 0,
-        beta: float = 0.1,
-        frequency: float = 30.0,
-        frequency_scale: float = 15.0,
+        self, inputs: int, hidden: int = 64, w_dim: int = 512, parts: int = 0, beta: float = 0.1, **film: Any
     ) -> None:
         super().__init__()
         self.parts = parts
-        self.film = FilmSiren(inputs, hidden, w_dim, frequency, frequency_scale)
+        self.film = FilmSiren(inputs, hidden, w_dim, **film)
         self.heads = nn.Linear(hidden, 4 + parts)
         self.beta = nn.Parameter(torch.tensor(float(beta)))
 

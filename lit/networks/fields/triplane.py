@@ -33,15 +33,10 @@ class TriplaneSynthesis(SynthesisNetwork):
         super().__init__(resolution, w_dim, channel_base, channel_max, 3 * channels, noise=False)
         self.channels = channels
 
-    @property
-    def styles(self) -> int:
-        """Rows of a latent: one a convolution and a last one, 12 for 128 x 128 planes."""
-        return self.rows
-
     def used(self, latent: Tensor) -> Tensor:
-        """The last ``styles`` rows of latents (B, rows, w_dim): Lift3D stores 16 rows and drops the first ones."""
-        return latent[:, latent.shape[1] - self.styles :]
+        """The last ``rows`` rows of latents (B, rows, w_dim): Lift3D stores 16 rows and drops the first ones."""
+        return latent[:, latent.shape[1] - self.rows :]
 
     def forward(self, latent: Tensor, noise: Noise = "none") -> Tensor:
-        """Planes (B, 3, C, R, R), in the order (x, y), (x, z), (y, z), of latents (B, rows >= styles, w_dim)."""
+        """Planes (B, 3, C, R, R), in the order (x, y), (x, z), (y, z), of latents (B, >= ``rows``, w_dim)."""
         return super().forward(self.used(latent), noise).unflatten(1, (3, self.channels))

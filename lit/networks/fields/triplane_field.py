@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from lit.networks.fields.planes import DecodedPlanes
@@ -19,11 +21,8 @@ class TriplaneField(nn.Module):
         channel_max: see :class:`TriplaneSynthesis`.
         w_dim: width of a latent row.
         hidden: channels of the FiLM-SIREN layer.
-        parts: semantic part logits, 0 for none.
         aggregate: "mean" (released weights) or "sum" (paper) over the three planes.
-        beta: initial sharpness of the density.
-        frequency: SIREN frequency (30 in the paper's code).
-        frequency_scale: how far the style changes it (15).
+        decoder: see :class:`SirenDecoder`.
     """
 
     def __init__(
@@ -34,15 +33,12 @@ class TriplaneField(nn.Module):
         channel_max: int = 512,
         w_dim: int = 512,
         hidden: int = 64,
-        parts: int = 0,
         aggregate: str = "mean",
-        beta: float = 0.1,
-        frequency: float = 30.0,
-        frequency_scale: float = 15.0,
+        **decoder: Any,
     ) -> None:
         super().__init__()
         self.synthesis = TriplaneSynthesis(plane_resolution, plane_channels, w_dim, channel_base, channel_max)
-        self.decoder = SirenDecoder(plane_channels, hidden, w_dim, parts, beta, frequency, frequency_scale)
+        self.decoder = SirenDecoder(plane_channels, hidden, w_dim, **decoder)
         self.aggregate = aggregate
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:

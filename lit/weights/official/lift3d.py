@@ -139,10 +139,10 @@ def read_car(path: str | Path, field: TriplaneField) -> ReleasedCar:
         synthesis = field.synthesis
         size = (1, 3, synthesis.channels, synthesis.resolution, synthesis.resolution)
         rows, width = (pair[1].shape[1], pair[1].shape[2]) if pair[1].ndim == 3 else (0, 0)
-        if tuple(pair[0].shape) != size or rows < synthesis.styles or width != synthesis.w_dim:
+        if tuple(pair[0].shape) != size or rows < synthesis.rows or width != synthesis.w_dim:
             raise InputError(
                 f"{path}: {key} has planes {tuple(pair[0].shape)}, styles {tuple(pair[1].shape)}, expected {size} and"
-                f" (1, >= {synthesis.styles}, {synthesis.w_dim}) of this network; take the files of one release"
+                f" (1, >= {synthesis.rows}, {synthesis.w_dim}) of this network; take the files of one release"
             )
         planes.append(pair[0][0].float())
         styles.append(synthesis.used(pair[1].float()).mean(1)[0])

@@ -37,7 +37,10 @@ RANGES |= {"radius": 12.0, "field_of_view": 27.0, "depth": (8.6, 15.4)}
 
 def giraffe(**changes: Any) -> Giraffe:
     torch.manual_seed(0)
-    network = GiraffeGenerator(SceneRanges(**RANGES), SIZE, 8, 8, 16, 8, 16, 24, 4, 3, 8, least=8)
+    network = GiraffeGenerator(
+        ranges=SceneRanges(**RANGES), resolution=SIZE, size=8, samples=8, z_dim=16, background_z_dim=8, features=16,
+        hidden=24, layers=4, octaves=3, background_hidden=8, least=8,
+    )  # fmt: skip
     settings: dict[str, Any] = {"lr": 2e-3, "discriminator_lr": 1e-3, "gamma": 1.0, "gamma_every": 32}
     return Giraffe(network, ConvDiscriminator(SIZE, 32), **(settings | {"half_life": 300.0} | changes))
 
@@ -46,7 +49,7 @@ def giraffe_hd(**changes: Any) -> GiraffeHD:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"z_dim": 8, "background_z_dim": 8, "features": 8, "hidden": 16, "layers": 4, "octaves": 3}
     sizes |= {"background_hidden": 8, "mapping_layers": 2, "channel_base": 256, "channel_max": 16}
-    network = GiraffeHDGenerator(SceneRanges(**RANGES), SIZE, 8, 8, **sizes)
+    network = GiraffeHDGenerator(SceneRanges(**RANGES), resolution=SIZE, size=8, samples=8, **sizes)
     discriminator = StyleGAN2Discriminator(SIZE, 256, 16)
     return GiraffeHD(network, discriminator, **({"gamma_every": 16, "box_growth": 64} | changes))
 

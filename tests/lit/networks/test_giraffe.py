@@ -161,7 +161,10 @@ def test_ranges_draw_inside_and_the_same_again() -> None:
 
 def test_generator_sizes_and_noise() -> None:
     torch.manual_seed(0)
-    network = GiraffeGenerator(None, 32, 8, 6, 8, 8, 16, 16, 4, 3, 8, least=8)
+    network = GiraffeGenerator(
+        resolution=32, size=8, samples=6, z_dim=8, background_z_dim=8, features=16, hidden=16, layers=4, octaves=3,
+        background_hidden=8, least=8,
+    )  # fmt: skip
     codes, scene = network.codes(2), network.scene.ranges.sample(2)
     assert torch.equal(network(codes, scene), network(codes, scene))
     first, second = (network(codes, scene, torch.Generator().manual_seed(seed)) for seed in (0, 1))
@@ -171,4 +174,4 @@ def test_generator_sizes_and_noise() -> None:
     assert network.cut_out(codes, scene).shape == (2, 4, 32, 32)
     assert ConvDiscriminator(32, 16)(first).shape == (2, 1)
     with pytest.raises(InputError, match="resolution 48"):
-        GiraffeGenerator(None, 48, 16)
+        GiraffeGenerator(resolution=48, size=16)

@@ -30,7 +30,7 @@ def test_opacity_is_that_of_one_step() -> None:
 def test_any_field_bakes_as_planes_do() -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8)
-    field = network.field(*network(torch.randn(1, network.synthesis.styles, 8)))
+    field = network.field(*network(torch.randn(1, network.synthesis.rows, 8)))
     by_points = bake(lambda points: field(points), (9, 6, 4), slab=4)
     assert np.abs(bake(field, (9, 6, 4)).astype(int) - by_points).max() <= 1
 
@@ -67,7 +67,7 @@ def test_baked_grid_renders_like_the_field() -> None:
 def test_network_bakes_its_own_field() -> None:
     torch.manual_seed(0)
     network = TriplaneField(16, 4, 256, 16, 8, 8)
-    planes, style = network(torch.randn(1, network.synthesis.styles, 8))
+    planes, style = network(torch.randn(1, network.synthesis.rows, 8))
     grid = bake(network.field(planes, style), (8, 6, 4))
     x, y, z = np.unravel_index(grid[..., 3].argmax(), (8, 6, 4))
     point = torch.stack([voxel_centers(8)[x], voxel_centers(6)[y], voxel_centers(4)[z]]).view(1, 1, 3)

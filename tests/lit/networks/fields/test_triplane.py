@@ -53,13 +53,13 @@ def test_modulation_of_activations_equals_modulated_weights(up: bool) -> None:
 
 @pytest.mark.parametrize(("resolution", "styles"), [(64, 10), (128, 12), (256, 14)])
 def test_style_rows_are_those_of_the_released_network(resolution: int, styles: int) -> None:
-    assert TriplaneSynthesis(resolution, 4, 8, 256, 8).styles == styles
+    assert TriplaneSynthesis(resolution, 4, 8, 256, 8).rows == styles
 
 
 def test_latents_use_their_last_rows_and_every_style_counts() -> None:
     torch.manual_seed(0)
     net = TriplaneSynthesis(16, 4, 8, 256, 16)
-    latent = torch.randn(1, net.styles + 3, 8, requires_grad=True)
+    latent = torch.randn(1, net.rows + 3, 8, requires_grad=True)
     planes = net(latent)
     assert planes.shape == (1, 3, 4, 16, 16)
     planes.square().sum().backward()

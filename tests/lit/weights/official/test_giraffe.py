@@ -57,12 +57,14 @@ SIZES |= {"background_hidden": 8}
 
 def giraffe() -> GiraffeGenerator:
     torch.manual_seed(0)
-    return GiraffeGenerator(None, 32, 16, 64, least=8, **SIZES)
+    return GiraffeGenerator(least=8, resolution=32, size=16, samples=64, **SIZES)
 
 
 def giraffe_hd() -> GiraffeHDGenerator:
     torch.manual_seed(0)
-    network = GiraffeHDGenerator(None, 32, 16, 64, mapping_layers=2, channel_base=256, channel_max=16, **SIZES)
+    network = GiraffeHDGenerator(
+        resolution=32, size=16, samples=64, mapping_layers=2, channel_base=256, channel_max=16, **SIZES
+    )
     for name, value in network.named_parameters():
         if "noise_strength" in name or name.endswith("bias"):
             torch.nn.init.normal_(value, std=0.3)
@@ -116,11 +118,11 @@ def test_round_trip_gives_the_same_pictures(tmp_path: Path, kind: str) -> None:
 
 def test_another_size_is_one_line_that_names_the_tensor(tmp_path: Path) -> None:
     state = official_state(save_giraffe(tmp_path / "model.pt", giraffe()))
-    other = GiraffeGenerator(None, 32, 16, 64, least=8, **(SIZES | {"z_dim": 9}))
+    other = GiraffeGenerator(least=8, resolution=32, size=16, samples=64, **(SIZES | {"z_dim": 9}))
     with pytest.raises(InputError, match=r"decoder.fc_z.weight has shape \(16, 8\), the model expects \(16, 9\)"):
         load_official(other, state, "model.pt")
     with pytest.raises(InputError, match=r"neural_renderer.conv_layers.1.weight"):
-        load_official(GiraffeGenerator(None, 64, 16, 64, least=8, **SIZES), state, "model.pt")
+        load_official(GiraffeGenerator(least=8, resolution=64, size=16, samples=64, **SIZES), state, "model.pt")
     with pytest.raises(InputError, match="has no place"):
         load_official(giraffe(), state | {"neural_renderer.norms.0.weight": torch.ones(1)}, "model.pt")
 
