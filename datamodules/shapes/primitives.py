@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from datamodules.geometry import Columns
+
 # Part labels, also the values of the studio's part images (0 is background).
 PAINT, GLASS, TYRE, RIM, HEADLIGHT, TAILLIGHT, TRIM, PLATE, OTHER = range(1, 10)
 PART_NAMES = ("background", "paint", "glass", "tyre", "rim", "headlight", "taillight", "trim", "plate", "other")
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Columns):
     """A triangle soup.
 
     Attributes:
@@ -33,9 +35,6 @@ class Mesh:
     colour: np.ndarray
     gloss: np.ndarray
     part: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.triangles)
 
     @property
     def bounds(self) -> np.ndarray:
@@ -69,16 +68,6 @@ class Mesh:
         factors = np.array([length, height, width]) / np.maximum(high - low, 1e-6)
         middle = (low + high) / 2
         return self.moved(*(-middle)).scaled(factors)
-
-    @staticmethod
-    def concatenate(parts: Sequence[Mesh]) -> Mesh:
-        return Mesh(
-            np.concatenate([p.triangles for p in parts]),
-            np.concatenate([p.normals for p in parts]),
-            np.concatenate([p.colour for p in parts]),
-            np.concatenate([p.gloss for p in parts]),
-            np.concatenate([p.part for p in parts]),
-        )
 
 
 def soup(
