@@ -14,9 +14,12 @@ Frames and conventions of the whole suite:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+
+C = TypeVar("C", bound="Columns")
 
 NEAR = 0.1  # metres; geometry nearer than this to the image plane is clipped away
 
@@ -114,8 +117,33 @@ class Camera:
         return Camera(scale @ self.projection, width, height)
 
 
+class Columns:
+    """A table of N rows as a dataclass of parallel columns: arrays, further tables, or None for one that is unknown."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def __getitem__(self: C, index: slice | np.ndarray | list[int]) -> C:
+        columns = [getattr(self, column.name) for column in fields(self)]
+        return type(self)(*(None if column is None else column[index] for column in columns))
+
+    @classmethod
+    def concatenate(cls: type[C], parts: Sequence[C]) -> C:
+        """Join tables; a column is kept only when every part has it."""
+
+        def joined(columns: list[Any]) -> Any:
+            if any(column is None for column in columns):
+                return None
+            kind = type(columns[0])
+            return kind.concatenate(columns) if issubclass(kind, Columns) else np.concatenate(columns)
+
+        return cls(*(joined([getattr(part, column.name) for part in parts]) for column in fields(cls)))
+
+
 @dataclass(frozen=True)
-class Boxes3D:
+class Boxes3D(Columns):
     """Upright boxes in the camera frame.
 
     Attributes:
@@ -128,12 +156,6 @@ class Boxes3D:
     dims: np.ndarray
     yaw: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.yaw)
-
-    def __getitem__(self, index: slice | np.ndarray | list[int]) -> Boxes3D:
-        return Boxes3D(self.center[index], self.dims[index], self.yaw[index])
-
     @staticmethod
     def empty() -> Boxes3D:
         return Boxes3D(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
@@ -145,15 +167,9 @@ class Boxes3D:
             np.asarray(center, np.float64)[None], np.asarray(dims, np.float64)[None], wrap_angle(np.array([yaw]))
         )
 
-    @staticmethod
-    def concatenate(parts: list[Boxes3D]) -> Boxes3D:
-        if not parts:
-            return Boxes3D.empty()
-        return Boxes3D(
-            np.concatenate([p.center for p in parts]),
-            np.concatenate([p.dims for p in parts]),
-            np.concatenate([p.yaw for p in parts]),
-        )
+    @classmethod
+    def concatenate(cls, parts: Sequence[Boxes3D]) -> Boxes3D:
+        return super().concatenate(parts or [cls.empty()])
 
     @property
     def alpha(self) -> np.ndarray:

@@ -98,6 +98,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
             yield pass_, int(order[place])
 
 
+def endless_order(count: int, places: np.ndarray, seed: int, epoch: int, what: str) -> np.ndarray:
+    """(N,) rows at N places of an endless stream of an epoch's permutations: none waits longer than two of them."""
+    rounds = {int(turn): derive(seed, epoch, int(turn), what).permutation(count) for turn in set(places // count)}
+    return np.array([rounds[int(place // count)][place % count] for place in places])
+
+
 class StepSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, step) for the steps of the current epoch; Lightning calls :meth:`set_epoch`.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.geometry import Boxes3D, Camera
+from datamodules.geometry import Boxes3D, Camera, Columns
 from datamodules.light import Light
 from datamodules.surround import Surround
 
@@ -20,7 +20,7 @@ REAL = "real"
 
 
 @dataclass(frozen=True)
-class Objects:
+class Objects(Columns):
     """Annotated (or predicted) objects of one frame, as parallel arrays; the columns of a KITTI label row.
 
     Attributes:
@@ -51,48 +51,10 @@ class Objects:
         if self.provenance is None:
             object.__setattr__(self, "provenance", np.full(len(self.boxes), REAL, dtype=object).astype(str))
 
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def __getitem__(self, index: slice | np.ndarray | list[int]) -> Objects:
-        return Objects(
-            self.boxes[index],
-            self.names[index],
-            self.bbox[index],
-            self.truncation[index],
-            self.occlusion[index],
-            self.alpha[index],
-            None if self.score is None else self.score[index],
-            self.provenance[index],
-            None if self.velocity is None else self.velocity[index],
-            None if self.attribute is None else self.attribute[index],
-        )
-
     @staticmethod
     def empty() -> Objects:
         zero = np.zeros(0)
         return Objects(Boxes3D.empty(), np.zeros(0, dtype=str), np.zeros((0, 4)), zero, np.zeros(0, np.int64), zero)
-
-    @staticmethod
-    def concatenate(parts: Sequence[Objects]) -> Objects:
-        """Join label sets; scores, velocities and attributes are kept only when every part has them."""
-
-        def joined(columns: list[np.ndarray | None]) -> np.ndarray | None:
-            known = [column for column in columns if column is not None]
-            return np.concatenate(known) if known and len(known) == len(columns) else None
-
-        return Objects(
-            Boxes3D.concatenate([p.boxes for p in parts]),
-            np.concatenate([p.names for p in parts]),
-            np.concatenate([p.bbox for p in parts]),
-            np.concatenate([p.truncation for p in parts]),
-            np.concatenate([p.occlusion for p in parts]),
-            np.concatenate([p.alpha for p in parts]),
-            joined([p.score for p in parts]),
-            np.concatenate([p.provenance for p in parts]),
-            joined([p.velocity for p in parts]),
-            joined([p.attribute for p in parts]),
-        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from datamodules.geometry import Columns
+
 DETECTION_NAMES = (
     "car", "truck", "bus", "trailer", "construction_vehicle",
     "pedestrian", "motorcycle", "bicycle", "traffic_cone", "barrier",
@@ -36,7 +38,7 @@ BOX_COLUMNS, RACK_COLUMNS = 16, 10
 
 
 @dataclass(frozen=True)
-class GlobalBoxes:
+class GlobalBoxes(Columns):
     """N boxes of one or more samples, as parallel arrays.
 
     Attributes:
@@ -58,21 +60,6 @@ class GlobalBoxes:
     attributes: np.ndarray
     scores: np.ndarray
     num_pts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: slice | np.ndarray | list[int]) -> GlobalBoxes:
-        return GlobalBoxes(
-            self.translation[index],
-            self.size[index],
-            self.rotation[index],
-            self.velocity[index],
-            self.labels[index],
-            self.attributes[index],
-            self.scores[index],
-            self.num_pts[index],
-        )
 
     @property
     def rows(self) -> np.ndarray:
@@ -124,8 +111,8 @@ class SampleBoxes:
     @classmethod
     def join(cls, samples: Mapping[str, GlobalBoxes]) -> SampleBoxes:
         """Pack samples in the mapping's order."""
-        rows = np.concatenate([np.zeros((0, BOX_COLUMNS)), *(boxes.rows for boxes in samples.values())])
-        return cls(tuple(samples), offsets_of([len(boxes) for boxes in samples.values()]), GlobalBoxes.from_rows(rows))
+        boxes = GlobalBoxes.concatenate([GlobalBoxes.empty(), *samples.values()])
+        return cls(tuple(samples), offsets_of([len(mine) for mine in samples.values()]), boxes)
 
     def split(self) -> dict[str, GlobalBoxes]:
         """Boxes by sample token, views of the arrays."""

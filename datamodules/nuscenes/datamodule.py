@@ -261,8 +261,8 @@ def global_boxes(objects: Objects, world: np.ndarray) -> GlobalBoxes:
 
 def merged(parts: Sequence[GlobalBoxes]) -> GlobalBoxes:
     """The predictions of a sample's cameras, best first, each object once, at most as many as may be submitted."""
-    rows = np.concatenate([part.rows for part in parts])
-    boxes = GlobalBoxes.from_rows(rows[np.argsort(-rows[:, 14], kind="stable")])
+    boxes = GlobalBoxes.concatenate(parts)
+    boxes = boxes[np.argsort(-boxes.scores, kind="stable")]
     forward = quaternion_matrix(boxes.rotation)[:, :2, 0]
     yaw = -np.arctan2(forward[:, 1], forward[:, 0])  # rectangles turn clockwise, seen from above
     ground = np.column_stack([boxes.translation[:, :2], boxes.size[:, [1, 0]], yaw])

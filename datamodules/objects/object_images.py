@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.assets.visibility import viewing_direction
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
-from datamodules.objects.studio_set import render_when_missing
+from datamodules.objects.studio_set import StudioSet
 from datamodules.randomness import derive
-from datamodules.samplers import Position, StepSampler
+from datamodules.samplers import Position, endless_order
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
@@ -86,13 +84,10 @@ class PictureBatches(Dataset[ImageBatch]):
         epoch, step = key
         total, first = len(self.posed) * self.posed.views, (step * self.ranks + self.rank) * self.batch
         position = np.arange(first, first + self.batch)
-        if self.shuffle:  # a permutation per round through the set, whatever an epoch's length
-            rounds = {
-                int(r): derive(self.seed, epoch, int(r), "pictures").permutation(total) for r in position // total
-            }
-            chosen = [int(rounds[int(p // total)][p % total]) for p in position]
+        if self.shuffle:
+            chosen = endless_order(total, position, self.seed, epoch, "pictures").tolist()
         else:
-            chosen = [int(p) for p in position if p < total]
+            chosen = position[position < total].tolist()
         drawn = [self.picture(index, epoch) for index in chosen]
         images = torch.from_numpy(np.stack([image for image, _ in drawn]).transpose(0, 3, 1, 2).copy())
         pose = torch.from_numpy(np.stack([angles for _, angles in drawn]).astype(np.float32))
@@ -114,7 +109,7 @@ class PictureBatches(Dataset[ImageBatch]):
         return np.rint(image).astype(np.uint8), angles
 
 
-class ObjectImages(LightningDataModule):
+class ObjectImages(StudioSet):
     """Pictures of single objects from any posed image set, split by object.
 
     Args:
@@ -157,12 +152,6 @@ class ObjectImages(LightningDataModule):
         self.train_set: PosedImageSet | None = None
         self.val_set: PosedImageSet | None = None
 
-    def prepare_data(self) -> None:
-        """Render the embedded set when there is none."""
-        h: Any = self.hparams
-        if h.create:
-            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
-
     def setup(self, stage: str | None = None) -> None:
         """Load and split by object.
 
@@ -186,10 +175,7 @@ class ObjectImages(LightningDataModule):
         return PictureBatches(posed, h.batch_size, h.backdrop, h.flip and training, training, position)
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
-        h: Any = self.hparams
-        sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
-        workers = {"num_workers": h.num_workers, "persistent_workers": h.num_workers > 0}
-        return DataLoader(self._batches(self.train_set, True), batch_size=None, sampler=sampler, **workers)
+        return self.step_loader(self._batches(self.train_set, True))
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:
         """Each held-out picture once over all processes, in the set's order."""
@@ -199,9 +185,3 @@ class ObjectImages(LightningDataModule):
             (0, s) for s in range(-(-total // share)) if (s * batches.ranks + batches.rank) * batches.batch < total
         ]
         return DataLoader(batches, batch_size=None, sampler=steps)
-
-    def test_dataloader(self) -> DataLoader[ImageBatch]:
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[ImageBatch]:
-        return self.val_dataloader()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.posed_rays import PosedObject, RayBatch, draw_rays
-from datamodules.objects.studio_set import render_when_missing
+from datamodules.objects.studio_set import StudioSet
 from datamodules.randomness import derive
-from datamodules.samplers import Position, StepSampler
+from datamodules.samplers import endless_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +51,8 @@ class RayDataset(Dataset[RayBatch]):
         epoch, step = key
         count, total = len(self.posed.ids), self.posed.rgba.shape[1]
         rng = derive(self.seed, epoch, step, "rays")
-        # A permutation of the objects per round, cut into batches: no object waits longer than two rounds.
-        position = step * self.objects + np.arange(self.objects)
-        rounds = {
-            int(r): derive(self.seed, epoch, int(r), "objects").permutation(count) for r in set(position // count)
-        }
-        objects = np.array([rounds[int(p // count)][p % count] for p in position])
+        places = step * self.objects + np.arange(self.objects)
+        objects = endless_order(count, places, self.seed, epoch, "objects")
         views = np.stack([rng.choice(total, self.views, replace=False) for _ in objects])
         parts = self.posed.parts if self.labels else None
         return draw_rays(
@@ -87,7 +81,7 @@ class ObjectDataset(Dataset[PosedObject]):
         )
 
 
-class PosedDataModule(LightningDataModule):
+class PosedDataModule(StudioSet):
     """Posed images of one class of objects from any source: the studio, a GAN, photographs, CAD renders.
 
     Args:
@@ -141,12 +135,6 @@ class PosedDataModule(LightningDataModule):
         self.train_set: PosedImageSet | None = None
         self.held_out: PosedImageSet | None = None
 
-    def prepare_data(self) -> None:
-        """Render the embedded set when there is none."""
-        h: Any = self.hparams
-        if h.create:
-            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
-
     def setup(self, stage: str | None = None) -> None:
         """Load and split by view."""
         if self.train_set is not None:
@@ -173,18 +161,8 @@ class PosedDataModule(LightningDataModule):
         dataset = RayDataset(
             self.train_set, h.batch_objects, h.views_per_object, h.rays, h.patch, h.ray_shares, h.seed, h.part_labels
         )
-        sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
-        return DataLoader(
-            dataset, batch_size=None, sampler=sampler, num_workers=h.num_workers, persistent_workers=h.num_workers > 0
-        )
+        return self.step_loader(dataset)
 
     def val_dataloader(self) -> DataLoader[PosedObject]:
         assert self.held_out is not None
         return DataLoader(ObjectDataset(self.held_out), batch_size=None)
-
-    def test_dataloader(self) -> DataLoader[PosedObject]:
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[PosedObject]:
-        """The objects with their held-out views, which the bank writer's contact sheets compare with."""
-        return self.val_dataloader()

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.samplers import Position, StepSampler
 
 
 def render_when_missing(folder: str | Path, objects: int, views: int, size: int, seed: int = 0) -> None:
@@ -20,3 +27,27 @@ def render_when_missing(folder: str | Path, objects: int, views: int, size: int,
     from datamodules.objects.studio import write_posed_images  # Embree and the meshes only where they are needed
 
     write_posed_images(folder, objects=objects, views=views, size=size, seed=seed)
+
+
+class StudioSet(LightningDataModule):
+    """Data of generators: batches by (epoch, step) from a posed image set. Subclasses save their hyperparameters."""
+
+    def prepare_data(self) -> None:
+        """Render the embedded set when there is none."""
+        h: Any = self.hparams
+        if h.create:
+            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
+
+    def step_loader(self, batches: Dataset[Any]) -> DataLoader[Any]:
+        """The training loader over whole batches."""
+        h: Any = self.hparams
+        sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
+        workers = {"num_workers": h.num_workers, "persistent_workers": h.num_workers > 0}
+        return DataLoader(batches, batch_size=None, sampler=sampler, **workers)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """What is held out: the bank writer's contact sheets compare with it."""
+        return self.val_dataloader()

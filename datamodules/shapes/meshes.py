@@ -133,6 +133,3 @@ def _surface(surface: object) -> Mesh:
     except Exception:  # textures that trimesh cannot bake fall back to grey
         rgb = np.full((len(corners), 3), 0.6)
     return soup(corners, normals, rgb**2.2, 0.3, OTHER)
-
-
-__all__ = ["CAD_SUFFIXES", "POPULATIONS", "CarMesh", "Mesh", "car", "load_cad"]

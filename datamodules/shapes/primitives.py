@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from datamodules.geometry import Columns
+
 # Part labels, also the values of the studio's part images (0 is background).
 PAINT, GLASS, TYRE, RIM, HEADLIGHT, TAILLIGHT, TRIM, PLATE, OTHER = range(1, 10)
 PART_NAMES = ("background", "paint", "glass", "tyre", "rim", "headlight", "taillight", "trim", "plate", "other")
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Columns):
     """A triangle soup.
 
     Attributes:
@@ -33,9 +35,6 @@ class Mesh:
     colour: np.ndarray
     gloss: np.ndarray
     part: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.triangles)
 
     @property
     def bounds(self) -> np.ndarray:
@@ -69,16 +68,6 @@ class Mesh:
         factors = np.array([length, height, width]) / np.maximum(high - low, 1e-6)
         middle = (low + high) / 2
         return self.moved(*(-middle)).scaled(factors)
-
-    @staticmethod
-    def concatenate(parts: Sequence[Mesh]) -> Mesh:
-        return Mesh(
-            np.concatenate([p.triangles for p in parts]),
-            np.concatenate([p.normals for p in parts]),
-            np.concatenate([p.colour for p in parts]),
-            np.concatenate([p.gloss for p in parts]),
-            np.concatenate([p.part for p in parts]),
-        )
 
 
 def soup(
@@ -126,9 +115,8 @@ def grid(
     flat = np.cross(c - a, d - b)  # area-weighted cell normals
     if smooth:
         vertex = np.zeros(points.shape)
-        for rs, cs in ((slice(0, -1), slice(0, -1)), (slice(0, -1), slice(1, None))):
-            vertex[rs, cs] += flat
-        for rs, cs in ((slice(1, None), slice(1, None)), (slice(1, None), slice(0, -1))):
+        first, last = slice(0, -1), slice(1, None)
+        for rs, cs in ((first, first), (first, last), (last, last), (last, first)):
             vertex[rs, cs] += flat
         if closed:
             vertex[:, 0] = vertex[:, -1] = vertex[:, 0] + vertex[:, -1]
@@ -182,7 +170,6 @@ def revolve(
     colour: np.ndarray | Sequence[float],
     gloss: float = 0.0,
     part: int | np.ndarray = OTHER,
-    smooth: bool = True,
 ) -> Mesh:
     """A surface of revolution about "y" or "z" through the origin.
 
@@ -194,15 +181,13 @@ def revolve(
     radius, along = profile[:, :1], profile[:, 1:]
     p, q, w = radius * np.cos(angle), radius * np.sin(angle), np.broadcast_to(along, (len(profile), segments))
     points = np.stack([p, w, q] if axis == "y" else [p, q, w], -1)
-    return grid(points, colour, gloss, part, closed=True, smooth=smooth)
+    return grid(points, colour, gloss, part, closed=True)
 
 
-def cylinder(
-    radius: float, bottom: float, top: float, colour: Sequence[float] | np.ndarray, segments: int = 8, part: int = OTHER
-) -> Mesh:
+def cylinder(radius: float, bottom: float, top: float, colour: Sequence[float] | np.ndarray, segments: int = 8) -> Mesh:
     """An upright cylinder from y = ``bottom`` to y = ``top`` with both caps."""
     profile = np.array([[0.0, bottom], [radius, bottom], [radius, top], [0.0, top]])
-    return revolve(profile, "y", segments, colour, part=part)
+    return revolve(profile, "y", segments, colour)
 
 
 def ellipsoid(
@@ -220,12 +205,7 @@ def ellipsoid(
 
 
 def limb(
-    start: Sequence[float],
-    end: Sequence[float],
-    radius: float,
-    colour: Sequence[float] | np.ndarray,
-    segments: int = 6,
-    part: int = OTHER,
+    start: Sequence[float], end: Sequence[float], radius: float, colour: Sequence[float] | np.ndarray, segments: int = 6
 ) -> Mesh:
     """A cylinder between two points."""
     a, b = np.asarray(start, float), np.asarray(end, float)
@@ -237,4 +217,4 @@ def limb(
     angle = np.arange(segments) * (2 * np.pi / segments)
     ring = radius * (np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v)
     rows = np.stack([np.zeros_like(ring) + a, ring + a, ring + b, np.zeros_like(ring) + b])
-    return grid(rows, colour, part=part, closed=True)
+    return grid(rows, colour, closed=True)

@@ -211,39 +211,18 @@ def building(rng: np.random.Generator, length: float) -> Mesh:
     gable, side_colours = front(depth, 2, bool(rng.random() < 0.5))
     parts = [grid(street_side, colours, smooth=False)]
     for end in (-0.5, 0.5):
-        parts.append(
-            grid(
-                np.stack([np.full(gable.shape[:2], length * end), gable[..., 1], gable[..., 0]], -1),
-                side_colours,
-                smooth=False,
-            )
-        )
+        side = np.stack([np.full(gable.shape[:2], length * end), gable[..., 1], gable[..., 0]], -1)
+        parts.append(grid(side, side_colours, smooth=False))
     tile = np.array(
         colorsys.hsv_to_rgb(float(rng.uniform(0.0, 0.08)), float(rng.uniform(0.1, 0.7)), float(rng.uniform(0.05, 0.3)))
     )
     pitch = float(rng.choice([0.0, 2.2, 3.2]))
-    ridge = np.array(
-        [
-            [
-                [s * length / 2, -height, -0.3],
-                [s * length / 2, -height - pitch, depth / 2],
-                [s * length / 2, -height, depth],
-            ]
-            for s in (-1, 1)
-        ]
-    )
-    parts.append(grid(ridge, tile, smooth=False))
+    profile = np.array([[0.0, -height, -0.3], [0.0, -height - pitch, depth / 2], [0.0, -height, depth]])
+    parts.append(grid(np.stack([profile + np.array([s * length / 2, 0, 0]) for s in (-1, 1)]), tile, smooth=False))
     if pitch:
         for s in (-1, 1):
             x = s * length / 2
-            gable_end = np.array(
-                [[[x, -height, 0], [x, -height - pitch, depth / 2]], [[x, -height, depth / 2], [x, -height, depth / 2]]]
-            )
-            other = np.array(
-                [
-                    [[x, -height, depth], [x, -height - pitch, depth / 2]],
-                    [[x, -height, depth / 2], [x, -height, depth / 2]],
-                ]
-            )
-            parts += [grid(gable_end, wall, smooth=False), grid(other, wall, smooth=False)]
+            for z in (0, depth):
+                top, middle = [x, -height - pitch, depth / 2], [x, -height, depth / 2]
+                parts.append(grid(np.array([[[x, -height, z], top], [middle, middle]]), wall, smooth=False))
     return Mesh.concatenate(parts)

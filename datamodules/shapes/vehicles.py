@@ -60,17 +60,23 @@ def _wheels(stations: Sequence[float], width: float, radius: float, thickness: f
 
 
 def _block(
-    back: float, front: float, low: float, high: float, width: float, colour: Sequence[float], gloss: float = 0.3
+    back: float,
+    front: float,
+    low: float,
+    high: float,
+    width: float,
+    colour: Sequence[float],
+    gloss: float = 0.3,
+    part: int = PAINT,
 ) -> Mesh:
     """A box from x = ``back`` to ``front`` and from ``low`` to ``high`` metres above ground."""
     size, middle = (front - back, high - low, width), ((front + back) / 2, -(low + high) / 2, 0.0)
-    return box(size, middle, colour, gloss, PAINT)
+    return box(size, middle, colour, gloss, part)
 
 
 def _pane(back: float, front: float, low: float, high: float, width: float, colour: Sequence[float]) -> Mesh:
     """Glass as a box that stands a centimetre out of the body it sits in."""
-    size, middle = (front - back, high - low, width), ((front + back) / 2, -(low + high) / 2, 0.0)
-    return box(size, middle, colour, 1.0, GLASS)
+    return _block(back, front, low, high, width, colour, 1.0, GLASS)
 
 
 def _lamps(x: float, up: float, width: float, colour: Colour, part: int) -> list[Mesh]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datamodules.geometry import Camera, plane_height, projected_bbox, rotation_y
+from datamodules.geometry import Camera, clip_bbox, plane_height, projected_bbox, rotation_y
 from datamodules.randomness import derive
-from datamodules.shapes.primitives import OTHER, Mesh
+from datamodules.shapes.primitives import OTHER, Mesh, soup
 from datamodules.shapes.raycast import RayScene, pixel_rays, smooth_normals, sunlit
 from datamodules.shapes.shading import display, shade, sky_radiance
 from datamodules.world.road_layout import Road, RoadScene
@@ -94,9 +94,8 @@ def ground_colour(
         distance: (N,) metres from the camera; None takes z.
     """
     u, v = road.lateral(x, z), z
-    fade = np.clip(
-        1.2 - (z if distance is None else distance) / 45, 0.15, 1
-    )  # texels smaller than a pixel would only flicker
+    # Texels smaller than a pixel would only flicker.
+    fade = np.clip(1.2 - (z if distance is None else distance) / 45, 0.15, 1)
     fine = _texture(u, v, 0.06) * fade
     coarse = _texture(u + 31.0, v + 17.0, 0.45)
     left, right = road.edges
@@ -134,16 +133,7 @@ def _ground(plane: np.ndarray, around: bool) -> Mesh:
     x, z = np.meshgrid([-GROUND_REACH, GROUND_REACH], [-GROUND_REACH if around else -30.0, GROUND_REACH])
     corner = np.stack([x, plane_height(plane, x, z), z], -1)
     triangles = np.stack([corner[0, 0], corner[0, 1], corner[1, 1], corner[0, 0], corner[1, 1], corner[1, 0]])
-    normals = np.broadcast_to(plane[:3], (2, 3, 3))
-    grey = np.full((2, 3), 0.1, np.float32)
-    zero = np.zeros(2)
-    return Mesh(
-        triangles.reshape(2, 3, 3).astype(np.float32),
-        normals.astype(np.float32),
-        grey,
-        zero.astype(np.float32),
-        np.full(2, OTHER, np.uint8),
-    )
+    return soup(triangles.reshape(2, 3, 3), np.broadcast_to(plane[:3], (2, 3, 3)), (0.1, 0.1, 0.1), 0.0, OTHER)
 
 
 def _contact(scene: RoadScene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -294,9 +284,6 @@ def _visibility(
         v, u, k = np.nonzero(hit)
         offset = (np.arange(SUPERSAMPLE) + 0.5) / SUPERSAMPLE - 0.5
         x, y, half = left + u + offset[k % SUPERSAMPLE], top + v + offset[k // SUPERSAMPLE], 0.5 / SUPERSAMPLE
-        boxes[i] = np.clip(
-            [x.min() - half, y.min() - half, x.max() + half, y.max() + half],
-            0,
-            [camera.width - 1, camera.height - 1, camera.width - 1, camera.height - 1],
-        )
+        reach = np.array([x.min() - half, y.min() - half, x.max() + half, y.max() + half])
+        boxes[i] = clip_bbox(reach, camera.width, camera.height)
     return np.minimum(share, 1), pixels, covered, boxes
