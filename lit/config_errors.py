@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from lit.arguments import closest
+from datamodules.errors import closest
 
 PROBLEM, UNION = "Problem with given class_path", "Does not validate against any of the Union"
 

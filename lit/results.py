@@ -15,8 +15,7 @@ from msgspec import Meta
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Identifier, read_json
-from lit.structures import shortened, structure
+from datamodules.typed_json import Finite, Identifier, read_json, shortened, structure
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 1

@@ -26,7 +26,6 @@ FOUNDATIONS = {
     "arguments",
     "results",
     "progress",
-    "structures",
 }  # the root of lit: for all
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
@@ -37,7 +36,6 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "arguments": set(),
     "results": set(),
     "progress": set(),
-    "structures": set(),
     "networks": set(),
     "rendering": NETWORKS,
     "weights": NETWORKS | {"rendering"},

@@ -13,10 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Text, read_json
-from lit.arguments import closest
-from lit.structures import structure
+from datamodules.errors import InputError, closest
+from datamodules.typed_json import Finite, Text, read_json, structure
 
 FILE = "published.json"
 DIFFICULTIES = ("easy", "moderate", "hard")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.features.extractors import FrozenExtractor
 from lit.features.random_extractor import RandomExtractor
 

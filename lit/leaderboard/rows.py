@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.experiments.statistics import equivalent_frames, paired_difference
 from lit.results import Result
 

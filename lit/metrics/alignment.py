@@ -1,7 +1,4 @@
-"""How well generated images, labels, edges and poses agree with what they were conditioned on.
-
-Edges and poses have files of their own; their scores can be imported from here too.
-"""
+"""How well generated images and labels agree with what they were conditioned on; edges and poses have own files."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.errors import InputError
-from lit.metrics.edge_precision import edge_average_precision as edge_average_precision
-from lit.metrics.pose_accuracy import pose_accuracy as pose_accuracy
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 

@@ -13,9 +13,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
-from lit.arguments import closest
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
 

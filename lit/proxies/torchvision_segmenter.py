@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models, segmentation
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.proxies.segmentation import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 from lit.weights.files import expecting, read_state
 from lit.weights.fitting import fit_state

@@ -73,7 +73,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 def test_broken_records_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text('{"schema": 1, "metr')
-    with pytest.raises(InputError, match="found no valid JSON"):
+    with pytest.raises(InputError, match="no valid JSON"):
         read_result(path)
     path.write_text('{"schema": 99}')
     with pytest.raises(InputError, match="schema 99, expected 1"):

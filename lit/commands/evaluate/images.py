@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments
+from lit.commands.report import tell
 from lit.progress import progress_bar
-from lit.results import write_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +49,7 @@ def images(argv: list[str]) -> int:
         options.device,
         options.seed,
     )
-    Console().print(images_table(result))
-    if options.out:
-        write_output(options.out, result)
+    tell(images_table(result), result, options.out)
     return 0
 
 
@@ -117,20 +114,13 @@ def evaluate_images(
         figures["is"], figures["is_std"] = float(values.mean()), float(values.std())
     if "pr" in metrics:
         figures["precision"], figures["recall"] = precision_recall(features["real"], features["fake"], NEIGHBOUR)
+    settings = {"kid_subsets": SUBSETS, "kid_subset_size": size, "is_splits": SPLITS, "pr_neighbour": NEIGHBOUR}
     return {
         "metrics": {f"{name}/{network.name}": value for name, value in figures.items()},
         "counts": counts,
         "extractor": {"name": network.name, "version": network.version, "dims": network.dims},
         "evaluator": {"name": f"images/{network.name}", "version": f"{VERSION}+{network.version}"},
-        "options": {
-            "real": real,
-            "fake": fake,
-            "kid_subsets": SUBSETS,
-            "kid_subset_size": size,
-            "is_splits": SPLITS,
-            "pr_neighbour": NEIGHBOUR,
-            "seed": seed,
-        },
+        "options": {"real": real, "fake": fake, **settings, "seed": seed},
     }
 
 

@@ -17,7 +17,6 @@ from datamodules.errors import DatasetNotFound, InputError
 from datamodules.scene import Objects
 
 CLASSES = ("car", "pedestrian", "cyclist")
-NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}  # absorb detections of the class, are neither hit nor miss
 NAMES = (*CLASSES, "van", "person_sitting", "dontcare")
 OTHER = len(NAMES)
 COLUMNS = 16  # class, truncation, occlusion, alpha, bbox (4), height, width, length, x, y, z, yaw, score
