@@ -71,7 +71,7 @@ def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = ""
     except UNFIT as error:
         problem, _, inner = str(error).partition(" - at `$")
     if wanted:
-        raise InputError(f"{path}: {place} is {shortened(content)}, expected {wanted}")
+        raise InputError(f"{path}: {place} is {quoted(content)}, expected {wanted}")
     before = f"{place}." if place else ""
     if unknown := re.match("Object contains unknown field `(.*)`", problem, re.DOTALL):
         known = [field.name for field in msgspec.structs.fields(type_)]
@@ -84,10 +84,10 @@ def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = ""
     field = (place + inner.rstrip("`")).lstrip(".") or "the file"
     if not problem.startswith("Expected"):  # what a structure says of itself
         raise InputError(f"{path}: {field}: {problem}")
-    raise InputError(f"{path}: {field} is {shortened(content)}, {problem[0].lower()}{problem[1:]}")
+    raise InputError(f"{path}: {field} is {quoted(content)}, {problem[0].lower()}{problem[1:]}")
 
 
-def shortened(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as Python writes it, at most 80 characters."""
     text = repr(value) if isinstance(value, str | int | float | list | type(None)) else type(value).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,7 @@
-"""How well generated images and labels agree with what they were conditioned on; edges and poses have own files."""
+"""How well generated images, labels, edges and poses agree with what they were conditioned on.
+
+Edges and poses have files of their own; their scores can be imported from here too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.errors import InputError
+from lit.metrics.edge_precision import edge_average_precision as edge_average_precision
+from lit.metrics.pose_accuracy import pose_accuracy as pose_accuracy
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5
 

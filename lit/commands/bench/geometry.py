@@ -12,7 +12,11 @@ from lit.commands.bench.timing import one_thread, timed
 from lit.metrics.geometry import non_flatness_scores
 
 MAPS, SIDE, CHUNK = 10_000, 128, 500  # ten thousand maps are 655 MB of float32: made and measured in chunks
-NEAR, FAR, BINS = 0.88, 1.12, 64  # metres; generic frustum of an object at distance 1, with depths beyond both ends
+NEAREST, FARTHEST, BINS = (
+    0.88,
+    1.12,
+    64,
+)  # metres; generic frustum of an object at distance 1, with depths beyond both ends
 
 
 def histc_scores(depth: Tensor, near: float, far: float, bins: int) -> Tensor:
@@ -42,11 +46,11 @@ def measure(maps: int = MAPS) -> dict[str, Any]:
     """
     ours, theirs, difference, total = 0.0, 0.0, 0.0, 0.0
     with one_thread():
-        non_flatness_scores(depth_maps(2, 0), NEAR, FAR, BINS)  # loads the compiled code
+        non_flatness_scores(depth_maps(2, 0), NEAREST, FARTHEST, BINS)  # loads the compiled code
         for start in range(0, maps, CHUNK):
             depth = depth_maps(min(CHUNK, maps - start), start)
-            scores, spent, _ = timed(partial(non_flatness_scores, depth, NEAR, FAR, BINS))
-            reference, their_spent, _ = timed(partial(histc_scores, depth, NEAR, FAR, BINS))
+            scores, spent, _ = timed(partial(non_flatness_scores, depth, NEAREST, FARTHEST, BINS))
+            reference, their_spent, _ = timed(partial(histc_scores, depth, NEAREST, FARTHEST, BINS))
             ours, theirs = ours + spent, theirs + their_spent
             difference = max(difference, float((scores - reference).abs().max()))
             total += float(scores.sum())

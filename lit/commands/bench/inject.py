@@ -20,7 +20,7 @@ from datamodules.injection.shadow import Shadow
 from datamodules.scene import Frame
 from datamodules.world.road_world import make_frame
 
-WIDTH, HEIGHT = 1242, 375
+FRAME_WIDTH, FRAME_HEIGHT = 1242, 375
 GRID = (128, 52, 56)
 PLACES = ((-2.6, 24.0, -1.6), (0.4, 27.0, 1.5), (2.8, 31.0, -1.5))  # x, z in metres, yaw; objects of up to 64 pixels
 ROUNDS = 40
@@ -40,7 +40,7 @@ def baked_car(colour: tuple[int, int, int], number: int) -> VoxelAsset:
 
 def road_frame() -> Frame:
     """A frame of the road world at KITTI's size, with its road mask but neither depth nor instances, as KITTI is."""
-    scene, drawn, objects, _ = make_frame(0, "000000", "train", WIDTH, HEIGHT)
+    scene, drawn, objects, _ = make_frame(0, "000000", "train", FRAME_WIDTH, FRAME_HEIGHT)
     return Frame(np.ascontiguousarray(drawn.image).transpose(2, 0, 1), scene.camera, objects, "000000", drawn.road)
 
 

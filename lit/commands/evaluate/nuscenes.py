@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from lit.arguments import Arguments
-from lit.results import write_output
+from lit.commands.report import tell
 
 
 def nuscenes(argv: list[str]) -> int:
@@ -42,13 +41,10 @@ def nuscenes(argv: list[str]) -> int:
         truth, pred = read_dataset(*folder), read_submission(options.pred).samples
         place = f"split {options.split} of {Path(options.dataroot) / options.version}"
         result = evaluate_tables(truth, pred, place, options.pred)
-    console = Console()
-    console.print(nuscenes_table(result, f"nuScenes detection, {VERSION}"))
+    tell(nuscenes_table(result, f"nuScenes detection, {VERSION}"), result, options.out)
     means = {"mAP": result["mean_ap"], "NDS": result["nd_score"]}
     means |= {f"m{short}": result["tp_errors"][error] for error, short in _columns().items()}
-    console.print("  ".join(f"{name} {value:.4f}" for name, value in means.items()), soft_wrap=True)
-    if options.out:
-        write_output(options.out, result)
+    print("  ".join(f"{name} {value:.4f}" for name, value in means.items()))
     return 0
 
 

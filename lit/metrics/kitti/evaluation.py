@@ -18,14 +18,15 @@ import numpy as np
 import torch
 
 from datamodules.errors import InputError
+from datamodules.kitti.format import DIFFICULTIES
 from datamodules.scene import Objects
 from lit.metrics.gathered_rows import GatheredRows
 from lit.metrics.kitti.matching import detection_states, object_states, overlapping_pairs, precision_curves
 from lit.metrics.kitti.rows import (
     ALPHA,
     BBOX,
-    CLASSES,
     COLUMNS,
+    EVALUATED,
     HEIGHT,
     LENGTH,
     SCORE,
@@ -42,8 +43,7 @@ from lit.metrics.sample_keys import sample_key
 
 VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
 METRICS = ("bbox", "bev", "3d")
-DIFFICULTIES = ("easy", "moderate", "hard")
-LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
+IOU_LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
 ExtraIous = Mapping[str, Sequence[float]]
 
 
@@ -105,13 +105,13 @@ def evaluate_objects(
 def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None) -> dict[str, Any]:
     """Evaluate two tables of the same frames. See :func:`evaluate_folders`."""
     extra = _checked(extra_ious or {})
-    floor = min([*LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
+    floor = min([*IOU_LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
     pairs = overlapping_pairs(gt.rows, gt.offsets, pred.rows, pred.offsets, floor)
     scores = np.ascontiguousarray(pred.rows[:, SCORE])
     oriented = not (pred.rows[:, ALPHA] == -10).any()
     result: dict[str, Any] = {"ap40": {}, "ap11": {}}
     figures: dict[str, float] = {}
-    for target, name in enumerate(CLASSES):
+    for target, name in enumerate(EVALUATED):
         states = [
             (object_states(gt.rows, target, level), detection_states(pred.rows, target, level)) for level in range(3)
         ]
@@ -124,12 +124,12 @@ def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None)
                     precision_curves(start, detection, values, index, limit, scores, unlabelled, gt_states, det_states)
                     for gt_states, det_states in states
                 ]
-                for limit in {LIMITS[name], *extra.get(name, ())}
+                for limit in {IOU_LIMITS[name], *extra.get(name, ())}
             }
             if evaluated[metric]:
-                curves[metric] = [precision for precision, _ in both[LIMITS[name]]]
+                curves[metric] = [precision for precision, _ in both[IOU_LIMITS[name]]]
                 if metric == "bbox" and oriented:
-                    curves["aos"] = [similarity for _, similarity in both[LIMITS[name]]]
+                    curves["aos"] = [similarity for _, similarity in both[IOU_LIMITS[name]]]
             for limit in extra.get(name, ()):
                 for difficulty, (precision, _) in zip(DIFFICULTIES, both[limit]):
                     figures[f"{name}/{metric}/{difficulty}/{limit:g}"] = _ap40(precision)
@@ -153,7 +153,7 @@ def flatten(result: dict[str, Any]) -> dict[str, float]:
             if values is None and metric == "aos":
                 continue
             for difficulty, value in zip(DIFFICULTIES, values or (0.0, 0.0, 0.0)):
-                flat[f"{name}/{metric}/{difficulty}/{LIMITS[name]:g}"] = value
+                flat[f"{name}/{metric}/{difficulty}/{IOU_LIMITS[name]:g}"] = value
     return {**flat, **result.get("extra", {})}
 
 
@@ -216,8 +216,8 @@ def _evaluated(rows: np.ndarray) -> dict[str, bool]:
 
 def _checked(extra_ious: ExtraIous) -> dict[str, list[float]]:
     for name, limits in extra_ious.items():
-        if name not in CLASSES:
-            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(CLASSES)}")
+        if name not in EVALUATED:
+            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(EVALUATED)}")
         for limit in limits:
             if not 0 < limit < 1:
                 raise InputError(f"extra_ious[{name!r}] holds {limit!r}: expected IoU limits between 0 and 1")

@@ -28,7 +28,7 @@ from datamodules.nuscenes.boxes import (
 )
 from datamodules.nuscenes.format import check_boxes, check_truth, read_ground_truth, read_submission
 from lit.metrics.gathered_rows import GatheredRows
-from lit.metrics.nuscenes.matching import ERRORS, LIMITS, evaluate_class, filter_boxes
+from lit.metrics.nuscenes.matching import DISTANCE_LIMITS, ERRORS, evaluate_class, filter_boxes
 from lit.metrics.sample_keys import sample_key
 
 VERSION = "detection_cvpr_2019-1"  # recorded beside every figure; changes when a figure could
@@ -93,7 +93,7 @@ def evaluate_tables(
     for code, name in enumerate(DETECTION_NAMES):
         one, other = (table.take(np.flatnonzero(table.boxes.labels == code)) for table in (gt, found))
         precisions, errors[name] = evaluate_class(one, other, name, len(index))
-        aps[name] = {str(limit): precision for limit, precision in zip(LIMITS.tolist(), precisions)}
+        aps[name] = {str(limit): precision for limit, precision in zip(DISTANCE_LIMITS.tolist(), precisions)}
     summary = _summarise(aps, errors)
     return {**summary, "n_gt_filtered": len(gt.boxes), "n_pred_filtered": len(found.boxes)}
 

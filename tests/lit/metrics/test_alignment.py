@@ -13,9 +13,16 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from datamodules.errors import InputError
-from lit.metrics.alignment import mask_iou, psnr, segmentation_scores, ssim
-from lit.metrics.edge_precision import edge_average_precision, edge_counts, merge_counts, precision_of_counts
-from lit.metrics.pose_accuracy import pose_accuracy, pose_errors
+from lit.metrics.alignment import (
+    edge_average_precision,
+    mask_iou,
+    pose_accuracy,
+    psnr,
+    segmentation_scores,
+    ssim,
+)
+from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.pose_accuracy import pose_errors
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -14,8 +14,7 @@ import torch
 
 from lit.cli import main
 from lit.commands.evaluate.command import TASKS
-from lit.metrics.alignment import segmentation_scores
-from lit.metrics.edge_precision import edge_average_precision
+from lit.metrics.alignment import edge_average_precision, segmentation_scores
 from lit.metrics.geometry import depth_accuracy, non_flatness_score
 from lit.metrics.maps.files import MapFiles
 

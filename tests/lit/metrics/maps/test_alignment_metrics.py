@@ -10,8 +10,14 @@ import torch
 
 from datamodules.errors import InputError
 from lit.losses.perceptual import PerceptualLoss
-from lit.metrics.alignment import composite, segmentation_scores, ssim, view_metrics
-from lit.metrics.edge_precision import edge_average_precision
+from lit.metrics.alignment import (
+    composite,
+    edge_average_precision,
+    pose_accuracy,
+    segmentation_scores,
+    ssim,
+    view_metrics,
+)
 from lit.metrics.maps import alignment_metrics
 from lit.metrics.maps.alignment_metrics import (
     EdgeAveragePrecision,
@@ -19,7 +25,6 @@ from lit.metrics.maps.alignment_metrics import (
     ReconstructionScores,
     SegmentationScore,
 )
-from lit.metrics.pose_accuracy import pose_accuracy
 from tests.lit.metrics.maps.gloo_maps import SAMPLES, arguments, build, update
 
 EVERYTHING = [*range(SAMPLES)]
