@@ -24,6 +24,11 @@ class PlacementError(InputError):
     """No admissible place exists for an object (for example an image without any road)."""
 
 
+def printable(text: str) -> str:
+    """A text that a terminal takes literally: what it would obey is written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def closest(value: str, choices: Iterable[str]) -> str:
     """A hint such as ``; did you mean 'sweep'?``, or an empty string when nothing comes near."""
     found = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)

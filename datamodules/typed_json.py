@@ -19,7 +19,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from datamodules.errors import InputError, closest
+from datamodules.errors import InputError, closest, printable
 
 T = TypeVar("T")
 
@@ -115,12 +115,7 @@ def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Cal
             for pattern, words in WORDS.items():
                 said = said.replace(f"matching regex {pattern!r}", words)
             problem = (f", {place.replace('`', '')}" if place else "") + f": {said}"
-    raise InputError(_line(f"{path}{problem}; expected {expected}"))
-
-
-def _line(message: str) -> str:
-    """One line that a terminal takes literally."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+    raise InputError(printable(f"{path}{problem}; expected {expected}"))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

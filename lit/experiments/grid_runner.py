@@ -236,10 +236,8 @@ def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
         folder = place / cell.name
         if folder.resolve() != cell.folder.resolve() and finished(folder, digest):
             cell.folder.mkdir(parents=True, exist_ok=True)
-            for name in [
-                *(read_result(folder / RESULT_FILE).content.get("samples") or []),
-                RESULT_FILE,
-            ]:  # the record last
+            pictures = read_result(folder / RESULT_FILE).content.get("samples") or []
+            for name in [*pictures, RESULT_FILE]:  # the record last
                 shutil.copy2(folder / name, cell.folder / name)
             print(f"{cell.name}: taken from {folder}")
             return True

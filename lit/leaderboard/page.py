@@ -47,9 +47,7 @@ def show_page(title: str, pictures: list[tuple[str, bytes]]) -> str:
     return PAGES.get_template("show.html").render(title=title, pictures=pictures)
 
 
-def ranking_page(
-    rows: list[Ranked], headline: str, results: list[Result], published: Published | None = None
-) -> str:
+def ranking_page(rows: list[Ranked], headline: str, results: list[Result], published: Published | None = None) -> str:
     """The leaderboard's page.
 
     Args:

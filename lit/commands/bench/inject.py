@@ -38,6 +38,11 @@ def baked_car(colour: tuple[int, int, int], number: int) -> VoxelAsset:
     return VoxelAsset(f"baked-{number}", "Car", np.array([4.2, 1.5, 1.75]), grid)
 
 
+def baked_cars() -> list[VoxelAsset]:
+    """A red, a blue and a white one."""
+    return [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+
+
 def road_frame() -> Frame:
     """A frame of the road world at KITTI's size, with its road mask but neither depth nor instances, as KITTI is."""
     scene, drawn, objects, _ = make_frame(0, "000000", "train", FRAME_WIDTH, FRAME_HEIGHT)
@@ -116,7 +121,7 @@ def measure() -> dict[str, float]:
         raw milliseconds.
     """
     frame = road_frame()
-    assets = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+    assets = baked_cars()
     layers = draw_layers(frame.camera, assets)
     painter = _Painter()
     flat = np.ascontiguousarray(frame.image.transpose(1, 2, 0))

@@ -19,7 +19,7 @@ from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from datamodules.world.surround.world import write_surround_world
-from lit.commands.bench.inject import alternate, baked_car
+from lit.commands.bench.inject import alternate, baked_cars
 
 FRAME_WIDTH, FRAME_HEIGHT, ROUNDS = 1600, 900, 5
 COUNT = (3, 3)  # objects around the car
@@ -31,7 +31,7 @@ class BakedCars(AssetSource):
     classes = ("Car",)
 
     def __init__(self) -> None:
-        self.cars = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+        self.cars = baked_cars()
 
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
         """One of them."""
