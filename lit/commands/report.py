@@ -11,10 +11,10 @@ from rich.table import Table
 from lit.results import write_output
 
 
-def report(title: str, figures: dict[str, Any], out: str | Path | None) -> None:
-    """Print figures as a table and, given ``out``, write them as JSON."""
+def report(title: str, figures: dict[str, Any], out: str | Path | None, shown: dict[str, Any] | None = None) -> None:
+    """Print figures (only ``shown``, if given) as a table and, given ``out``, write them as JSON."""
     table = Table("figure", "value", title=title)
-    for key, value in figures.items():
+    for key, value in (figures if shown is None else shown).items():
         if isinstance(value, list):
             for index, entry in enumerate(value):
                 table.add_row(f"{key} {index}", _cell(entry))
@@ -37,4 +37,4 @@ def tell(table: Table, figures: dict[str, Any], out: str | Path | None) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):  # an evaluator
         return f"{value['name']}, {value['version']}"
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)

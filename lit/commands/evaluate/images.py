@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from datamodules.errors import InputError
 from lit.arguments import Arguments
-from lit.commands.report import tell
+from lit.commands.report import report
 from lit.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -49,7 +47,9 @@ def images(argv: list[str]) -> int:
         options.device,
         options.seed,
     )
-    tell(images_table(result), result, options.out)
+    counts, shown = result["counts"], {name.split("/")[0]: value for name, value in result["metrics"].items()}
+    title = f"{counts['fake']} generated, {counts['real']} real images\n{result['extractor']['name']}"
+    report(title, result, options.out, shown)
     return 0
 
 
@@ -122,17 +122,6 @@ def evaluate_images(
         "evaluator": {"name": f"images/{network.name}", "version": f"{VERSION}+{network.version}"},
         "options": {"real": real, "fake": fake, **settings, "seed": seed},
     }
-
-
-def images_table(result: dict[str, Any]) -> Table:
-    """The figures of :func:`evaluate_images` as a table."""
-    counts = result["counts"]
-    title = f"{counts['fake']} generated, {counts['real']} real images\n{result['extractor']['name']}"
-    table = Table("metric", title=title)
-    table.add_column("value", justify="right")
-    for name, value in result["metrics"].items():
-        table.add_row(name.split("/")[0], f"{value:.5g}")
-    return table
 
 
 def _features(
