@@ -46,9 +46,9 @@ def view(size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     return projection, (int(middle[0] - size / 2), int(middle[1] - size / 2), size, size)
 
 
-def quality(image: np.ndarray, truth: Tensor) -> dict[str, float]:
+def quality(image: Tensor | np.ndarray, truth: Tensor | np.ndarray) -> dict[str, float]:
     """PSNR in dB of premultiplied colour in [0, 1], and IoU of the masks (opacity above one half)."""
-    found, wanted = torch.from_numpy(image)[None], truth[None]
+    found, wanted = torch.as_tensor(image)[None], torch.as_tensor(truth)[None]
     iou = mask_iou(found[..., 3] > 0.5, wanted[..., 3] > 0.5)
     return {"psnr": float(psnr(found[..., :3], wanted[..., :3])), "mask_iou": float(iou)}
 

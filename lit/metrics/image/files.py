@@ -141,7 +141,7 @@ def _image_array(path: Path) -> tuple[str, tuple[int, ...]]:
     return chosen[0], shape
 
 
-def batches(source: ImageSource, size: int) -> Iterator[tuple[list[int], Tensor]]:
+def batches(source: Iterable[np.ndarray], size: int) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of images of equal size, with their positions in the sorted order.
 
     Images of different sizes wait for others of theirs, at most four batches of them, so positions may come out of
