@@ -23,7 +23,7 @@ class SampleRows(GatheredRows):
         width: numbers a sample.
     """
 
-    higher_is_better = None
+    higher_is_better: bool | None = None
     keys: list[Tensor]
     rows: list[Tensor]
     evaluator: dict[str, str]
