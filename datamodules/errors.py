@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input: the message is one line that names the value, what was expected, and the fix."""
@@ -19,3 +22,14 @@ class DatasetNotFound(InputError):
 
 class PlacementError(InputError):
     """No admissible place exists for an object (for example an image without any road)."""
+
+
+def printable(text: str) -> str:
+    """A text that a terminal takes literally: what it would obey is written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def closest(value: str, choices: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'sweep'?``, or an empty string when nothing comes near."""
+    found = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -9,6 +9,9 @@ in which of its values they believe.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +19,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest, printable
 
 T = TypeVar("T")
 
@@ -27,6 +30,8 @@ FILE_NAME = r"^(?!\.)[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]+\Z"
 Text = Annotated[str, Meta(max_length=10_000, pattern=PRINTABLE)]
 Identifier = Annotated[str, Meta(max_length=200, pattern=FILE_NAME)]
 WORDS = {PRINTABLE: "that a terminal prints", FILE_NAME: "that names a file, without slashes"}
+CLAUSE = r"[;\n]"  # what ends the first clause of an error's text
+UNFIT = (msgspec.ValidationError, RecursionError, UnicodeError)  # the last from a lone surrogate
 
 
 def read_json(path: str | Path, type_: type[T], expected: str) -> T:
@@ -40,59 +45,77 @@ def read_json(path: str | Path, type_: type[T], expected: str) -> T:
     Raises:
         InputError: it is missing, no JSON, or of another shape; the message names the file and the field.
     """
-    path = Path(path)
-    data = _read(path, expected)
-    try:
-        content = json.loads(data, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        problem = f"line {error.lineno}: {error.msg}"
-    except (ValueError, RecursionError) as error:  # another encoding, a doubled key, endless digits, endless nesting
-        problem = str(error).split(";")[0]
-    else:
-        return _typed(path, content, type_, expected)
-    raise InputError(_line(f"{path}: no valid JSON ({problem}); expected {expected}"))
+    return _read(path, type_, expected, "JSON", partial(json.loads, object_pairs_hook=_unique))
 
 
 def read_yaml(path: str | Path, type_: type[T], expected: str) -> T:
     """Parse a YAML file; as :func:`read_json`. Anchors' aliases are refused: a few of them unfold to any size."""
-    path = Path(path)
-    data = _read(path, expected)
-    try:
-        content = yaml.load(data, _PlainLoader)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        problem = f"{line}{error.problem}"
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = str(error).split("\n")[0]
-    else:
-        return _typed(path, content, type_, expected)
-    raise InputError(_line(f"{path}: no valid YAML ({problem}); expected {expected}"))
+    return _read(path, type_, expected, "YAML", partial(yaml.load, Loader=_PlainLoader))
 
 
-def _read(path: Path, expected: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        problem = "not found"
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-    raise InputError(f"{path}: {problem}; expected {expected}")
+def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = "") -> Any:
+    """Convert a part of a file; each part has a call of its own where messages shall name its place.
 
+    Args:
+        path: the file, for the message.
+        place: where in it the part stands ("published.arms"); empty for the whole file.
+        content: the part as plain values.
+        type_: what it has to be; a :class:`msgspec.Struct` names its fields where a key is misspelt.
+        wanted: what is expected, in place of msgspec's words.
 
-def _typed(path: Path, content: Any, type_: type[T], expected: str) -> T:
+    Raises:
+        InputError: it is something else.
+    """
     try:
         return msgspec.convert(content, type_)
-    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:  # a lone surrogate
-        problem, _, place = str(error).partition(" - at ")
-        for pattern, words in WORDS.items():
-            problem = problem.replace(f"matching regex {pattern!r}", words)
-        where = f", {place.replace('`', '')}" if place else ""
-    raise InputError(_line(f"{path}{where}: {problem}; expected {expected}"))
+    except UNFIT as error:
+        problem, _, inner = str(error).partition(" - at `$")
+    if wanted:
+        raise InputError(f"{path}: {place} is {quoted(content)}, expected {wanted}")
+    before = f"{place}." if place else ""
+    if unknown := re.match("Object contains unknown field `(.*)`", problem, re.DOTALL):
+        known = [field.name for field in msgspec.structs.fields(type_)]
+        hint = f"expected {', '.join(known)}{closest(unknown[1], known)}"
+        raise InputError(f"{path}: unknown key {repr(before + unknown[1])[1:-1]}, {hint}")
+    if missing := re.match("Object missing required field `(.*)`", problem):
+        raise InputError(f"{path}: key {before}{missing[1]} is missing")
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", inner):
+        content = content[name] if name else content[int(index)]
+    field = (place + inner.rstrip("`")).lstrip(".") or "the file"
+    if not problem.startswith("Expected"):  # what a structure says of itself
+        raise InputError(f"{path}: {field}: {problem}")
+    raise InputError(f"{path}: {field} is {quoted(content)}, {problem[0].lower()}{problem[1:]}")
 
 
-def _line(message: str) -> str:
-    """One line that a terminal takes literally."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+def quoted(value: Any) -> str:
+    """A value as Python writes it, at most 80 characters."""
+    text = repr(value) if isinstance(value, str | int | float | list | type(None)) else type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Callable[[bytes], Any]) -> T:
+    try:
+        content = parse(Path(path).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        problem = ": not found"
+    except OSError as error:
+        problem = f": cannot be read ({error.strerror})"
+    except json.JSONDecodeError as error:
+        problem = f": no valid {form} (line {error.lineno}: {error.msg})"
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        problem = f": no valid {form} ({line}{error.problem})"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # encoding, doubled keys, endless digits or nesting
+        problem = f": no valid {form} ({re.split(CLAUSE, str(error))[0]})"
+    else:
+        try:
+            return msgspec.convert(content, type_)
+        except UNFIT as error:
+            said, _, place = str(error).partition(" - at ")
+            for pattern, words in WORDS.items():
+                said = said.replace(f"matching regex {pattern!r}", words)
+            problem = (f", {place.replace('`', '')}" if place else "") + f": {said}"
+    raise InputError(printable(f"{path}{problem}; expected {expected}"))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from datamodules.errors import InputError
 
-INFINITE = 1e8  # pixels: the open end of the last level's range, as the official configs write it
+OPEN_END = 1e8  # pixels: the open end of the last level's range, as the official configs write it
 LEVEL_RANGE = 6  # widest regression of a level over its stride, the official 48 / 8
 VELOCITY = slice(7, 9)  # rows of the box code after offset, depth, size and yaw
 
@@ -107,7 +107,7 @@ def groups(channels: int) -> dict[str, Any]:
 
 def ranges(strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
     """Least and greatest regression (pixels) of each level; official strides give the official ranges."""
-    edges = [-1, *(LEVEL_RANGE * stride for stride in strides[:-1]), INFINITE]
+    edges = [-1, *(LEVEL_RANGE * stride for stride in strides[:-1]), OPEN_END]
     return tuple(pairwise(edges))
 
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
-from collections.abc import Iterable
 from typing import NoReturn
 
-from datamodules.errors import InputError
-
-
-def closest(value: str, choices: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'sweep'?``, or an empty string when nothing comes near."""
-    found = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+from datamodules.errors import InputError, closest
 
 
 class Arguments(argparse.ArgumentParser):

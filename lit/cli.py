@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, printable
 from lit import ROOT
 from lit.commands.dispatch import chosen
 
@@ -78,6 +78,5 @@ def one_line(error: BaseException) -> str:
         return type(error).__name__
     if lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
         lines = [lines[-1].split(": ", 1)[-1]]
-    text = " ".join(lines)
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # what a terminal obeys
+    text = printable(" ".join(lines))
     return text if len(text) <= 2000 else f"{text[:2000]} ..."

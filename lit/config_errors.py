@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from lit.arguments import closest
+from datamodules.errors import closest
 
 PROBLEM, UNION = "Problem with given class_path", "Does not validate against any of the Union"
 
@@ -40,8 +40,8 @@ def explain(message: str, error: BaseException | None, options: Iterable[str]) -
     if text.startswith("File does not exist"):
         return missing_file(text.split("'")[1])
     if isinstance(leaf, AttributeError) and isinstance(leaf.obj, ModuleType):
-        module, name = leaf.obj.__name__, str(leaf.name)
-        return f"{key}: no class '{name}' in {module}{closest(name, members(module))}"
+        public = [member for member in dir(leaf.obj) if not member.startswith("_")]
+        return f"{key}: no class '{leaf.name}' in {leaf.obj.__name__}{closest(str(leaf.name), public)}"
     if isinstance(leaf, ModuleNotFoundError):
         return f"{key}: no module '{leaf.name}'; check the class_path"
     if classes and not isinstance(chain[classes[-1] + 1][0], ArgumentError):
@@ -99,11 +99,3 @@ def parameters(class_path: str) -> list[str]:
     for base in inspect.getmro(found):
         names += [p for p in inspect.signature(base).parameters if p not in ("self", "args", "kwargs")]
     return names
-
-
-def members(module: str) -> list[str]:
-    """Public names of a module; empty when it cannot be imported."""
-    try:
-        return [name for name in dir(importlib.import_module(module)) if not name.startswith("_")]
-    except ImportError:
-        return []

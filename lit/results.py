@@ -15,12 +15,11 @@ from msgspec import Meta
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Identifier, read_json
-from lit.structures import shortened, structure
+from datamodules.typed_json import Finite, Identifier, quoted, read_json, structure
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 1
-FILE = "result.json"
+RESULT_FILE = "result.json"
 # Options that say where a run is written and how it reports, not what it computes: they do not enter the hash.
 PLACES = (
     "trainer.default_root_dir",
@@ -130,7 +129,7 @@ def read_result(path: Path) -> Result:
     """
     content = read_json(path, dict[str, Any], "a run's record (run it again to have it written)")
     if (found := content.get("schema")) != SCHEMA:
-        schema = shortened(found)
+        schema = quoted(found)
         raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
     record: Recorded = structure(path, "", content, Recorded)
     metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
@@ -147,8 +146,10 @@ def find_results(places: list[Path]) -> Iterator[Result]:
     """
     for place in places:
         if not place.exists():
-            raise InputError(f"{place}: no such folder; expected a folder with {FILE} files, as a sweep leaves them")
-        files = [place] if place.is_file() else sorted(place.rglob(FILE))
+            raise InputError(
+                f"{place}: no such folder; expected a folder with {RESULT_FILE} files, as a sweep leaves them"
+            )
+        files = [place] if place.is_file() else sorted(place.rglob(RESULT_FILE))
         if not files:
-            raise InputError(f"{place}: holds no {FILE}; run `python -m lit sweep` or `python -m lit fit` first")
+            raise InputError(f"{place}: holds no {RESULT_FILE}; run `python -m lit sweep` or `python -m lit fit` first")
         yield from map(read_result, files)

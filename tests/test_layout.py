@@ -27,7 +27,6 @@ FOUNDATIONS = {
     "arguments",
     "results",
     "progress",
-    "structures",
 }  # the root of lit: for all
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
@@ -38,7 +37,6 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "arguments": set(),
     "results": set(),
     "progress": set(),
-    "structures": set(),
     "networks": set(),
     "rendering": NETWORKS,
     "weights": NETWORKS | {"rendering"},

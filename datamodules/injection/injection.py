@@ -135,7 +135,7 @@ def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
         hidden = occlusion_level(total_hidden(real, newly))
         updated = np.where((newly > 0) & (real.occlusion >= 0), np.maximum(real.occlusion, hidden), real.occlusion)
         real = replace(real, occlusion=updated)
-    return Objects.concatenate([real, standing_still(label(frame.camera, arrangement.objects), real)])
+    return Objects.concatenate([real, standing_still(labels_of(frame.camera, arrangement.objects), real)])
 
 
 def standing_still(injected: Objects, real: Objects) -> Objects:
@@ -145,7 +145,7 @@ def standing_still(injected: Objects, real: Objects) -> Objects:
     return replace(injected, velocity=velocity, attribute=still)
 
 
-def label(camera: Camera, placed: Sequence[Placed]) -> Objects:
+def labels_of(camera: Camera, placed: Sequence[Placed]) -> Objects:
     """Label rows as KITTI has them: the 2D box encloses the whole mask in the image, hidden parts included."""
     boxes = Boxes3D.concatenate([p.box for p in placed])
     full = np.stack([p.layer.full_bbox for p in placed])

@@ -17,6 +17,7 @@ from datamodules.scene import Objects
 
 LABEL_COLUMNS = 15
 RESULT_COLUMNS = 16
+DIFFICULTIES = ("easy", "moderate", "hard")
 
 
 def _text(path: Path, kind: str) -> str:

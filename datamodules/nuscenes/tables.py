@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, closest
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     BOX_COLUMNS,
@@ -259,9 +258,7 @@ def _scene_names(split: str, version: str) -> frozenset[str]:
     try:
         names = Path(split).read_text().split()
     except (OSError, UnicodeDecodeError):
-        near = difflib.get_close_matches(split, list(RELEASES), n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        choices = f"expected one of {', '.join(RELEASES)}, or a text file of scene names{hint}"
+        choices = f"expected one of {', '.join(RELEASES)}, or a text file of scene names{closest(split, RELEASES)}"
         raise InputError(f"split {split}: {choices}") from None
     if not names:
         raise InputError(f"split {split}: the file holds no scene names; expected one a line, such as scene-0061")

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 
 
 def colour(images: Sequence[Tensor]) -> list[Tensor]:

@@ -15,7 +15,7 @@ import torch
 
 from datamodules.scene import REAL, Batch, Frame
 from lit import ROOT
-from lit.results import FILE, SCHEMA, config_hash, write_json
+from lit.results import RESULT_FILE, SCHEMA, config_hash, write_json
 
 LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "numba", "timm", "trimesh", "opencv-python-headless")
 
@@ -88,7 +88,7 @@ class Record(pl.Callback):
         """
         counts = {key: self._summed(trainer, value) for key, value in self._counts.items() if key != "seconds"}
         seconds = self._counts["seconds"]
-        path = Path(trainer.default_root_dir) / FILE
+        path = Path(trainer.default_root_dir) / RESULT_FILE
         if not trainer.is_global_zero:
             return path
         record = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 
 Targets = Mapping[str, tuple[str, str]]  # word: its function's path below the commands' package, what it does
 

@@ -15,11 +15,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from datamodules.errors import InputError
-from datamodules.typed_json import Identifier, read_yaml
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
+from datamodules.typed_json import Identifier, read_yaml, structure
 from lit.experiments.published import Published, check_published
-from lit.structures import structure
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 

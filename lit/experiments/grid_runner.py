@@ -21,9 +21,9 @@ from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
-from lit.experiments.published import FILE as PUBLISHED
+from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.progress import progress_bar
-from lit.results import FILE, SCHEMA, config_hash, read_result, write_json
+from lit.results import RESULT_FILE, SCHEMA, config_hash, read_result, write_json
 
 
 def run_grid(grid: Grid, jobs: int) -> int:
@@ -45,7 +45,7 @@ def run_grid(grid: Grid, jobs: int) -> int:
 
     hashes = {cell.name: config_hash(resolve(cell.command)) for cell in cells}
     if grid.published:
-        write_json(grid.folder / PUBLISHED, msgspec.to_builtins(grid.published))
+        write_json(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
     pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
@@ -143,14 +143,14 @@ def run_cell(cell: Cell, jobs: int, stop: threading.Event) -> str | None:
         return "not started"
     cell.folder.mkdir(parents=True, exist_ok=True)
     log = cell.folder / "log.txt"
-    (cell.folder / FILE).unlink(missing_ok=True)
+    (cell.folder / RESULT_FILE).unlink(missing_ok=True)
     code = run_process(cell.command, log, threads=max(1, (os.cpu_count() or 1) // jobs), stop=stop)
     if stop.is_set():
         return "stopped"
-    if code == 0 and (cell.folder / FILE).is_file():
+    if code == 0 and (cell.folder / RESULT_FILE).is_file():
         return None
     error = last_line(log) or f"exit status {code}"
-    write_json(cell.folder / FILE, failure(cell, error, code))
+    write_json(cell.folder / RESULT_FILE, failure(cell, error, code))
     return error
 
 
@@ -224,7 +224,7 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
 def finished(folder: Path, digest: str) -> bool:
     """Whether a folder holds the record of a successful run with this configuration hash."""
     try:
-        result = read_result(folder / FILE)
+        result = read_result(folder / RESULT_FILE)
     except InputError:
         return False
     return result.error is None and result.content.get("config_hash") == digest
@@ -236,7 +236,8 @@ def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
         folder = place / cell.name
         if folder.resolve() != cell.folder.resolve() and finished(folder, digest):
             cell.folder.mkdir(parents=True, exist_ok=True)
-            for name in [*(read_result(folder / FILE).content.get("samples") or []), FILE]:  # the record last
+            pictures = read_result(folder / RESULT_FILE).content.get("samples") or []
+            for name in [*pictures, RESULT_FILE]:  # the record last
                 shutil.copy2(folder / name, cell.folder / name)
             print(f"{cell.name}: taken from {folder}")
             return True

@@ -13,14 +13,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Text, read_json
-from lit.arguments import closest
-from lit.structures import structure
+from datamodules.errors import InputError, closest
+from datamodules.kitti.format import DIFFICULTIES
+from datamodules.typed_json import Finite, Text, read_json, structure
 
 FILE = "published.json"
-DIFFICULTIES = ("easy", "moderate", "hard")
-LEVELS = " / ".join(DIFFICULTIES)
+EASY_TO_HARD = " / ".join(DIFFICULTIES)
 DASH = "–"
 Figures = tuple[Finite | None, Finite | None, Finite | None]
 THREE = "three numbers (easy, moderate, hard), null where the table prints none"
@@ -67,7 +65,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """One sentence for the foot of a table."""
         others = "; ".join(f"{name} {triple(figures)}" for name, figures in self.others.items())
         tail = f" Rows without an arm here: {others}." if others else ""
-        return f"Paper: {self.source}; {LEVELS}. Shown for reading only, in no ranking or test.{tail}"
+        return f"Paper: {self.source}; {EASY_TO_HARD}. Shown for reading only, in no ranking or test.{tail}"
 
 
 def triple(figures: Sequence[float | None] | None) -> str:

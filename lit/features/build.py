@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.features.extractors import FrozenExtractor
 from lit.features.random_extractor import RandomExtractor
 
 KINDS = ("random", "inception", "timm", "open_clip")
-FORMS = "random:SEED, inception, timm:NAME[:FILE] or open_clip:NAME[:FILE]"
+SPECIFICATIONS = "random:SEED, inception, timm:NAME[:FILE] or open_clip:NAME[:FILE]"
 
 
 def build_extractor(spec: str, weights: str | None = None, resize: str | None = None) -> FrozenExtractor:
@@ -25,7 +24,7 @@ def build_extractor(spec: str, weights: str | None = None, resize: str | None = 
     """
     kind, _, rest = spec.partition(":")
     if kind not in KINDS:
-        raise InputError(f"extractor '{spec}': expected {FORMS}{closest(kind, KINDS)}")
+        raise InputError(f"extractor '{spec}': expected {SPECIFICATIONS}{closest(kind, KINDS)}")
     if resize is not None and kind != "inception":
         raise InputError(f"resize '{resize}' with the extractor '{spec}': only inception has a choice; leave it out")
     if kind == "random":

@@ -53,14 +53,7 @@ class FrozenNetwork(nn.Module):
 
 
 class FrozenExtractor(FrozenNetwork):
-    """A frozen network with one feature vector an image; subclasses implement :meth:`measure`.
-
-    Args:
-        name: see :class:`Extractor`.
-        version: see :class:`Extractor`.
-        dims: see :class:`Extractor`.
-        classes: see :class:`Extractor`.
-    """
+    """A frozen :class:`Extractor` with one feature vector an image; subclasses implement :meth:`measure`."""
 
     def __init__(self, name: str, version: str, dims: int, classes: int = 0) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ from lit.features.extractors import FrozenExtractor
 from lit.weights.files import digest, read_state, require_file
 from lit.weights.fitting import fit_state
 
-SIZE, DIMS, CLASSES = 299, 2048, 1008
+SIZE, DIMS, LOGITS = 299, 2048, 1008
 RESIZES = ("torchfidelity", "cleanfid")
 SOURCE = (
     "torch-fidelity's release page has weights-inception-2015-12-05-6726825d.pth, "
@@ -60,7 +60,7 @@ class InceptionExtractor(FrozenExtractor):
             raise InputError(f"resize '{resize}': expected {' or '.join(RESIZES)}")
         path = require_file(weights, "the FID Inception network", SOURCE)
         trunk, head = _read(path)
-        super().__init__(f"fid-inception-{resize}", digest(path), DIMS, 0 if head is None else CLASSES)
+        super().__init__(f"fid-inception-{resize}", digest(path), DIMS, 0 if head is None else LOGITS)
         self.resize = resize
         self.trunk = trunk
         self.register_buffer("head", head)
@@ -94,14 +94,14 @@ def _read(path: Path) -> tuple[nn.Module, Tensor | None]:
     if script is not None:
         if not hasattr(script, "layers"):
             raise InputError(f"{path}: a TorchScript file without 'layers'; expected NVIDIA's inception-2015-12-05.pt")
-        heads = [value for value in script.state_dict().values() if tuple(value.shape) == (CLASSES, DIMS)]
+        heads = [value for value in script.state_dict().values() if tuple(value.shape) == (LOGITS, DIMS)]
         return script.layers, heads[0].float() if heads else None
     state = read_state(path, "the FID Inception network")
     weight = state.get("fc.weight")
-    if weight is None or tuple(weight.shape) != (CLASSES, DIMS):
+    if weight is None or tuple(weight.shape) != (LOGITS, DIMS):
         found = "no fc.weight" if weight is None else f"fc.weight {tuple(weight.shape)}"
-        hint = f"torch-fidelity's {CLASSES} classes; torchvision's inception_v3 is another network"
-        raise InputError(f"{path}: {found}, expected ({CLASSES}, {DIMS}) of {hint}")
+        hint = f"torch-fidelity's {LOGITS} classes; torchvision's inception_v3 is another network"
+        raise InputError(f"{path}: {found}, expected ({LOGITS}, {DIMS}) of {hint}")
     nothing = io.BytesIO()  # the constructor reads a file, and unpickles it without care
     torch.save({}, nothing)
     nothing.seek(0)

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.features.extractors import FrozenExtractor
 from lit.weights.files import digest, expecting, read_state, require_file
 from lit.weights.fitting import fit_state

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy import stats
 
-from lit.leaderboard.rows import Row
+from lit.leaderboard.rows import Ranked
 
 PALETTE = (
     "#2f6fde", "#d9542b", "#2a9d6f", "#a44fc4", "#c79a1b", "#1b9fb5",
@@ -32,10 +32,10 @@ STYLE: Any = {
     "axes.edgecolor": LINE, "grid.color": LINE, "axes.grid": True, "axes.grid.axis": "x", "axes.axisbelow": True,
     "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "ytick.major.size": 0,
 }  # fmt: skip
-WIDTH, SLOT = 6.4, 0.27  # inches: a chart, one of its rows
+CHART_WIDTH, SLOT = 6.4, 0.27  # inches: a chart, one of its rows
 
 
-def arm_colours(rows: list[Row]) -> dict[str, str]:
+def arm_colours(rows: list[Ranked]) -> dict[str, str]:
     """One colour an arm, grey for the arm without augmentation."""
     arms = sorted({row["arm"] for row in rows} - {"none"})
     return {"none": GREY} | {arm: PALETTE[index % len(PALETTE)] for index, arm in enumerate(arms)}
@@ -67,7 +67,7 @@ def svg(figure: Figure, label: str) -> Markup:
     return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1))
 
 
-def row_axes(rows: list[Row]) -> tuple[Figure, Axes, list[int]]:
+def row_axes(rows: list[Ranked]) -> tuple[Figure, Axes, list[int]]:
     """Axes with one line a row under headings that say the labelled frames, and the height of each row's line."""
     names, places, frames = [], [], object()
     for row in rows:
@@ -77,9 +77,11 @@ def row_axes(rows: list[Row]) -> tuple[Figure, Axes, list[int]]:
         places.append(len(names))
         names.append((row["arm"], "normal"))
     height = len(names) * SLOT + 0.35
-    figure = Figure((WIDTH, height))
+    figure = Figure((CHART_WIDTH, height))
     left = 0.1 + 0.085 * max(len(name) for name, _ in names)
-    axes = figure.add_axes((left / WIDTH, 0.3 / height, (WIDTH - left - 0.5) / WIDTH, len(names) * SLOT / height))
+    axes = figure.add_axes(
+        (left / CHART_WIDTH, 0.3 / height, (CHART_WIDTH - left - 0.5) / CHART_WIDTH, len(names) * SLOT / height)
+    )
     axes.set_ylim(len(names) - 0.5, -0.5)
     for label, (_, weight) in zip(axes.set_yticks(range(len(names)), [name for name, _ in names]), names):
         label.label1.set_fontweight(weight)
@@ -87,7 +89,7 @@ def row_axes(rows: list[Row]) -> tuple[Figure, Axes, list[int]]:
 
 
 @mpl.rc_context(STYLE)
-def bars(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup:
+def bars(rows: list[Ranked], metric: str, colours: dict[str, str]) -> Markup:
     """One bar a row, grouped by labelled frames: mean, 95 % interval of the mean (whisker), every seed (dot)."""
     shown = [row for row in rows if metric in row["metrics"]]
     figure, axes, places = row_axes(shown)
@@ -118,7 +120,7 @@ def whisker(axes: Axes, low: float, high: float, y: float, gid: str) -> None:
 
 
 @mpl.rc_context(STYLE)
-def forest(rows: list[Row], metric: str, colours: dict[str, str], baseline: str = "none") -> Markup | None:
+def forest(rows: list[Ranked], metric: str, colours: dict[str, str], baseline: str = "none") -> Markup | None:
     """Paired difference to the baseline with its 95 % interval, one line a row; None without comparisons."""
     versus = [row["metrics"].get(metric, {"vs": {}})["vs"].get(baseline) for row in rows]
     found = [(row, d) for row, d in zip(rows, versus) if d and row["arm"] != baseline]
@@ -137,7 +139,7 @@ def forest(rows: list[Row], metric: str, colours: dict[str, str], baseline: str 
 
 
 @mpl.rc_context(STYLE)
-def curve(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup | None:
+def curve(rows: list[Ranked], metric: str, colours: dict[str, str]) -> Markup | None:
     """Metric over labelled frames (log axis), one line an arm; None when "none" has fewer than two points."""
     points: dict[str, dict[int, float]] = {}
     for row in rows:
@@ -145,7 +147,7 @@ def curve(rows: list[Row], metric: str, colours: dict[str, str]) -> Markup | Non
             points.setdefault(row["arm"], {})[row["frames"]] = entry["mean"]
     if len(points.get("none", {})) < 2:
         return None
-    figure = Figure((WIDTH, 3.2))
+    figure = Figure((CHART_WIDTH, 3.2))
     axes = figure.add_axes((0.09, 0.15, 0.66, 0.81))
     axes.set_xscale("log")
     frames = sorted({count for line in points.values() for count in line})

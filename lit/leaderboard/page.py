@@ -7,9 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lit.experiments.published import LEVELS, Published, own_triple
+from lit.experiments.published import EASY_TO_HARD, Published, own_triple
 from lit.leaderboard.charts import arm_colours, bars, curve, forest
-from lit.leaderboard.rows import Row, rivals
+from lit.leaderboard.rows import Ranked, rivals
 from lit.leaderboard.tables import difference_text, frames_cell, mean_text, worth_text
 from lit.results import Result
 
@@ -47,7 +47,7 @@ def show_page(title: str, pictures: list[tuple[str, bytes]]) -> str:
     return PAGES.get_template("show.html").render(title=title, pictures=pictures)
 
 
-def ranking_page(rows: list[Row], headline: str, results: list[Result], published: Published | None = None) -> str:
+def ranking_page(rows: list[Ranked], headline: str, results: list[Result], published: Published | None = None) -> str:
     """The leaderboard's page.
 
     Args:
@@ -68,23 +68,23 @@ def ranking_page(rows: list[Row], headline: str, results: list[Result], publishe
         failed=failed,
         answers=answers(rows, headline),
         sections=[section(rows, name, colours) for name in names],
-        head=[*head, "injected", "images/s"] + ([LEVELS, published.label] if published else []),
+        head=[*head, "injected", "images/s"] + ([EASY_TO_HARD, published.label] if published else []),
         against=against,
         colours=colours,
         published=published,
-        pictures=pictures(results),
+        pictures=arm_pictures(results),
         facts=facts([result.content for result in results if result.error is None]),
     )
 
 
-def answers(rows: list[Row], metric: str) -> list[tuple[Row, dict[str, Any], str]]:
+def answers(rows: list[Ranked], metric: str) -> list[tuple[Ranked, dict[str, Any], str]]:
     """Row, difference and claim for each arm against "none": whether the interval excludes zero."""
     found = [(row, row["metrics"].get(metric, {"vs": {}})["vs"].get("none")) for row in rows]
     single = "has a single seed: no claim"
     return [(row, d, CLAIMS[verdict(d)] if d["low"] is not None else single) for row, d in found if d]
 
 
-def section(rows: list[Row], metric: str, colours: dict[str, str]) -> dict[str, Any]:
+def section(rows: list[Ranked], metric: str, colours: dict[str, str]) -> dict[str, Any]:
     """One metric's charts, rows and pairs of arms; a metric that is the same everywhere needs no charts."""
     shown = [row for row in rows if metric in row["metrics"]]
     charts = {}
@@ -98,7 +98,7 @@ def section(rows: list[Row], metric: str, colours: dict[str, str]) -> dict[str, 
     return {"metric": metric, "rows": shown, "charts": charts, "pairs": pairs}
 
 
-def pictures(results: list[Result]) -> dict[str, bytes]:
+def arm_pictures(results: list[Result]) -> dict[str, bytes]:
     """One picture an arm: training frames with injected objects, from the first run that kept some."""
     found: dict[str, bytes] = {}
     for result in results:

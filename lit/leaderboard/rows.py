@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 from lit.experiments.statistics import equivalent_frames, paired_difference
 from lit.results import Result
 
 BASELINE = "none"
 PREFERRED = ("car/3d/moderate/0.5", "car/3d/moderate/0.7")  # the first one recorded is the headline
-Row = dict[str, Any]
+Ranked = dict[str, Any]
 Group = tuple[str, str, str, int | None]  # dataset, split, arm, frames
 
 
-def build_rows(results: Iterable[Result]) -> list[Row]:
+def build_rows(results: Iterable[Result]) -> list[Ranked]:
     """One row per arm and number of frames (per data set and split).
 
     Returns:
@@ -34,7 +33,7 @@ def build_rows(results: Iterable[Result]) -> list[Row]:
     return [_row(key, groups) for key in groups]
 
 
-def _row(key: Group, groups: dict[Group, dict[int, Result]]) -> Row:
+def _row(key: Group, groups: dict[Group, dict[int, Result]]) -> Ranked:
     dataset, split, arm, frames = key
     runs = groups[key]
     seeds = sorted(runs)
@@ -76,7 +75,7 @@ def _mean(runs: Iterable[Result], key: str) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def headline_metric(rows: list[Row], wanted: str | None) -> str:
+def headline_metric(rows: list[Ranked], wanted: str | None) -> str:
     """The metric to rank by.
 
     Raises:
@@ -92,7 +91,7 @@ def headline_metric(rows: list[Row], wanted: str | None) -> str:
     return wanted or next((name for name in PREFERRED if name in names), names[0])
 
 
-def rank_key(row: Row, metric: str) -> tuple[Any, ...]:
+def rank_key(row: Ranked, metric: str) -> tuple[Any, ...]:
     """Few labels first (that is where augmentation matters), then the best by difference to "none".
 
     The paired difference ranks fairly when some seeds are still missing; without the baseline the mean ranks.
@@ -107,7 +106,7 @@ def rank_key(row: Row, metric: str) -> tuple[Any, ...]:
     return row["dataset"], row["split"], row["frames"] or 10**9, -score, row["arm"] == BASELINE, row["arm"]
 
 
-def rivals(rows: list[Row]) -> list[str]:
+def rivals(rows: list[Ranked]) -> list[str]:
     """Arms that the tables compare with: the usual baselines that are there."""
     arms = {row["arm"] for row in rows}
     return [arm for arm in (BASELINE, "copy_paste") if arm in arms]

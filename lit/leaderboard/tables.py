@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lit.experiments.published import LEVELS, Published, own_triple
-from lit.leaderboard.rows import Row, rivals
+from lit.experiments.published import EASY_TO_HARD, Published, own_triple
+from lit.leaderboard.rows import Ranked, rivals
 from lit.results import Result
 
 
@@ -37,16 +37,18 @@ def worth_text(found: dict[str, Any] | None) -> str:
     return shown[0] if found["low"] is None else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def frames_cell(row: Row) -> str:
+def frames_cell(row: Ranked) -> str:
     """``50``, ``all``, or ``50 unlabelled`` for runs that saw no human label."""
     return str(row["frames"] or "all") + ("" if row["human_labels"] else " unlabelled")
 
 
-def table_cells(rows: list[Row], metric: str, published: Published | None = None) -> tuple[list[str], list[list[str]]]:
+def table_cells(
+    rows: list[Ranked], metric: str, published: Published | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Header and text cells of the ranking by one metric; rows without it are left out."""
     against = rivals(rows)
     header = ["arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
-    header += [LEVELS, published.label] if published else []
+    header += [EASY_TO_HARD, published.label] if published else []
     cells = []
     for row in rows:
         if entry := row["metrics"].get(metric):
@@ -59,7 +61,7 @@ def table_cells(rows: list[Row], metric: str, published: Published | None = None
     return header, cells
 
 
-def print_table(rows: list[Row], metric: str, published: Published | None = None) -> None:
+def print_table(rows: list[Ranked], metric: str, published: Published | None = None) -> None:
     """Print the ranking."""
     header, cells = table_cells(rows, metric, published)
     table = Table(title=None, header_style="bold")
@@ -73,7 +75,9 @@ def print_table(rows: list[Row], metric: str, published: Published | None = None
         print(published.note())
 
 
-def markdown_table(rows: list[Row], metric: str, failures: Sequence[Result], published: Published | None = None) -> str:
+def markdown_table(
+    rows: list[Ranked], metric: str, failures: Sequence[Result], published: Published | None = None
+) -> str:
     """The ranking as Markdown, failures below it."""
     header, cells = table_cells(rows, metric, published)
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
@@ -83,7 +87,7 @@ def markdown_table(rows: list[Row], metric: str, failures: Sequence[Result], pub
     return text + "".join(f"\nFailed: {failed.path.parent.name}: {failed.error}\n" for failed in failures)
 
 
-def csv_table(rows: list[Row], published: Published | None = None) -> str:
+def csv_table(rows: list[Ranked], published: Published | None = None) -> str:
     """Every metric of every row, one line each; the paper's figure stands in the line of its own metric alone."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

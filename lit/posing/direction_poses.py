@@ -33,7 +33,7 @@ from lit.proxies.pose_regressor import PoseRegressor
 STEPS = 24  # codes a loop
 OFF = 0.02  # what it costs, in IoU, to lie one step of azimuth beside the wanted one (squared)
 FAR = 100.0  # what each step beyond the first costs: only where no code is nearer
-PAINT = 1.0  # what another paint costs, in IoU: 1 between black and white
+PAINT_COST = 1.0  # what another paint costs, in IoU: 1 between black and white
 ROUNDS = 3  # of choosing and carving; the choice hardly changes after the second
 
 
@@ -187,5 +187,5 @@ def choose(azimuth: np.ndarray, masks: np.ndarray, paint: np.ndarray, projection
     for _ in range(ROUNDS):
         chosen = nearest(azimuth, cost, count)
         fit = agreement(carve(masks[chosen], projection[chosen]), masks, projection)
-        cost = 1 - fit + PAINT * np.abs(paint - np.median(paint[chosen], 0)).mean(1) / 255
+        cost = 1 - fit + PAINT_COST * np.abs(paint - np.median(paint[chosen], 0)).mean(1) / 255
     return nearest(azimuth, cost, count)

@@ -13,14 +13,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
-from lit.arguments import closest
+from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
 
 STRIDE = 32  # images are padded to multiples of the coarsest feature map's stride
-IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of uint8 RGB
+PIXEL_MEAN, PIXEL_STD = ([255 * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
 class Segmenter(LightningModule):
@@ -59,8 +59,8 @@ class Segmenter(LightningModule):
         self.network = build_network(architecture, encoder, len(classes), options or {})
         if encoder_weights is not None:
             load_encoder(self.network.get_submodule("encoder"), encoder_weights, encoder)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
         self.iou = MulticlassJaccardIndex(len(classes), average="none", ignore_index=IGNORED)
 
     @staticmethod

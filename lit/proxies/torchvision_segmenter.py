@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models, segmentation
 
-from datamodules.errors import InputError
-from lit.arguments import closest
-from lit.proxies.segmentation import IMAGENET_MEAN, IMAGENET_STD, Segmenter
+from datamodules.errors import InputError, closest
+from lit.proxies.segmentation import PIXEL_MEAN, PIXEL_STD, Segmenter
 from lit.weights.files import expecting, read_state
 from lit.weights.fitting import fit_state
 
@@ -67,8 +66,8 @@ class TorchvisionSegmenter(nn.Module):
                 raise InputError(f"{path}: weights of {found} classes, {given}; give {FORM}")
             self.network = get_model(name, weights=None, weights_backbone=None, num_classes=found)
             fit_state(self.network, state, Path(path), network)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
 
     @torch.no_grad()

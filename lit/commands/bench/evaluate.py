@@ -9,7 +9,7 @@ from lit.commands.bench import geometry as bench_geometry
 from lit.commands.bench import image_metrics as bench_image_metrics
 from lit.commands.bench import kitti as bench_kitti
 from lit.commands.bench import nuscenes as bench_nuscenes
-from lit.commands.bench.report import report
+from lit.commands.report import report
 
 PARTS = (bench_kitti, bench_nuscenes, bench_image_metrics, bench_geometry)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lit.commands.bench.timing import one_thread, timed
 from lit.metrics.geometry import non_flatness_scores
 
 MAPS, SIDE, CHUNK = 10_000, 128, 500  # ten thousand maps are 655 MB of float32: made and measured in chunks
-NEAR, FAR, BINS = 0.88, 1.12, 64  # metres; generic frustum of an object at distance 1, with depths beyond both ends
+NEAREST, FARTHEST, BINS = (
+    0.88,
+    1.12,
+    64,
+)  # metres; generic frustum of an object at distance 1, with depths beyond both ends
 
 
 def histc_scores(depth: Tensor, near: float, far: float, bins: int) -> Tensor:
@@ -39,26 +44,20 @@ def measure(maps: int = MAPS) -> dict[str, Any]:
         ``nfs_cpu_seconds``, ``nfs_histc_cpu_seconds`` (process time), their ratio ``nfs_ratio``, ``nfs_difference``
         (largest difference of a score), ``nfs_maps`` and the mean ``nfs``.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        non_flatness_scores(depth_maps(2, 0), NEAR, FAR, BINS)  # loads the compiled code
-        spent, difference, total = [0.0, 0.0], 0.0, 0.0
+    ours, theirs, difference, total = 0.0, 0.0, 0.0, 0.0
+    with one_thread():
+        non_flatness_scores(depth_maps(2, 0), NEAREST, FARTHEST, BINS)  # loads the compiled code
         for start in range(0, maps, CHUNK):
             depth = depth_maps(min(CHUNK, maps - start), start)
-            scores = []
-            for index, score in enumerate((non_flatness_scores, histc_scores)):
-                begun = time.process_time()
-                scores.append(score(depth, NEAR, FAR, BINS))
-                spent[index] += time.process_time() - begun
-            difference = max(difference, float((scores[0] - scores[1]).abs().max()))
-            total += float(scores[0].sum())
-    finally:
-        torch.set_num_threads(threads)
+            scores, spent, _ = timed(partial(non_flatness_scores, depth, NEAREST, FARTHEST, BINS))
+            reference, their_spent, _ = timed(partial(histc_scores, depth, NEAREST, FARTHEST, BINS))
+            ours, theirs = ours + spent, theirs + their_spent
+            difference = max(difference, float((scores - reference).abs().max()))
+            total += float(scores.sum())
     return {
-        "nfs_cpu_seconds": spent[0],
-        "nfs_histc_cpu_seconds": spent[1],
-        "nfs_ratio": spent[1] / spent[0],
+        "nfs_cpu_seconds": ours,
+        "nfs_histc_cpu_seconds": theirs,
+        "nfs_ratio": theirs / ours,
         "nfs_difference": difference,
         "nfs_maps": maps,
         "nfs": total / maps,

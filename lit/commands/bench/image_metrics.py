@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lit.commands.bench.timing import one_thread, timed
 from lit.metrics.image.metrics import FrechetDistance
 
 DIMS = 2048  # of pool3, the features of every published FID
@@ -51,7 +49,7 @@ def measure() -> dict[str, Any]:
         return FrechetInceptionDistance(feature=_Ready(), input_img_size=(3, 1, DIMS))
 
     measured: dict[str, Any] = {}
-    with _one_thread():
+    with one_thread():
         warm = _sets(300)
         for build in (lambda: FrechetDistance(_Ready()), reference):
             _timed(build(), warm)
@@ -85,27 +83,6 @@ def _sets(count: int) -> tuple[Tensor, Tensor]:
 
 def _timed(metric: Any, sets: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
     """The value, and the seconds of all updates (batches of 250) and of compute."""
-    update = _seconds(lambda: [metric.update(b, real=r) for r, s in zip((True, False), sets) for b in s.split(250)])[1]
-    value, compute = _seconds(metric.compute)
+    update = timed(lambda: [metric.update(b, real=r) for r, s in zip((True, False), sets) for b in s.split(250)])[1]
+    value, compute, _ = timed(metric.compute)
     return float(value), update, compute
-
-
-def _seconds(work: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.process_time()
-    return work(), time.process_time() - start
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for torch, and for other linear algebra libraries where threadpoolctl is there to say so."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(ImportError):
-                from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-                stack.enter_context(threadpool_limits(1))
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -20,7 +20,7 @@ from datamodules.injection.shadow import Shadow
 from datamodules.scene import Frame
 from datamodules.world.road_world import make_frame
 
-WIDTH, HEIGHT = 1242, 375
+FRAME_WIDTH, FRAME_HEIGHT = 1242, 375
 GRID = (128, 52, 56)
 PLACES = ((-2.6, 24.0, -1.6), (0.4, 27.0, 1.5), (2.8, 31.0, -1.5))  # x, z in metres, yaw; objects of up to 64 pixels
 ROUNDS = 40
@@ -38,9 +38,14 @@ def baked_car(colour: tuple[int, int, int], number: int) -> VoxelAsset:
     return VoxelAsset(f"baked-{number}", "Car", np.array([4.2, 1.5, 1.75]), grid)
 
 
+def baked_cars() -> list[VoxelAsset]:
+    """A red, a blue and a white one."""
+    return [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+
+
 def road_frame() -> Frame:
     """A frame of the road world at KITTI's size, with its road mask but neither depth nor instances, as KITTI is."""
-    scene, drawn, objects, _ = make_frame(0, "000000", "train", WIDTH, HEIGHT)
+    scene, drawn, objects, _ = make_frame(0, "000000", "train", FRAME_WIDTH, FRAME_HEIGHT)
     return Frame(np.ascontiguousarray(drawn.image).transpose(2, 0, 1), scene.camera, objects, "000000", drawn.road)
 
 
@@ -116,7 +121,7 @@ def measure() -> dict[str, float]:
         raw milliseconds.
     """
     frame = road_frame()
-    assets = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+    assets = baked_cars()
     layers = draw_layers(frame.camera, assets)
     painter = _Painter()
     flat = np.ascontiguousarray(frame.image.transpose(1, 2, 0))

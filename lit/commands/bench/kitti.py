@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datamodules.randomness import derive
+from lit.commands.bench.timing import timed
 from lit.metrics.kitti.evaluation import evaluate_folders
 
 FRAMES, OBJECTS, DETECTIONS = 3769, 5, 15  # the validation half of Chen's split, with its mean numbers of rows
@@ -77,9 +77,7 @@ def measure() -> dict[str, Any]:
         warm = write_frames(Path(folder) / "warm", frames=20)
         full = write_frames(Path(folder) / "full")
         evaluate_folders(*warm)  # loads the compiled code
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = evaluate_folders(*full)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        result, cpu, wall = timed(lambda: evaluate_folders(*full))
     return {
         "kitti_cpu_seconds": cpu,
         "kitti_wall_seconds": wall,

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from lit.commands.bench import inject as bench_inject
 from lit.commands.bench import surround as bench_surround
-from lit.commands.bench.report import report
-
-PARTS = (bench_inject, bench_surround)
+from lit.commands.bench.timing import one_thread
+from lit.commands.report import report
 
 
 def run(out: str | Path | None = None) -> dict[str, Any]:
@@ -21,15 +18,9 @@ def run(out: str | Path | None = None) -> dict[str, Any]:
         out: JSON file to write, or None.
 
     Returns:
-        The figures of the ``measure`` functions of :data:`PARTS`.
+        The figures of both ``measure`` functions.
     """
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        measured: dict[str, Any] = {}
-        for part in PARTS:
-            measured |= part.measure()
-    finally:
-        cv2.setNumThreads(threads)
+    with one_thread():
+        measured = bench_inject.measure() | bench_surround.measure()
     report("bench loader: three objects at 375 x 1242 and around 6 x 900 x 1600, CPU time of one thread", measured, out)
     return measured

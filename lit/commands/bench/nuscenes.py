@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, BOX_COLUMNS, DETECTION_NAMES, GlobalBoxes, SampleTruth
 from datamodules.nuscenes.format import GroundTruth, write_ground_truth, write_submission
 from datamodules.randomness import derive
-from lit.metrics.nuscenes.evaluation import Result, evaluate_files, flatten
+from lit.commands.bench.timing import timed
+from lit.metrics.nuscenes.evaluation import evaluate_files, flatten
 
 SAMPLES, OBJECTS, DETECTIONS = 6000, 20, 30
 TOLERANCE = 1e-9
@@ -136,7 +136,7 @@ def evaluate_with_devkit(gt_json: Path, submission_json: Path) -> dict[str, Any]
     return json.loads(json.dumps(metrics.serialize()))
 
 
-def largest_difference(result: Result, reference: dict[str, Any]) -> float:
+def largest_difference(result: dict[str, Any], reference: dict[str, Any]) -> float:
     """The largest difference between our figures and the devkit's; NaN there must be undefined here.
 
     Raises:
@@ -172,16 +172,12 @@ def measure(samples: int | None = None) -> dict[str, Any]:
         (warm := Path(folder) / "warm").mkdir()
         small, full = write_files(warm, 40), write_files(Path(folder), samples)
         evaluate_files(*small)  # loads the compiled code
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = evaluate_files(*full)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        result, cpu, wall = timed(lambda: evaluate_files(*full))
         if find_spec("nuscenes") is None:
             measured["nuscenes_devkit"] = "not installed: pip install nuscenes-devkit to compare"
         else:
             evaluate_with_devkit(*small)
-            reference_cpu = time.process_time()
-            reference = evaluate_with_devkit(*full)
-            reference_cpu = time.process_time() - reference_cpu
+            reference, reference_cpu, _ = timed(lambda: evaluate_with_devkit(*full))
             difference = largest_difference(result, reference)
             assert difference <= TOLERANCE, difference
             measured.update(nuscenes_ratio=reference_cpu / cpu, nuscenes_devkit_cpu_seconds=reference_cpu)

@@ -6,8 +6,6 @@ measured over the whole crop against 512 samples a ray.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from datamodules.assets.voxel_render import prepare_grid, render_voxels
 from datamodules.assets.voxel_render_torch import prepare_grids_torch, render_voxels_torch
 from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera, canonical_projection
 from lit.commands.bench.field import HALF, car_field, ground_truth, two_pass
+from lit.commands.bench.timing import one_thread, seconds
+from lit.commands.report import tell
+from lit.metrics.alignment import mask_iou, psnr
 from lit.rendering.compiled import compiled_field
-from lit.results import write_json
 
 CROP = 64  # pixels
 BAKE_FRAME = 128  # pixels of the reference frame that baking is compared with
@@ -32,17 +32,6 @@ EXACT_STEP = 1.0 / 32.0  # units of the field's cube
 TORCH_STEPS = 0.6  # samples a voxel of the torch renderer
 REPEATS = 15
 REFERENCE_REPEATS = 3
-
-
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Median CPU time of a call after one that does not count."""
-    work()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return statistics.median(taken)
 
 
 def view(size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
@@ -57,15 +46,11 @@ def view(size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     return projection, (int(middle[0] - size / 2), int(middle[1] - size / 2), size, size)
 
 
-def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """PSNR in dB of premultiplied colour in [0, 1]."""
-    return float(-10 * np.log10(max(((image[..., :3] - truth[..., :3]) ** 2).mean(), 1e-12)))
-
-
-def mask_iou(image: np.ndarray, truth: np.ndarray) -> float:
-    """IoU of the masks (opacity above one half)."""
-    a, b = image[..., 3] > 0.5, truth[..., 3] > 0.5
-    return float((a & b).sum() / max((a | b).sum(), 1))
+def quality(image: Tensor | np.ndarray, truth: Tensor | np.ndarray) -> dict[str, float]:
+    """PSNR in dB of premultiplied colour in [0, 1], and IoU of the masks (opacity above one half)."""
+    found, wanted = torch.as_tensor(image)[None], torch.as_tensor(truth)[None]
+    iou = mask_iou(found[..., 3] > 0.5, wanted[..., 3] > 0.5)
+    return {"psnr": float(psnr(found[..., :3], wanted[..., :3])), "mask_iou": float(iou)}
 
 
 def measure() -> dict[str, Any]:
@@ -73,7 +58,7 @@ def measure() -> dict[str, Any]:
     field = car_field()
     compiled = compiled_field(field)
     projection, window = view(CROP)
-    truth = ground_truth(field, projection, window).numpy()
+    truth = ground_truth(field, projection, window)
     grid = compiled.bake(GRID, HALF)
     prepared, prepared_torch = prepare_grid(grid), prepare_grids_torch(grid[None])
     box = projection.copy()
@@ -89,18 +74,10 @@ def measure() -> dict[str, Any]:
     }
     base = seconds(lambda: two_pass(field, projection, window), REFERENCE_REPEATS)
     published = two_pass(field, projection, window).numpy()
-    result: dict[str, Any] = {
-        "reference": {"ms": base * 1e3, "psnr": psnr(published, truth), "mask_iou": mask_iou(published, truth)}
-    }
+    result: dict[str, Any] = {"reference": {"ms": base * 1e3, **quality(published, truth)}}
     for name, render in renderers.items():
         taken = seconds(render, REPEATS)
-        image = render()
-        result[name] = {
-            "ratio": base / taken,
-            "ms": taken * 1e3,
-            "psnr": psnr(image, truth),
-            "mask_iou": mask_iou(image, truth),
-        }
+        result[name] = {"ratio": base / taken, "ms": taken * 1e3, **quality(render(), truth)}
     frame = seconds(lambda: two_pass(field, *view(BAKE_FRAME)), 1)
     bake = seconds(lambda: replace(compiled).bake(GRID, HALF), 3)  # a copy knows no occupancy yet
     return {**result, "bake_fraction": bake / frame, "bake_ms": bake * 1e3}
@@ -117,12 +94,8 @@ def run(out: str | Path | None = None) -> dict[str, Any]:
         (dB) and ``mask_iou``; ``bake_fraction``, the time to bake one object (occupancy included) over that of one 128
         x 128 reference frame.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         result = measure()
-    finally:
-        torch.set_num_threads(threads)
     table = Table(title=f"bench render: one {CROP} x {CROP} crop, CPU time of one thread")
     for column in ("renderer", "ms", "times faster", "PSNR dB", "mask IoU"):
         table.add_column(column, justify="left" if column == "renderer" else "right")
@@ -131,9 +104,7 @@ def run(out: str | Path | None = None) -> dict[str, Any]:
         table.add_row(
             name, f"{row['ms']:.2f}", f"{row.get('ratio', 1.0):.0f}", f"{row['psnr']:.1f}", f"{row['mask_iou']:.4f}"
         )
-    Console().print(table)
+    tell(table, result, out)
     share = f"{result['bake_fraction']:.3f} of a {BAKE_FRAME} x {BAKE_FRAME} reference frame"
-    Console().print(f"baking {GRID}: {result['bake_ms']:.0f} ms, {share}")
-    if out is not None:
-        write_json(Path(out), result)
+    print(f"baking {GRID}: {result['bake_ms']:.0f} ms, {share}")
     return result

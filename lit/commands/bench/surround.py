@@ -19,9 +19,9 @@ from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from datamodules.world.surround.world import write_surround_world
-from lit.commands.bench.inject import alternate, baked_car
+from lit.commands.bench.inject import alternate, baked_cars
 
-WIDTH, HEIGHT, ROUNDS = 1600, 900, 5
+FRAME_WIDTH, FRAME_HEIGHT, ROUNDS = 1600, 900, 5
 COUNT = (3, 3)  # objects around the car
 
 
@@ -31,7 +31,7 @@ class BakedCars(AssetSource):
     classes = ("Car",)
 
     def __init__(self) -> None:
-        self.cars = [baked_car(c, i) for i, c in enumerate([(170, 40, 40), (60, 90, 160), (200, 200, 205)])]
+        self.cars = baked_cars()
 
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
         """One of them."""
@@ -50,7 +50,7 @@ def measure() -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         write_surround_world(
-            root, train_scenes=1, val_scenes=0, samples_per_scene=1, width=WIDTH, height=HEIGHT, workers=1,
+            root, train_scenes=1, val_scenes=0, samples_per_scene=1, width=FRAME_WIDTH, height=FRAME_HEIGHT, workers=1,
             progress=False,
         )  # fmt: skip
         tables = Tables(root / "v1.0-world")

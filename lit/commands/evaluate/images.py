@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from datamodules.errors import InputError
 from lit.arguments import Arguments
+from lit.commands.report import report
 from lit.progress import progress_bar
-from lit.results import write_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +47,9 @@ def images(argv: list[str]) -> int:
         options.device,
         options.seed,
     )
-    Console().print(images_table(result))
-    if options.out:
-        write_output(options.out, result)
+    counts, shown = result["counts"], {name.split("/")[0]: value for name, value in result["metrics"].items()}
+    title = f"{counts['fake']} generated, {counts['real']} real images\n{result['extractor']['name']}"
+    report(title, result, options.out, shown)
     return 0
 
 
@@ -117,32 +114,14 @@ def evaluate_images(
         figures["is"], figures["is_std"] = float(values.mean()), float(values.std())
     if "pr" in metrics:
         figures["precision"], figures["recall"] = precision_recall(features["real"], features["fake"], NEIGHBOUR)
+    settings = {"kid_subsets": SUBSETS, "kid_subset_size": size, "is_splits": SPLITS, "pr_neighbour": NEIGHBOUR}
     return {
         "metrics": {f"{name}/{network.name}": value for name, value in figures.items()},
         "counts": counts,
         "extractor": {"name": network.name, "version": network.version, "dims": network.dims},
         "evaluator": {"name": f"images/{network.name}", "version": f"{VERSION}+{network.version}"},
-        "options": {
-            "real": real,
-            "fake": fake,
-            "kid_subsets": SUBSETS,
-            "kid_subset_size": size,
-            "is_splits": SPLITS,
-            "pr_neighbour": NEIGHBOUR,
-            "seed": seed,
-        },
+        "options": {"real": real, "fake": fake, **settings, "seed": seed},
     }
-
-
-def images_table(result: dict[str, Any]) -> Table:
-    """The figures of :func:`evaluate_images` as a table."""
-    counts = result["counts"]
-    title = f"{counts['fake']} generated, {counts['real']} real images\n{result['extractor']['name']}"
-    table = Table("metric", title=title)
-    table.add_column("value", justify="right")
-    for name, value in result["metrics"].items():
-        table.add_row(name.split("/")[0], f"{value:.5g}")
-    return table
 
 
 def _features(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments
-from lit.results import write_output
+from lit.commands.report import tell
 
 
 def kitti(argv: list[str]) -> int:
@@ -33,12 +33,9 @@ def kitti(argv: list[str]) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = evaluate_folders(options.gt, options.pred, extra, options.split)
-    console = Console()
-    console.print(kitti_table(result, f"KITTI AP (%), {VERSION}"))
+    tell(kitti_table(result, f"KITTI AP (%), {VERSION}"), result, options.out)
     for warning in caught:
-        console.print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
-    if options.out:
-        write_output(options.out, result)
+        Console().print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
     return 0
 
 

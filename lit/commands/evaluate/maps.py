@@ -13,6 +13,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments
+from lit.commands.report import report
 from lit.metrics.maps.files import FORMS, MapFiles
 from lit.progress import track
 
@@ -63,7 +64,8 @@ def depth(argv: list[str]) -> int:
     result |= {"near": options.near, "far": options.far, "bins": options.bins, "evaluator": metric.evaluator}
     if target is not None:
         result |= {"depth_accuracy": float(np.mean(errors)), "depth_evaluator": DepthAccuracy().evaluator}
-    return _report("depth maps", result, options.out)
+    report("depth maps", result, options.out)
+    return 0
 
 
 def segmentation(argv: list[str]) -> int:
@@ -89,7 +91,8 @@ def segmentation(argv: list[str]) -> int:
         with _naming(name):
             total += confusion_matrix(_tensor(labels), _tensor(found), options.num_classes, options.ignore_index)
     result = scores_of_confusion(total, options.ignore_index) | {"maps": len(gt), "evaluator": metric.evaluator}
-    return _report("segmentation", result, options.out)
+    report("segmentation", result, options.out)
+    return 0
 
 
 def edges(argv: list[str]) -> int:
@@ -116,7 +119,8 @@ def edges(argv: list[str]) -> int:
     merged = merge_counts([merged, *waiting])
     result = {"average_precision": precision_of_counts(merged), "maps": len(gt)}
     result |= {"edge_pixels": int(merged[:, 1].sum()), "pixels": int(merged[:, 1:].sum())}
-    return _report("edges", result | {"evaluator": EdgeAveragePrecision().evaluator}, options.out)
+    report("edges", result | {"evaluator": EdgeAveragePrecision().evaluator}, options.out)
+    return 0
 
 
 @contextmanager
@@ -151,25 +155,3 @@ def _like(values: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:
     if values.shape != other.shape:
         raise InputError(f"{name}: target {values.shape}, pred {other.shape}: expected equal shapes; resize one")
     return values
-
-
-def _report(title: str, result: dict[str, Any], out: str | None) -> int:
-    """Print a table and write the figures."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from lit.results import write_output
-
-    table = Table("figure", "value", title=title)
-    for key, value in result.items():
-        if isinstance(value, list):
-            for index, entry in enumerate(value):
-                table.add_row(f"{key} {index}", "-" if entry is None else f"{entry:.4f}")
-        elif isinstance(value, dict):
-            table.add_row(key, f"{value['name']}, {value['version']}")
-        else:
-            table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
-    Console().print(table)
-    if out:
-        write_output(out, result)
-    return 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from lit.arguments import Arguments
-from lit.results import write_output
+from lit.commands.report import tell
 
 
 def nuscenes(argv: list[str]) -> int:
@@ -31,6 +30,7 @@ def nuscenes(argv: list[str]) -> int:
     from datamodules.nuscenes.format import read_submission
     from datamodules.nuscenes.tables import read_dataset
     from lit.metrics.nuscenes.evaluation import (  # imports torch: --help stays quick
+        SHORT,
         VERSION,
         evaluate_files,
         evaluate_tables,
@@ -42,28 +42,27 @@ def nuscenes(argv: list[str]) -> int:
         truth, pred = read_dataset(*folder), read_submission(options.pred).samples
         place = f"split {options.split} of {Path(options.dataroot) / options.version}"
         result = evaluate_tables(truth, pred, place, options.pred)
-    console = Console()
-    console.print(nuscenes_table(result, f"nuScenes detection, {VERSION}"))
+    tell(nuscenes_table(result, f"nuScenes detection, {VERSION}"), result, options.out)
     means = {"mAP": result["mean_ap"], "NDS": result["nd_score"]}
-    means |= {f"m{short}": result["tp_errors"][error] for error, short in _columns().items()}
-    console.print("  ".join(f"{name} {value:.4f}" for name, value in means.items()), soft_wrap=True)
-    if options.out:
-        write_output(options.out, result)
+    means |= {f"m{short}": result["tp_errors"][error] for error, short in SHORT.items()}
+    print("  ".join(f"{name} {value:.4f}" for name, value in means.items()))
     return 0
 
 
 def nuscenes_table(result: dict[str, Any], title: str) -> Table:
     """The figures of :func:`lit.metrics.nuscenes.evaluate_files` as a table; "-" where a class has no such error."""
+    from lit.metrics.nuscenes.evaluation import SHORT  # imports torch: --help stays quick
+
     limits = list(next(iter(result["label_aps"].values())))
     table = Table(
         title=title, box=None, pad_edge=False, padding=(0, 1, 0, 0)
     )  # so that eleven columns fit 80 characters
     table.add_column("class", no_wrap=True)
-    for header in ("AP", *(f"{float(limit):g} m" for limit in limits), *_columns().values()):
+    for header in ("AP", *(f"{float(limit):g} m" for limit in limits), *SHORT.values()):
         table.add_column(header, justify="right", no_wrap=True)
     for name, aps in result["label_aps"].items():
         errors = result["label_tp_errors"][name]
-        cells = [result["mean_dist_aps"][name], *aps.values(), *(errors[error] for error in _columns())]
+        cells = [result["mean_dist_aps"][name], *aps.values(), *(errors[error] for error in SHORT)]
         table.add_row(name, *map(_cell, cells))
     return table
 
@@ -71,9 +70,3 @@ def nuscenes_table(result: dict[str, Any], title: str) -> Table:
 def _cell(value: float | None) -> str:
     """Five characters for anything below 100."""
     return "-" if value is None else f"{value:.{3 if value < 9.9995 else 2}f}"
-
-
-def _columns() -> dict[str, str]:
-    from lit.metrics.nuscenes.evaluation import SHORT  # imports torch: --help stays quick
-
-    return SHORT

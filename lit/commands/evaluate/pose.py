@@ -22,7 +22,7 @@ def pose_swap(argv: list[str]) -> int:
 
     from lit.posing.swap import VERSION, measure_pose_swap
     from lit.proxies.pose_regressor import PoseRegressor
-    from lit.results import write_json
+    from lit.results import write_output
     from lit.weights import read_stylegan2  # imports torch: --help stays quick
 
     generator, regressor = read_stylegan2(options.generator), PoseRegressor.load(options.regressor)
@@ -37,6 +37,6 @@ def pose_swap(argv: list[str]) -> int:
         print(f"{row.pose_layers:>11}  {errors}  {row.follows:>7.0%}")
     if options.out:
         stated = {"name": "pose-swap", "version": VERSION}
-        write_json(options.out, {"rows": [asdict(row) for row in rows], "evaluator": stated})
+        write_output(options.out, {"rows": [asdict(row) for row in rows], "evaluator": stated})
         print(f"wrote {options.out}")
     return 0

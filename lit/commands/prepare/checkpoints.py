@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,9 +23,6 @@ from lit.weights.official.lift3d import PROPORTIONS, ReleasedCar, read_car, read
 from lit.weights.official.nvidia import read_networks
 from lit.weights.official.stylegan2_files import file_kind, read_stylegan2, write_state, write_stylegan2
 
-if TYPE_CHECKING:
-    from lit.weights.official.nvidia import NetworkRecord
-
 ELEVATION = 15.0  # degrees, of the pictures
 SHAPE = (128, 52, 56)  # voxels along length, height, width
 
@@ -46,17 +42,14 @@ def weights(argv: list[str]) -> int:
         print(record.describe())
     chosen = networks.get("G_ema")
     if chosen is not None and "mapping.w_avg" not in chosen.state:
-        _write_record(chosen, options.out)
+        config = {"arguments": chosen.arguments, "settings": chosen.settings}
+        write_state(options.out, chosen.state, chosen.kind, config)
         print(f"wrote {options.out}: G_ema's state under the official names, its arguments in the metadata")
         return 0
     generator = read_stylegan2(options.checkpoint, options.resolution, options.class_label)
     write_stylegan2(options.out, generator)
     print(f"wrote {options.out}: StyleGAN2 generator, {', '.join(f'{k} {v}' for k, v in generator.config.items())}")
     return 0
-
-
-def _write_record(record: NetworkRecord, path: Path) -> None:
-    write_state(path, record.state, record.kind, {"arguments": record.arguments, "settings": record.settings})
 
 
 def released(argv: list[str]) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from lit.commands.dispatch import dispatch
 
 TARGETS = {
-    "kitti": ("kitti.kitti", "check a KITTI tree and say what is missing"),
-    "world": ("world.world", "write a procedural road world as a KITTI folder"),
-    "surround": ("surround.surround", "the same seen by six cameras, as a nuScenes folder"),
-    "posed": ("posed.posed", "write posed views of the studio's cars"),
+    "kitti": ("kitti.check_kitti", "check a KITTI tree and say what is missing"),
+    "world": ("synthetic.road_world", "write a procedural road world as a KITTI folder"),
+    "surround": ("synthetic.surround_world", "the same seen by six cameras, as a nuScenes folder"),
+    "posed": ("synthetic.posed_views", "write posed views of the studio's cars"),
     "road-masks": ("masks.road_masks", "write where a segmenter sees road in a KITTI folder"),
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),

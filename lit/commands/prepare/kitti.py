@@ -8,7 +8,7 @@ from datamodules.errors import DatasetNotFound
 from lit.arguments import Arguments
 
 
-def kitti(argv: list[str]) -> int:
+def check_kitti(argv: list[str]) -> int:
     """Check a KITTI object tree and say what is there and what is missing; status 2 for a broken one."""
     parser = Arguments("prepare kitti", "Checks a KITTI object detection tree; names what is missing.")
     parser.add_argument("--root", type=Path, required=True, help="the folder that holds training/ and ImageSets/")

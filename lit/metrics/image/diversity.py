@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.features.extractors import to_uint8
 from lit.features.lpips_distance import LpipsDistance
-from lit.metrics.sample_keys import distinct, joined, sample_keys
+from lit.metrics.gathered_rows import GatheredRows
+from lit.metrics.sample_keys import distinct, sample_keys
 from lit.weights.files import require_file
 
 VERSION = "1"  # recorded beside every figure; changes when a figure could
 
 
-class SampleDiversity(Metric):
+class SampleDiversity(GatheredRows):
     """Mean LPIPS over random pairs of samples of one condition, then mean over conditions.
 
     Every condition counts once over all processes, and the pairs depend on the seed and the condition's id only.
@@ -35,16 +35,14 @@ class SampleDiversity(Metric):
         InputError: unknown network, or a weights file that is missing or of another network.
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
     keys: list[Tensor]
     means: list[Tensor]
 
     def __init__(
         self, network: str = "random", weights: str | None = None, pairs: int = 10, seed: int = 0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        keys, means = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+        super().__init__(keys=keys, means=means, **kwargs)
         if network not in ("alex", "vgg", "random"):
             raise InputError(f"LPIPS network '{network}': expected alex, vgg or random")
         if pairs < 1:
@@ -57,8 +55,6 @@ class SampleDiversity(Metric):
         self.pairs, self.seed = pairs, seed
         self.name = f"diversity/lpips-{network}{f'-{seed}' if network == 'random' else ''}"
         self.evaluator = {"name": self.name, "version": VERSION}
-        self.add_state("keys", default=[], dist_reduce_fx="cat")  # int64 (C,)
-        self.add_state("means", default=[], dist_reduce_fx="cat")  # float64 (C,)
 
     @torch.no_grad()
     def update(self, samples: Tensor, condition_ids: Sequence[str] | Sequence[int]) -> None:
@@ -83,8 +79,7 @@ class SampleDiversity(Metric):
             distances = [self.distance(images[i : i + 1], images[j : j + 1]) for i, j in chosen]
             means.append(torch.cat(distances).double().mean())
         if means:
-            self.keys.append(keys.to(self.device))
-            self.means.append(torch.stack(means))
+            self.keep(keys=keys, means=torch.stack(means))
 
     def compute(self) -> float:
         """Mean over all distinct conditions.
@@ -92,10 +87,10 @@ class SampleDiversity(Metric):
         Raises:
             InputError: no condition was added, or a distance is not finite.
         """
-        keys, means = self._held()
+        keys = self.held("keys")
         if not len(keys):
             raise InputError(f"{self.name}: no condition was added; call update with samples first")
-        value = float(means[distinct(keys)].mean())
+        value = float(self.held("means")[distinct(keys)].mean())
         if not np.isfinite(value):
             raise InputError(f"{self.name}: a distance is NaN or infinite; check the network's weights")
         return value
@@ -107,13 +102,3 @@ class SampleDiversity(Metric):
             drawn = derive(self.seed, key, "diversity").choice(len(first), self.pairs, replace=False)
             first, second = first[drawn], second[drawn]
         return list(zip(first.tolist(), second.tolist()))
-
-    def _held(self) -> tuple[Tensor, Tensor]:
-        empty = torch.zeros(0, device=self.device)
-        return joined(self.keys, empty.long()), joined(self.means, empty.double())
-
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather from all processes; one without any condition takes part with empty tensors of the right dtype."""
-        keys, means = self._held()
-        self.keys, self.means = [keys], [means]
-        super().sync(*args, **kwargs)

@@ -7,12 +7,15 @@ guess would move every figure; an alpha channel that is 255 everywhere is droppe
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -26,132 +29,119 @@ MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # eight bits or less
 UNREADABLE = (OSError, SyntaxError, ValueError, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)
 
 
-class ImageSource(Protocol):
+@dataclass(frozen=True)
+class ImageSource:
     """A sorted set of images.
 
     Attributes:
-        path: where it was read from.
+        path: where it is read from.
+        count: their number.
+        read: starts over and yields images (H, W, 3) uint8, one at a time.
     """
 
     path: Path
+    count: int
+    read: Callable[[], Iterator[np.ndarray]]
 
     def __len__(self) -> int:
-        """Number of images."""
-        ...
+        return self.count
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Images (H, W, 3) uint8, one at a time."""
-        ...
-
-
-class ImageFolder:
-    """All png, jpg and webp files under a folder, sorted by their path; hidden ones are left out."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        found = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        shown = [file for file in found if not _hidden(file.relative_to(path).parts)]
-        self.files = sorted(shown, key=lambda file: file.relative_to(path).as_posix())
-        _refuse_empty(path, len(self.files))
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for file in self.files:
-            yield decode(file, str(file))
-
-
-class ImageZip:
-    """All png, jpg and webp members of a zip, sorted by their name; hidden ones are left out."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _opened(path) as archive:
-            names = archive.namelist()
-        self.names = sorted(n for n in names if n.lower().endswith(SUFFIXES) and not _hidden(n.split("/")))
-        _refuse_empty(path, len(self.names))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        with _opened(self.path) as archive:
-            for name in self.names:
-                try:
-                    content = archive.read(name)
-                except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: encrypted
-                    raise _unreadable(f"{self.path}: {name}", error) from error
-                yield decode(io.BytesIO(content), f"{self.path}: {name}")
-
-
-class ImageArray:
-    """The array of an npz: uint8 (N, H, W, 3) or (N, 3, H, W), read image by image, compressed or not.
-
-    The array is ``arr_0`` or ``images``, or the only one with four axes.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        headers: dict[str, tuple[tuple[int, ...], bool, np.dtype[Any]]] = {}
-        with _opened(path) as archive:
-            for name in archive.namelist():
-                if name.endswith(".npy"):
-                    with archive.open(name) as file:
-                        headers[name[:-4]] = _header(file, f"{path}: {name[:-4]}")
-        named: list[str] = [name for name in ("arr_0", "images") if name in headers]
-        chosen = named[:1] or [name for name, (shape, *_) in headers.items() if len(shape) == 4]
-        if len(chosen) != 1:
-            held = ", ".join(f"{name} {shape}" for name, (shape, *_) in headers.items()) or "no arrays"
-            raise InputError(f"{path}: holds {held}; expected images in one array arr_0 or images (N, H, W, 3)")
-        self.name = chosen[0]
-        self.shape, fortran, dtype = headers[self.name]
-        where = f"{path}: {self.name}"
-        if dtype != np.uint8 or fortran:
-            order = " in Fortran order" if fortran else ""
-            raise InputError(f"{where} is {dtype}{order}; expected uint8 in C order; convert and save it again")
-        if len(self.shape) != 4 or 3 not in (self.shape[1], self.shape[3]) or self.shape[1] == self.shape[3]:
-            raise InputError(f"{where} has the shape {self.shape}; expected (N, H, W, 3) or (N, 3, H, W)")
-        _refuse_empty(path, self.shape[0])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        size = int(np.prod(self.shape[1:]))
-        with _opened(self.path) as archive, archive.open(f"{self.name}.npy") as file:
-            _header(file, str(self.path))
-            for index in range(len(self)):
-                where = f"{self.path}: image {index} of {self.name}"
-                try:
-                    content = file.read(size)
-                except UNREADABLE as error:
-                    raise _unreadable(where, error) from error
-                if len(content) < size:
-                    raise InputError(f"{where} is cut short; copy or create the file again")
-                image = np.frombuffer(content, np.uint8).reshape(self.shape[1:])
-                yield image if self.shape[3] == 3 else image.transpose(1, 2, 0)
+        return self.read()
 
 
 def open_images(path: str | Path) -> ImageSource:
     """Open a folder, zip or npz of images.
 
+    In a folder and a zip these are all png, jpg and webp files, sorted by their path, but hidden ones. In an npz it is
+    ``arr_0`` or ``images``, or the only array with four axes, uint8 (N, H, W, 3) or (N, 3, H, W), compressed or not.
+
     Raises:
         InputError: nothing is there, it holds no images, or it is of another kind.
     """
     path = Path(path)
+    read: Callable[[], Iterator[np.ndarray]]
     if path.is_dir():
-        return ImageFolder(path)
-    if not path.is_file():
+        names = _shown(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        count, read = len(names), partial(_from_folder, path, names)
+    elif not path.is_file():
         raise InputError(f"{path}: no such folder or file; expected a folder, zip or npz of images")
-    if path.suffix.lower() == ".npz":
-        return ImageArray(path)
-    if path.suffix.lower() == ".zip":
-        return ImageZip(path)
-    raise InputError(f"{path}: expected a folder, .zip or .npz of images")
+    elif path.suffix.lower() == ".npz":
+        name, shape = _image_array(path)
+        count, read = shape[0], partial(_from_array, path, name, shape)
+    elif path.suffix.lower() == ".zip":
+        with _opened(path) as archive:
+            names = _shown(archive.namelist())
+        count, read = len(names), partial(_from_zip, path, names)
+    else:
+        raise InputError(f"{path}: expected a folder, .zip or .npz of images")
+    if not count:
+        raise InputError(f"{path}: holds no images; expected {', '.join(SUFFIXES)} files, or an npz with images")
+    return ImageSource(path, count, read)
 
 
-def batches(source: ImageSource, size: int) -> Iterator[tuple[list[int], Tensor]]:
+def _shown(names: Iterable[str]) -> list[str]:
+    """Names of images, sorted, without dot files and what macOS leaves in its archives."""
+    hidden = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
+    return sorted(name for name in names if name.lower().endswith(SUFFIXES) and not hidden.search(name))
+
+
+def _from_folder(path: Path, names: list[str]) -> Iterator[np.ndarray]:
+    for name in names:
+        yield decode(path / name, str(path / name))
+
+
+def _from_zip(path: Path, names: list[str]) -> Iterator[np.ndarray]:
+    with _opened(path) as archive:
+        for name in names:
+            try:
+                content = archive.read(name)
+            except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: encrypted
+                raise _unreadable(f"{path}: {name}", error) from error
+            yield decode(io.BytesIO(content), f"{path}: {name}")
+
+
+def _from_array(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The images of an array, read one by one."""
+    size = int(np.prod(shape[1:]))
+    with _opened(path) as archive, archive.open(f"{name}.npy") as file:
+        _header(file, str(path))
+        for index in range(shape[0]):
+            where = f"{path}: image {index} of {name}"
+            try:
+                content = file.read(size)
+            except UNREADABLE as error:
+                raise _unreadable(where, error) from error
+            if len(content) < size:
+                raise InputError(f"{where} is cut short; copy or create the file again")
+            image = np.frombuffer(content, np.uint8).reshape(shape[1:])
+            yield image if shape[3] == 3 else image.transpose(1, 2, 0)
+
+
+def _image_array(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of the array of an npz that holds the images."""
+    headers: dict[str, tuple[tuple[int, ...], bool, np.dtype[Any]]] = {}
+    with _opened(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as file:
+                    headers[name[:-4]] = _header(file, f"{path}: {name[:-4]}")
+    named: list[str] = [name for name in ("arr_0", "images") if name in headers]
+    chosen = named[:1] or [name for name, (shape, *_) in headers.items() if len(shape) == 4]
+    if len(chosen) != 1:
+        held = ", ".join(f"{name} {shape}" for name, (shape, *_) in headers.items()) or "no arrays"
+        raise InputError(f"{path}: holds {held}; expected images in one array arr_0 or images (N, H, W, 3)")
+    shape, fortran, dtype = headers[chosen[0]]
+    where = f"{path}: {chosen[0]}"
+    if dtype != np.uint8 or fortran:
+        order = " in Fortran order" if fortran else ""
+        raise InputError(f"{where} is {dtype}{order}; expected uint8 in C order; convert and save it again")
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]) or shape[1] == shape[3]:
+        raise InputError(f"{where} has the shape {shape}; expected (N, H, W, 3) or (N, 3, H, W)")
+    return chosen[0], shape
+
+
+def batches(source: Iterable[np.ndarray], size: int) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of images of equal size, with their positions in the sorted order.
 
     Images of different sizes wait for others of theirs, at most four batches of them, so positions may come out of
@@ -228,16 +218,6 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         return read(file)
     except UNREADABLE as error:
         raise _unreadable(where, error) from error
-
-
-def _hidden(parts: tuple[str, ...] | list[str]) -> bool:
-    """Dot files, and what macOS leaves in its archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _refuse_empty(path: Path, count: int) -> None:
-    if not count:
-        raise InputError(f"{path}: holds no images; expected {', '.join(SUFFIXES)} files, or an npz with images")
 
 
 def _unreadable(where: str, error: BaseException) -> InputError:

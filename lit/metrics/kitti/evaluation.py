@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import Metric
 
 from datamodules.errors import InputError
+from datamodules.kitti.format import DIFFICULTIES
 from datamodules.scene import Objects
+from lit.metrics.gathered_rows import GatheredRows
 from lit.metrics.kitti.matching import detection_states, object_states, overlapping_pairs, precision_curves
 from lit.metrics.kitti.rows import (
     ALPHA,
     BBOX,
-    CLASSES,
     COLUMNS,
+    EVALUATED,
     HEIGHT,
     LENGTH,
     SCORE,
@@ -38,13 +39,11 @@ from lit.metrics.kitti.rows import (
     pack,
     read_table,
 )
-from lit.metrics.sample_keys import joined, sample_key
+from lit.metrics.sample_keys import sample_key
 
 VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
 METRICS = ("bbox", "bev", "3d")
-DIFFICULTIES = ("easy", "moderate", "hard")
-LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
-Result = dict[str, Any]
+IOU_LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
 ExtraIous = Mapping[str, Sequence[float]]
 
 
@@ -53,7 +52,7 @@ def evaluate_folders(
     pred_dir: str | os.PathLike[str],
     extra_ious: ExtraIous | None = None,
     split: str | os.PathLike[str] | None = None,
-) -> Result:
+) -> dict[str, Any]:
     """Evaluate a folder of result files against a folder of label files.
 
     Args:
@@ -89,7 +88,9 @@ def evaluate_folders(
     return evaluate_tables(gt, pred, extra_ious)
 
 
-def evaluate_objects(gt: Sequence[Objects], pred: Sequence[Objects], extra_ious: ExtraIous | None = None) -> Result:
+def evaluate_objects(
+    gt: Sequence[Objects], pred: Sequence[Objects], extra_ious: ExtraIous | None = None
+) -> dict[str, Any]:
     """Evaluate predictions in memory; frame i of ``pred`` belongs to frame i of ``gt``. See :func:`evaluate_folders`.
 
     Raises:
@@ -101,16 +102,16 @@ def evaluate_objects(gt: Sequence[Objects], pred: Sequence[Objects], extra_ious:
     return evaluate_tables(pack(gt, scored=False), pack(pred, scored=True), extra_ious)
 
 
-def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None) -> Result:
+def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None) -> dict[str, Any]:
     """Evaluate two tables of the same frames. See :func:`evaluate_folders`."""
     extra = _checked(extra_ious or {})
-    floor = min([*LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
+    floor = min([*IOU_LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
     pairs = overlapping_pairs(gt.rows, gt.offsets, pred.rows, pred.offsets, floor)
     scores = np.ascontiguousarray(pred.rows[:, SCORE])
     oriented = not (pred.rows[:, ALPHA] == -10).any()
-    result: Result = {"ap40": {}, "ap11": {}}
+    result: dict[str, Any] = {"ap40": {}, "ap11": {}}
     figures: dict[str, float] = {}
-    for target, name in enumerate(CLASSES):
+    for target, name in enumerate(EVALUATED):
         states = [
             (object_states(gt.rows, target, level), detection_states(pred.rows, target, level)) for level in range(3)
         ]
@@ -123,12 +124,12 @@ def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None)
                     precision_curves(start, detection, values, index, limit, scores, unlabelled, gt_states, det_states)
                     for gt_states, det_states in states
                 ]
-                for limit in {LIMITS[name], *extra.get(name, ())}
+                for limit in {IOU_LIMITS[name], *extra.get(name, ())}
             }
             if evaluated[metric]:
-                curves[metric] = [precision for precision, _ in both[LIMITS[name]]]
+                curves[metric] = [precision for precision, _ in both[IOU_LIMITS[name]]]
                 if metric == "bbox" and oriented:
-                    curves["aos"] = [similarity for _, similarity in both[LIMITS[name]]]
+                    curves["aos"] = [similarity for _, similarity in both[IOU_LIMITS[name]]]
             for limit in extra.get(name, ()):
                 for difficulty, (precision, _) in zip(DIFFICULTIES, both[limit]):
                     figures[f"{name}/{metric}/{difficulty}/{limit:g}"] = _ap40(precision)
@@ -141,7 +142,7 @@ def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None)
     return result
 
 
-def flatten(result: Result) -> dict[str, float]:
+def flatten(result: dict[str, Any]) -> dict[str, float]:
     """AP40 figures of a result by name, such as ``car/3d/moderate/0.7``, extra limits included.
 
     A class without detections scores 0 here, so that every run has the same names; an undefined AOS is left out.
@@ -152,30 +153,26 @@ def flatten(result: Result) -> dict[str, float]:
             if values is None and metric == "aos":
                 continue
             for difficulty, value in zip(DIFFICULTIES, values or (0.0, 0.0, 0.0)):
-                flat[f"{name}/{metric}/{difficulty}/{LIMITS[name]:g}"] = value
+                flat[f"{name}/{metric}/{difficulty}/{IOU_LIMITS[name]:g}"] = value
     return {**flat, **result.get("extra", {})}
 
 
-class KittiAP(Metric):
+class KittiAP(GatheredRows):
     """KITTI AP over any number of processes: rows are gathered, and a frame that several processes saw counts once.
 
     Args:
         extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
     frames: list[torch.Tensor]
     gt_rows: list[torch.Tensor]
     pred_rows: list[torch.Tensor]
 
     def __init__(self, extra_ious: dict[str, list[float]] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        frames = torch.zeros(0, 3, dtype=torch.int64)  # key, objects, detections
+        rows = torch.zeros(0, COLUMNS, dtype=torch.float64)
+        super().__init__(frames=frames, gt_rows=rows, pred_rows=rows, **kwargs)
         self.extra_ious = _checked(extra_ious) if extra_ious is not None else None
-        self.add_state("frames", default=[], dist_reduce_fx="cat")  # int64 (F, 3): key, objects, detections
-        self.add_state("gt_rows", default=[], dist_reduce_fx="cat")  # float64 (R, 16)
-        self.add_state("pred_rows", default=[], dist_reduce_fx="cat")
 
     def update(self, sample_ids: Sequence[str], gt: Sequence[Objects], pred: Sequence[Objects]) -> None:
         """Add the labels and predictions of some frames.
@@ -189,25 +186,16 @@ class KittiAP(Metric):
         labels, predictions = pack(gt, scored=False), pack(pred, scored=True)
         keys = np.array([sample_key(sample_id) for sample_id in sample_ids], dtype=np.int64)
         frames = np.column_stack([keys, np.diff(labels.offsets), np.diff(predictions.offsets)])
-        self.frames.append(torch.from_numpy(frames).to(self.device))
-        self.gt_rows.append(torch.from_numpy(labels.rows).to(self.device))
-        self.pred_rows.append(torch.from_numpy(predictions.rows).to(self.device))
+        self.keep(frames=frames, gt_rows=labels.rows, pred_rows=predictions.rows)
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather from all processes; one without any frame takes part with empty tensors of the right shape."""
-        if not self.frames:
-            self.update([], [], [])
-        super().sync(*args, **kwargs)
-
-    def compute(self) -> Result:
+    def compute(self) -> dict[str, Any]:
         """The result of :func:`evaluate_tables` over all distinct frames, in the order of their keys."""
-        frames = joined(self.frames, torch.zeros(0, 3, dtype=torch.int64)).cpu().numpy()
-        tables = []
+        frames = self.held("frames").numpy()
         _, first = np.unique(frames[:, 0], return_index=True)
-        for column, rows in ((1, self.gt_rows), (2, self.pred_rows)):
+        tables = []
+        for column, name in ((1, "gt_rows"), (2, "pred_rows")):
             offsets = np.concatenate([[0], np.cumsum(frames[:, column])])
-            values = joined(rows, torch.zeros(0, COLUMNS, dtype=torch.float64)).cpu().numpy()
-            tables.append(Table(values, offsets).take(first))
+            tables.append(Table(self.held(name).numpy(), offsets).take(first))
         return evaluate_tables(tables[0], tables[1], self.extra_ious)
 
 
@@ -228,8 +216,8 @@ def _evaluated(rows: np.ndarray) -> dict[str, bool]:
 
 def _checked(extra_ious: ExtraIous) -> dict[str, list[float]]:
     for name, limits in extra_ious.items():
-        if name not in CLASSES:
-            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(CLASSES)}")
+        if name not in EVALUATED:
+            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(EVALUATED)}")
         for limit in limits:
             if not 0 < limit < 1:
                 raise InputError(f"extra_ious[{name!r}] holds {limit!r}: expected IoU limits between 0 and 1")

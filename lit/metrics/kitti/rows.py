@@ -16,10 +16,9 @@ from numba import njit
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.scene import Objects
 
-CLASSES = ("car", "pedestrian", "cyclist")
-NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}  # absorb detections of the class, are neither hit nor miss
-NAMES = (*CLASSES, "van", "person_sitting", "dontcare")
-OTHER = len(NAMES)
+EVALUATED = ("car", "pedestrian", "cyclist")
+NAMES = (*EVALUATED, "van", "person_sitting", "dontcare")
+OTHER_CLASS = len(NAMES)
 COLUMNS = 16  # class, truncation, occlusion, alpha, bbox (4), height, width, length, x, y, z, yaw, score
 TRUNCATION, OCCLUSION, ALPHA, BBOX = range(1, 5)
 HEIGHT, WIDTH, LENGTH, X, Y, Z, YAW, SCORE = range(8, 16)
@@ -64,7 +63,7 @@ def pack(frames: Sequence[Objects], scored: bool) -> Table:
         if scored and objects.score is None:
             raise InputError(f"prediction {index} has no scores: expected one per box; set Objects.score")
         part = rows[offsets[index] : offsets[index + 1]]
-        part[:, 0] = [_CODES.get(str(name).lower(), OTHER) for name in objects.names]
+        part[:, 0] = [_CODES.get(str(name).lower(), OTHER_CLASS) for name in objects.names]
         part[:, TRUNCATION], part[:, OCCLUSION], part[:, ALPHA] = objects.truncation, objects.occlusion, objects.alpha
         part[:, BBOX : BBOX + 4] = objects.bbox
         part[:, HEIGHT : LENGTH + 1] = objects.boxes.dims[:, [1, 2, 0]]

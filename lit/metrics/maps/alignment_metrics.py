@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.errors import InputError
@@ -15,11 +14,10 @@ from lit.features.layered_network import map_distance, random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
 from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
+from lit.metrics.gathered_rows import GatheredRows
 from lit.metrics.pose_accuracy import POSE_THRESHOLDS, pose_errors, scores_of_poses
-from lit.metrics.sample_keys import distinct, joined, owned, sample_key
+from lit.metrics.sample_keys import distinct, owned, sample_key
 from lit.metrics.sample_rows import SampleRows
-
-SIZES, COUNTS = (0, 2), (0, 3)  # shapes of a process's empty states
 
 
 class SegmentationScore(SampleRows):
@@ -56,7 +54,7 @@ class SegmentationScore(SampleRows):
         return scores_of_confusion(confusion, self.ignore_index)
 
 
-class EdgeAveragePrecision(Metric):
+class EdgeAveragePrecision(GatheredRows):
     """Average precision of edge maps, pooled over the pixels of all samples.
 
     A sample is kept as its distinct scores with their pixel counts, which loses nothing. Before the processes gather,
@@ -64,16 +62,13 @@ class EdgeAveragePrecision(Metric):
     table: what travels is no longer than its distinct scores (256 rows for 8-bit edge maps).
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
     sizes: list[Tensor]
     counts: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("sizes", default=[], dist_reduce_fx="cat")  # int64 (S, 2): key (or -1, merged), rows
-        self.add_state("counts", default=[], dist_reduce_fx="cat")  # float64 (R, 3): score, edge pixels, others
+        sizes = torch.zeros(0, 2, dtype=torch.int64)  # key (or -1, merged), rows
+        counts = torch.zeros(0, 3, dtype=torch.float64)  # score, edge pixels, others
+        super().__init__(sizes=sizes, counts=counts, **kwargs)
         self.evaluator = {"name": "edges: step-wise average precision pooled over pixels", "version": "edges-1"}
 
     def update(self, score: Tensor, label: Tensor, sample_ids: Sequence[str]) -> None:
@@ -87,27 +82,26 @@ class EdgeAveragePrecision(Metric):
             raise InputError(f"{shapes}: expected equal shapes (N, ...) and a sequence of N ids; match them")
         tables = [edge_counts(one, other) for one, other in zip(score, label)]
         sizes = [[sample_key(sample_id), len(table)] for sample_id, table in zip(sample_ids, tables)]
-        self.sizes.append(torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2).to(self.device))
-        self.counts.append(torch.cat([torch.zeros(COUNTS, dtype=torch.float64), *tables]).to(self.device))
+        self.keep(sizes=torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2))
+        self.keep(counts=torch.cat([self.empty["counts"], *tables]))
 
     def compute(self) -> float:
         """See :func:`lit.metrics.alignment.edge_average_precision`."""
-        sizes, tables = self._held()
+        sizes, tables = self._tables()
         if not int(sizes[:, 1].sum()):
             raise InputError("EdgeAveragePrecision: an empty set has no score; update it with at least one sample")
         return precision_of_counts(merge_counts([tables[i] for i in distinct(sizes[:, 0]).tolist()]))
 
-    def _held(self) -> tuple[Tensor, list[Tensor]]:
+    def _tables(self) -> tuple[Tensor, list[Tensor]]:
         """Keys and rows (S, 2), and the table of each sample, on the CPU."""
-        sizes = joined(self.sizes, torch.zeros(SIZES, dtype=torch.int64)).cpu()
-        counts = joined(self.counts, torch.zeros(COUNTS, dtype=torch.float64)).cpu()
-        return sizes, list(counts.split(sizes[:, 1].tolist()))
+        sizes = self.held("sizes")
+        return sizes, list(self.held("counts").split(sizes[:, 1].tolist()))
 
     def _sync_dist(
         self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None
     ) -> None:
         """Merge what counts here, then gather; the caller has put the state aside and restores it afterwards."""
-        sizes, tables = self._held()
+        sizes, tables = self._tables()
         group = process_group or self.process_group
         keys = dist_sync_fn(sizes[:, 0].contiguous().to(self.device), group=group)
         mine = owned([part.cpu() for part in keys], torch.distributed.get_rank(group))

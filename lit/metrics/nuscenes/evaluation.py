@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from datamodules.errors import InputError
 from datamodules.nuscenes.boxes import (
+    BOX_COLUMNS,
     DETECTION_NAMES,
     GlobalBoxes,
     GroundTruth,
@@ -28,16 +27,16 @@ from datamodules.nuscenes.boxes import (
     take_groups,
 )
 from datamodules.nuscenes.format import check_boxes, check_truth, read_ground_truth, read_submission
-from lit.metrics.nuscenes.matching import ERRORS, LIMITS, evaluate_class, filter_boxes
+from lit.metrics.gathered_rows import GatheredRows
+from lit.metrics.nuscenes.matching import DISTANCE_LIMITS, ERRORS, evaluate_class, filter_boxes
 from lit.metrics.sample_keys import sample_key
 
 VERSION = "detection_cvpr_2019-1"  # recorded beside every figure; changes when a figure could
 MAP_WEIGHT = 5
 SHORT = dict(zip(ERRORS, ("ATE", "ASE", "AOE", "AVE", "AAE")))
-Result = dict[str, Any]
 
 
-def evaluate_files(gt_json: str | os.PathLike[str], submission_json: str | os.PathLike[str]) -> Result:
+def evaluate_files(gt_json: str | os.PathLike[str], submission_json: str | os.PathLike[str]) -> dict[str, Any]:
     """Evaluate a submission against ground truth in one JSON file.
 
     Args:
@@ -56,7 +55,7 @@ def evaluate_files(gt_json: str | os.PathLike[str], submission_json: str | os.Pa
     return evaluate_tables(truth, read_submission(submission_json).samples, str(gt_json), str(submission_json))
 
 
-def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBoxes]) -> Result:
+def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBoxes]) -> dict[str, Any]:
     """Evaluate predictions in memory, both by sample token. See :func:`evaluate_files`.
 
     Raises:
@@ -70,7 +69,7 @@ def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBo
 
 def evaluate_tables(
     truth: GroundTruth, pred: SampleBoxes, gt_name: str = "ground truth", pred_name: str = "predictions"
-) -> Result:
+) -> dict[str, Any]:
     """Evaluate checked tables. See :func:`evaluate_files`.
 
     Args:
@@ -94,12 +93,12 @@ def evaluate_tables(
     for code, name in enumerate(DETECTION_NAMES):
         one, other = (table.take(np.flatnonzero(table.boxes.labels == code)) for table in (gt, found))
         precisions, errors[name] = evaluate_class(one, other, name, len(index))
-        aps[name] = {str(limit): precision for limit, precision in zip(LIMITS.tolist(), precisions)}
+        aps[name] = {str(limit): precision for limit, precision in zip(DISTANCE_LIMITS.tolist(), precisions)}
     summary = _summarise(aps, errors)
     return {**summary, "n_gt_filtered": len(gt.boxes), "n_pred_filtered": len(found.boxes)}
 
 
-def flatten(result: Result) -> dict[str, float]:
+def flatten(result: dict[str, Any]) -> dict[str, float]:
     """Figures of a result by name: mAP, NDS, mATE, .., car/AP, car/AP/0.5, .., car/ATE, ..; without undefined ones."""
     flat = {"mAP": result["mean_ap"], "NDS": result["nd_score"]}
     flat.update({f"m{SHORT[error]}": value for error, value in result["tp_errors"].items()})
@@ -111,16 +110,13 @@ def flatten(result: Result) -> dict[str, float]:
     return flat
 
 
-class NuscenesDetection(Metric):
+class NuscenesDetection(GatheredRows):
     """nuScenes metrics over any number of processes.
 
     Rows are gathered, and a sample that several processes saw counts once. Samples are ordered by the digests
     of their tokens, so that ties of scores do not depend on the processes.
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
     samples: list[torch.Tensor]
     ego: list[torch.Tensor]
     racks: list[torch.Tensor]
@@ -128,12 +124,9 @@ class NuscenesDetection(Metric):
     pred_rows: list[torch.Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("samples", default=[], dist_reduce_fx="cat")  # int64 (S, 4): key, racks, boxes, predictions
-        self.add_state("ego", default=[], dist_reduce_fx="cat")  # float64 (S, 3)
-        self.add_state("racks", default=[], dist_reduce_fx="cat")  # float64 (B, 10)
-        self.add_state("gt_rows", default=[], dist_reduce_fx="cat")  # float64 (R, 16)
-        self.add_state("pred_rows", default=[], dist_reduce_fx="cat")
+        samples = torch.zeros(0, 4, dtype=torch.int64)  # key, racks, boxes, predictions
+        ego, racks, rows = (torch.zeros(0, width, dtype=torch.float64) for width in (3, 10, BOX_COLUMNS))
+        super().__init__(samples=samples, ego=ego, racks=racks, gt_rows=rows, pred_rows=rows, **kwargs)
 
     def update(self, tokens: Sequence[str], truths: Sequence[SampleTruth], preds: Sequence[GlobalBoxes]) -> None:
         """Add the annotations and predictions of some samples.
@@ -150,35 +143,26 @@ class NuscenesDetection(Metric):
         check_boxes(pred, "predictions", scored=True)
         keys = np.array([sample_key(token) for token in pred.tokens], dtype=np.int64)
         counts = [np.diff(offsets) for offsets in (truth.rack_offsets, truth.samples.offsets, pred.offsets)]
-        self.samples.append(torch.from_numpy(np.column_stack([keys, *counts])).to(self.device))
-        for state, rows in (
-            (self.ego, truth.ego_translation),
-            (self.racks, truth.bikeracks),
-            (self.gt_rows, truth.samples.boxes.rows),
-            (self.pred_rows, pred.boxes.rows),
-        ):
-            state.append(torch.from_numpy(rows).to(self.device))
+        self.keep(
+            samples=np.column_stack([keys, *counts]),
+            ego=truth.ego_translation,
+            racks=truth.bikeracks,
+            gt_rows=truth.samples.boxes.rows,
+            pred_rows=pred.boxes.rows,
+        )
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather from all processes; one without any sample takes part with empty tensors of the right shape."""
-        if not self.samples:
-            self.update([], [], [])
-        super().sync(*args, **kwargs)
-
-    def compute(self) -> Result:
+    def compute(self) -> dict[str, Any]:
         """The result of :func:`evaluate_tables` over all distinct samples."""
-        if isinstance(self.samples, list) and not self.samples:  # no sample at all: empty tensors of the right shape
-            self.update([], [], [])
-        samples = _gathered(self.samples)
+        samples = self.held("samples").numpy()
         _, first = np.unique(samples[:, 0], return_index=True)
         tables, offsets = [], []
-        for column, rows in ((1, self.racks), (2, self.gt_rows), (3, self.pred_rows)):
+        for column, name in ((1, "racks"), (2, "gt_rows"), (3, "pred_rows")):
             members, taken = take_groups(offsets_of(samples[:, column]), first)
-            tables.append(_gathered(rows)[members])
+            tables.append(self.held(name).numpy()[members])
             offsets.append(taken)
         tokens = tuple(str(key) for key in samples[first, 0])
         gt = SampleBoxes(tokens, offsets[1], GlobalBoxes.from_rows(tables[1]))
-        truth = GroundTruth(gt, _gathered(self.ego)[first], tables[0], offsets[0])
+        truth = GroundTruth(gt, self.held("ego").numpy()[first], tables[0], offsets[0])
         return evaluate_tables(truth, SampleBoxes(tokens, offsets[2], GlobalBoxes.from_rows(tables[2])))
 
 
@@ -195,12 +179,7 @@ def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]
     return {token: joined[token] for token in sorted(joined, key=sample_key)}
 
 
-def _gathered(parts: list[torch.Tensor] | torch.Tensor) -> np.ndarray:
-    """The state as one array, whether it is the list of the updates or the tensor that synchronising left."""
-    return dim_zero_cat(parts).cpu().numpy()
-
-
-def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]) -> Result:
+def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Means over limits and classes, scores and NDS."""
     means = {name: float(np.mean(list(values.values()))) for name, values in aps.items()}
     mean_ap = float(np.mean(list(means.values())))
@@ -224,11 +203,10 @@ def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, flo
 def _check_tokens(expected: Mapping[str, int], found: Sequence[str], gt_name: str, pred_name: str) -> None:
     present = set(found)
     missing = [token for token in expected if token not in present]
-    if missing:
-        rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        cure = "give every sample a list, [] where nothing was found"
-        raise InputError(f"{pred_name}: sample {missing[0]}{rest} of {gt_name} has no entry; {cure}")
     unknown = [token for token in found if token not in expected]
-    if unknown:
-        rest = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
-        raise InputError(f"{pred_name}: sample {unknown[0]}{rest} is not in {gt_name}; evaluate the split it is for")
+    if wrong := missing or unknown:
+        sample = f"{pred_name}: sample {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+        if missing:
+            cure = "give every sample a list, [] where nothing was found"
+            raise InputError(f"{sample} of {gt_name} has no entry; {cure}")
+        raise InputError(f"{sample} is not in {gt_name}; evaluate the split it is for")

@@ -14,7 +14,7 @@ from numba import njit
 from datamodules.errors import InputError
 from datamodules.nuscenes.boxes import CLASS_RANGES, DETECTION_NAMES, GlobalBoxes
 
-LIMITS = np.array([0.5, 1.0, 2.0, 4.0])  # m between the centres on the ground; a match is strictly nearer
+DISTANCE_LIMITS = np.array([0.5, 1.0, 2.0, 4.0])  # m between the centres on the ground; a match is strictly nearer
 ERROR_LIMIT = 2  # index of the limit at which errors of true positives are measured
 ERRORS = ("trans_err", "scale_err", "orient_err", "vel_err", "attr_err")
 UNDEFINED = {"traffic_cone": ("orient_err", "vel_err", "attr_err"), "barrier": ("vel_err", "attr_err")}
@@ -140,11 +140,11 @@ def evaluate_class(gt: Filtered, pred: Filtered, name: str, samples: int) -> tup
     start = np.searchsorted(gt.sample, np.arange(samples + 1))
     places = (np.ascontiguousarray(boxes.translation[:, :2]) for boxes in (pred.boxes, gt.boxes))
     pred_xy, gt_xy = places
-    hits, distances = match(pred_xy, pred.sample, gt_xy, start, LIMITS)
+    hits, distances = match(pred_xy, pred.sample, gt_xy, start, DISTANCE_LIMITS)
     recalls = np.linspace(0, 1, POINTS)
     precisions = []
     errors = dict.fromkeys(ERRORS, 1.0)
-    for k in range(len(LIMITS)):
+    for k in range(len(DISTANCE_LIMITS)):
         found = hits[k] >= 0
         if not found.any():
             precisions.append(0.0)

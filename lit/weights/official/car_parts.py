@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datamodules.errors import InputError
-from lit.arguments import closest
+from datamodules.errors import InputError, closest
 
 CAR_PARTS = (
     *("background", "back bumper", "bumper", "car body", "right headlight", "left headlight", "back door", "fender"),

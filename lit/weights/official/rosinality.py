@@ -18,6 +18,7 @@ from datamodules.errors import InputError
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.weights.fitting import fit_state
 from lit.weights.official.channel_rule import channel_rule
+from lit.weights.official.stylegan2_names import check_filter
 
 EXPECTED = "rosinality's StyleGAN2 generator"
 LAYERS = re.compile(r"(conv1|convs\.\d+)\.(.+)")
@@ -103,7 +104,7 @@ def renamed_state(state: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
             block = 0 if match[1] == "to_rgb1" else int(match[1].split(".")[1]) + 1
             renamed[f"synthesis.blocks.{block}.to_rgb.{PARTS[match[2]]}"] = _squeezed(match[2], value)
         elif key.endswith(".kernel"):
-            _check_kernel(value, key, path)
+            check_filter(value, 1 / 16, key, path)
         else:
             raise InputError(f"{path}: g_ema.{key[:80]} is no parameter of {EXPECTED}")
     return renamed
@@ -125,10 +126,3 @@ def _squeezed(part: str, value: Tensor) -> Tensor:
     if part == "conv.weight":
         return value[0]
     return value.reshape(()) if part == "noise.weight" else value.reshape(-1) if part.endswith("bias") else value
-
-
-def _check_kernel(value: Tensor, key: str, path: str) -> None:
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    expected = torch.outer(row, row) / 16  # for doubling: four times the normalised filter
-    if value.shape != expected.shape or not torch.allclose(value, expected, atol=1e-5):
-        raise InputError(f"{path}: {key} is another low-pass filter than StyleGAN2's [1, 3, 3, 1]; not supported")

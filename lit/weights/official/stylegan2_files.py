@@ -44,7 +44,10 @@ def read_stylegan2(
         if kind == "safetensors":
             generator = _of_safetensors(path)
         elif kind == "pickle":
-            generator = _of_pickle(path)
+            networks = read_networks(path)
+            if "G_ema" not in networks:
+                raise InputError(f"{path}: holds {', '.join(networks)} but no G_ema; expected {FORMATS}")
+            generator = stylegan2_of(networks["G_ema"], path)
         else:
             generator = _of_torch(load_weights(path, FORMATS), path)
     if class_label is not None:
@@ -95,13 +98,6 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], network: str, con
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     description = json.dumps({"network": network, "config": config})
     write_atomically(path, save(plain, {DESCRIPTION: description}))  # one entry: equal content gives equal bytes
-
-
-def _of_pickle(path: Path) -> StyleGAN2Generator:
-    networks = read_networks(path)
-    if "G_ema" not in networks:
-        raise InputError(f"{path}: holds {', '.join(networks)} but no G_ema; expected {FORMATS}")
-    return stylegan2_of(networks["G_ema"], path)
 
 
 def _of_safetensors(path: Path) -> StyleGAN2Generator:

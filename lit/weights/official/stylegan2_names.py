@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 
-BLOCK = re.compile(r"b(\d+)\.(?:(const)|(conv[01]|torgb)\.(.+))")
+BLOCK_KEY = re.compile(r"b(\d+)\.(?:(const)|(conv[01]|torgb)\.(.+))")
 FILTER = "resample_filter"
 
 
@@ -30,9 +30,9 @@ def synthesis_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tenso
     renamed = {}
     for key, value in state.items():
         if key.endswith(FILTER):
-            _check_filter(value, key, source)
+            check_filter(value, 1 / 64, key, source)
             continue
-        match = BLOCK.fullmatch(key)
+        match = BLOCK_KEY.fullmatch(key)
         if match is None:
             raise InputError(f"{source}: synthesis.{key} is no parameter of StyleGAN2's skip generator, config F")
         resolution, constant, layer, rest = match.groups()
@@ -70,8 +70,13 @@ def block_widths(state: Mapping[str, Tensor], source: str) -> dict[int, int]:
     return widths
 
 
-def _check_filter(value: Tensor, key: str, source: str) -> None:
+def check_filter(value: Tensor, scale: float, key: str, source: str) -> None:
+    """Refuse another low-pass filter than StyleGAN2's, normalised by 1/64 or for doubling by four times as much.
+
+    Raises:
+        InputError: names the key.
+    """
     row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    expected = torch.outer(row, row) / 64
+    expected = torch.outer(row, row) * scale
     if value.shape != expected.shape or not torch.allclose(value.float(), expected, atol=1e-6):
         raise InputError(f"{source}: {key} is another low-pass filter than StyleGAN2's [1, 3, 3, 1]; not supported")

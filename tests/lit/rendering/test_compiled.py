@@ -11,7 +11,7 @@ import torch
 from datamodules.assets.voxel_render import OPACITY_STEP, render_voxels
 from datamodules.errors import InputError
 from lit.commands.bench.field import HALF, car_field, ground_truth, two_pass
-from lit.commands.bench.render import mask_iou, psnr, view
+from lit.commands.bench.render import quality, view
 from lit.networks.fields.planes import EG3D_AXES, EG3D_CORRECTED_AXES, Axes, DecodedPlanes, plane_levels
 from lit.networks.fields.softplus_decoder import SoftplusDecoder
 from lit.rendering.bake import bake
@@ -40,16 +40,16 @@ def test_renderers_agree_with_many_samples(field: DecodedPlanes, compiled: Compi
     truth = ground_truth(field, projection, window).numpy()
     assert 0.1 < (truth[..., 3] > 0.5).mean() < 0.6  # a compact object in the crop
     exact, depth = compiled.render(projection, window, HALF, 1 / 32)
-    assert psnr(exact, truth) > 45
-    assert mask_iou(exact, truth) > 0.99
+    assert quality(exact, truth)["psnr"] > 45
+    assert quality(exact, truth)["mask_iou"] > 0.99
     middle = depth[exact[..., 3] > 0.9]
     assert middle.min() > 9
     assert middle.max() < 15
     box = projection.copy()
     box[:, :3] *= HALF
     baked = render_voxels(compiled.bake(half=HALF), box, *window, unit=HALF)[0] / 255
-    assert psnr(baked, truth) > 38
-    assert psnr(two_pass(field, projection, window).numpy(), truth) > 40
+    assert quality(baked, truth)["psnr"] > 38
+    assert quality(two_pass(field, projection, window), truth)["psnr"] > 40
 
 
 @pytest.mark.parametrize("axes", [EG3D_AXES, EG3D_CORRECTED_AXES])
@@ -71,7 +71,7 @@ def test_a_network_is_drawn_and_baked_alike_by_torch_and_compiled_code(axes: Axe
     image = render_image(field, torch.from_numpy(cube), 32, 32, 256, half=0.8, corner=window[:2])
     rgba, depth = compiled.render(projection, window, step=1 / 128)
     assert 0.1 < float((image.opacity > 0.5).float().mean()) < 0.9
-    assert psnr(rgba, image.rgba.numpy()) > 40
+    assert quality(rgba, image.rgba)["psnr"] > 40
     solid = rgba[..., 3] > 0.5
     assert np.abs(depth - image.depth.numpy())[solid].mean() < 0.05
     grids = [grid.astype(int) for grid in (compiled.bake((24, 20, 22)), bake(field, (24, 20, 22), half=0.8))]

@@ -1,0 +1,66 @@
+"""``prepare world``, ``surround`` and ``posed``: write synthetic data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lit.arguments import Arguments, positive
+
+
+def _writer(command: str, description: str) -> Arguments:
+    """The options that all of them share."""
+    parser = Arguments(command, description)
+    parser.add_argument("--root", type=Path, required=True, help="folder to write")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    return parser
+
+
+def road_world(argv: list[str]) -> int:
+    """Write a procedural road world as a KITTI folder."""
+    parser = _writer("prepare world", "Writes a procedural road world as a true KITTI folder.")
+    parser.add_argument("--train", type=positive, default=400, help="training frames (default 400)")
+    parser.add_argument("--val", type=positive, default=300, help="validation frames (default 300)")
+    parser.add_argument("--width", type=positive, default=320, help="image width in pixels (default 320)")
+    parser.add_argument("--height", type=positive, default=96, help="image height in pixels (default 96)")
+    options = parser.parse_args(argv)
+    from datamodules.world.road_world import write_world
+
+    write_world(**vars(options))
+    print(f"wrote {options.root}: {options.train} training and {options.val} validation frames")
+    return 0
+
+
+def surround_world(argv: list[str]) -> int:
+    """Write a procedural world seen by six cameras as a nuScenes folder."""
+    parser = _writer("prepare surround", "Writes a procedural road world as a true nuScenes folder of six cameras.")
+    parser.add_argument("--train-scenes", type=positive, default=6, help="training scenes (default 6)")
+    parser.add_argument("--val-scenes", type=positive, default=2, help="validation scenes (default 2)")
+    parser.add_argument(
+        "--samples", dest="samples_per_scene", type=positive, default=6, help="a scene, at 2 Hz (default 6, at most 40)"
+    )
+    parser.add_argument("--width", type=positive, default=224, help="image width in pixels (default 224)")
+    parser.add_argument("--height", type=positive, default=128, help="image height in pixels (default 128)")
+    options = parser.parse_args(argv)
+    from datamodules.world.surround.world import write_surround_world
+
+    write_surround_world(**vars(options))
+    scenes = f"{options.train_scenes} training and {options.val_scenes} validation scenes"
+    print(f"wrote {options.root}: {scenes} of {options.samples_per_scene} samples")
+    return 0
+
+
+def posed_views(argv: list[str]) -> int:
+    """Write posed views of the studio's cars, the training data of generators."""
+    parser = _writer("prepare posed", "Writes posed object images: RGBA, depth, normals, parts and cameras.")
+    parser.add_argument("--objects", type=positive, default=40, help="cars (default 40)")
+    parser.add_argument("--views", type=positive, default=50, help="views a car (default 50)")
+    parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
+    options = parser.parse_args(argv)
+    from datamodules.objects.studio import write_posed_images
+
+    settings = {name: value for name, value in vars(options).items() if name != "root"}
+    write_posed_images(options.root, **settings)
+    print(f"wrote {options.root}: {options.views} views of {options.objects} cars")
+    return 0
