@@ -1,16 +1,30 @@
-"""Ordered work over processes, for the writers of synthetic data."""
+"""Long work: one progress bar for every command, and ordered work over processes for the writers of synthetic data."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-from rich.progress import track
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+
+
+def progress_bar(console: Console | None = None, disable: bool = False) -> Progress:
+    """A bar to add tasks to; without a console on standard error, and gone when done, for results go to the other."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    place = console or Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=place, transient=console is None, disable=disable)
+
+
+def track(things: Iterable[_Job], title: str, disable: bool = False, total: int | None = None) -> Iterator[_Job]:
+    """Things one after the other, a bar beside them; how many they are is shown when they say so, or by ``total``."""
+    with progress_bar(disable=disable) as bar:
+        yield from bar.track(things, total, description=title)
 
 
 def run_jobs(
@@ -27,7 +41,7 @@ def run_jobs(
     """
 
     def shown(results: Iterable[_Result]) -> list[_Result]:
-        return list(track(results, title, total=len(jobs), disable=not progress))
+        return list(track(results, title, not progress, len(jobs)))
 
     if workers == 1 or len(jobs) < 2:
         return shown(map(function, jobs))

@@ -19,10 +19,10 @@ from rich.progress import Progress
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.processes import progress_bar
 from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED_FILE
-from lit.progress import progress_bar
 from lit.results import RESULT_FILE, SCHEMA, config_hash, read_result, write_json
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import write_index, write_object
+from datamodules.processes import track
 from lit.pictures.pictures import png, stacked
 from lit.posing.views import GanViews
-from lit.progress import track
 
 TRIES = 5  # cars drawn for each one that is asked for, before giving up
 SHOWN = 8  # cars in the picture, and views of each

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from datamodules.errors import InputError
+from datamodules.processes import track
 from datamodules.randomness import derive
 from lit.features.layered_network import random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.losses.regularisers import noise_structure
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.progress import track
 
 MEAN_SAMPLES = 10_000
 PERCEPTUAL_SIDE = 256  # larger images are averaged down before LPIPS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
+from datamodules.processes import progress_bar
 from lit.arguments import Arguments
 from lit.commands.report import report
-from lit.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor

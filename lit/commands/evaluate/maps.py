@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.processes import track
 from lit.arguments import Arguments
 from lit.commands.report import report
 from lit.metrics.maps.files import FORMS, MapFiles
-from lit.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor

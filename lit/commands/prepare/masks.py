@@ -17,8 +17,8 @@ from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
+from datamodules.processes import track
 from lit.arguments import Arguments
-from lit.progress import track
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 from lit.weights.files import digest
 

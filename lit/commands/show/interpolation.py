@@ -20,10 +20,10 @@ from PIL import Image
 
 from datamodules.assets.contract import Asset
 from datamodules.errors import InputError
+from datamodules.processes import track
 from lit.arguments import Arguments
 from lit.generators.lift3d import Lift3D
 from lit.pictures.pictures import asset_view, png, stacked
-from lit.progress import track
 from lit.weights.files import load_weights
 from lit.weights.fitting import ALTERED, fit_state
 
