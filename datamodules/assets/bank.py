@@ -42,18 +42,21 @@ class AssetBank(AssetSource):
 
     classes: tuple[str, ...] = ()
 
-    def __init__(self, folder: str | Path, cache: int = 64) -> None:
+    def __init__(self, folder: str | Path, cache: int = 64, max_angle: float = ViewAsset.max_angle) -> None:
         """Open a bank and check that it is whole.
 
         Args:
             folder: the bank's folder.
             cache: how many assets stay ready for rendering (a grid of 128 x 52 x 56 takes 1.5 MB).
+            max_angle: degrees that a camera may be off a view (:class:`ViewAsset`), of banks of views.
 
         Raises:
-            InputError: no bank there, an index that is damaged or of another schema, or a shard of another size than
-                the index says.
+            InputError: an angle out of range, no bank there, an index that is damaged or of another schema, or a shard
+                of another size than the index says.
         """
-        self.folder = Path(folder)
+        if not 0 < max_angle <= 180:
+            raise InputError(f"max_angle {max_angle:g}: expected degrees in (0, 180]; correct source.max_angle")
+        self.folder, self.max_angle = Path(folder), max_angle
         self.index = read_json(self.folder / INDEX, BankIndex, BANK_KIND)
         self.hash, self.classes = self.index.hash, tuple(sorted(self.index.classes))
         self.ids = [row.id for row in self.index.assets]
@@ -95,7 +98,8 @@ class AssetBank(AssetSource):
             self._intact.add(number)
         if self.index.kind == "voxels":
             return VoxelAsset(row.id, row.name, dims, np.asarray(arrays["grid"]))
-        return ViewAsset(row.id, row.name, dims, arrays["rgba"], arrays["depth"], np.asarray(arrays["projection"]))
+        projection = np.asarray(arrays["projection"])
+        return ViewAsset(row.id, row.name, dims, arrays["rgba"], arrays["depth"], projection, self.max_angle)
 
     def _asset_arrays(self, row: BankRow) -> dict[str, np.ndarray | CompressedViews]:
         shard, stored = self._shard(row.shard), self.index.shards[row.shard]

@@ -80,7 +80,7 @@ class Proposal:
 
     Attributes:
         box: one box, its size drawn from the class's own.
-        alpha: observation angle from which the camera (the first that has it in its image) sees it, radians.
+        alpha: observation angle from which the first camera that has it in its image sees it, radians in [-pi, pi).
         elevation: of that camera above the object's middle, radians.
     """
 

@@ -102,7 +102,7 @@ class ViewAsset:
         source, target = _project(np.asarray(self.projection[view])), _project(projection)
         forward = np.linalg.lstsq(np.column_stack([source, np.ones(8)]), target, rcond=None)[0].T  # 2 3
         if np.linalg.det(forward[:, :2]) <= 0:
-            raise InputError(f"{self.id}: view {view} would be mirrored, expected to be turned; lower max_angle")
+            raise InputError(f"{self.id}: view {view} would be mirrored, expected to be turned; lower source.max_angle")
         return self._warp(view, forward, rectangle, camera, projection)
 
     def _warp(

@@ -8,7 +8,7 @@ patches on the sphere of these directions: for posed pictures a patch around eac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def in_image(camera: Camera, boxes: Boxes3D) -> np.ndarray:
     return np.asarray(((high >= 0) & (low <= [camera.width - 1, camera.height - 1])).all(1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Visibility:
     """K patches of directions; one within any of them is allowed.
 
@@ -72,6 +72,12 @@ class Visibility:
         """A patch around each of (K,) directions: at most ``angle`` off in azimuth and in elevation, radians."""
         return Visibility(alpha, np.full(len(alpha), angle), np.stack([elevation - angle, elevation + angle], 1))
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether one patch is the whole sphere."""
+        low, high = self.elevation.T
+        return bool(((self.reach >= np.pi) & (low <= -np.pi / 2) & (high >= np.pi / 2)).any())
+
     def within(self, alpha: np.ndarray, elevation: np.ndarray, slack: float = 0.0) -> np.ndarray:
         """(N, K) bool, which patches hold each of (N,) directions, give or take ``slack`` radians."""
         turned = np.abs(wrap_angle(np.asarray(alpha)[:, None] - self.alpha)) <= self.reach + slack
@@ -82,10 +88,24 @@ class Visibility:
     def allows(self, cameras: Sequence[Camera], boxes: Boxes3D) -> np.ndarray:
         """(N,) bool, whether every camera that has a box in its image sees it from an allowed direction."""
         allowed = np.ones(len(boxes), dtype=np.bool_)
-        for camera in () if self is EVERYWHERE else cameras:
+        for camera in () if self.everywhere else cameras:
             angles = observation_angles(canonical_projection(camera, boxes), boxes.dims)
             allowed &= self.within(*angles).any(1) | ~in_image(camera, boxes)
         return allowed
+
+    def turned(self, camera: Camera, boxes: Boxes3D, rng: np.random.Generator) -> Boxes3D:
+        """Boxes (N) as they are where the camera may see them so, else turned to show it a direction of a patch.
+
+        It is drawn uniformly over the patches' arcs; elevation, which no turn changes, is left to :meth:`allows`.
+        """
+        allowed = self.allows([camera], boxes)
+        if allowed.all():
+            return boxes
+        arc = np.minimum(self.reach, np.pi)
+        patch = rng.choice(len(arc), len(boxes), p=arc / arc.sum())
+        drawn = self.alpha[patch] + arc[patch] * rng.uniform(-1, 1, len(boxes))
+        alpha, _ = observation_angles(canonical_projection(camera, boxes), boxes.dims)
+        return replace(boxes, yaw=np.where(allowed, boxes.yaw, wrap_angle(boxes.yaw + drawn - alpha)))
 
 
 EVERYWHERE = Visibility.arc(-np.pi, np.pi)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,7 +14,7 @@ from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
 from datamodules.injection.occlusion import LEVELS, Backdrop, occlusion_level, total_hidden
-from datamodules.injection.placement import Placement
+from datamodules.injection.placement import Placement, Sites
 from datamodules.injection.site import Site
 from datamodules.object_classes import object_class
 from datamodules.scene import Frame, Objects
@@ -48,7 +48,7 @@ class Injection:
             attempts: assets tried for each object to add.
             min_pixels: an object that shows fewer is not added.
             max_hidden: nor one of whose mask a larger share is hidden; lower it where real outlines are only boxes.
-            on_impossible: a frame without any drivable ground passes with a warning, or raises.
+            on_impossible: a frame without drivable ground for any class passes with a warning, or raises.
 
         Raises:
             InputError: the probability or the count is out of range.
@@ -74,16 +74,24 @@ class Injection:
         """Inject into one frame; every choice is drawn from ``rng``.
 
         Raises:
-            PlacementError: the frame has no drivable ground, and ``on_impossible`` is "raise".
+            PlacementError: the frame has no drivable ground for any class, and ``on_impossible`` is "raise".
         """
         if rng.random() >= self.probability:
             return frame
-        try:
-            sites = {name: self.placement.survey(frame, name) for name in self.source.classes}
-        except PlacementError as error:
+        errors: list[PlacementError] = []
+
+        def survey(name: str) -> Site | None:
+            try:
+                return self.placement.survey(frame, name)
+            except PlacementError as error:
+                errors.append(error)
+                return None
+
+        sites = Sites(self.source, survey)
+        if errors and not any(sites.values()):
             if self.on_impossible == "raise":
-                raise
-            warnings.warn(f"nothing injected: {error}", stacklevel=2)
+                raise errors[0]
+            warnings.warn(f"nothing injected: {errors[0]}", stacklevel=2)
             return frame
         backdrop = self.compositor.backdrop(frame)
         arrangement = self._populate(backdrop, sites, rng)
@@ -94,7 +102,7 @@ class Injection:
         painted = self.compositor.paint(backdrop, arrangement.objects, self.shadow, rng)
         return painted.with_(objects=relabelled(backdrop.frame, arrangement))
 
-    def _populate(self, backdrop: Backdrop, sites: Mapping[str, Site], rng: np.random.Generator) -> Arrangement:
+    def _populate(self, backdrop: Backdrop, sites: Sites, rng: np.random.Generator) -> Arrangement:
         """Add objects one by one, each only if all, old and new, stay visible enough to deserve their labels."""
         best = self.compositor.arrange(backdrop, [])
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
@@ -109,7 +117,7 @@ class Injection:
         return best
 
     def _candidate(
-        self, backdrop: Backdrop, sites: Mapping[str, Site], present: Arrangement, rng: np.random.Generator
+        self, backdrop: Backdrop, sites: Sites, present: Arrangement, rng: np.random.Generator
     ) -> Placed | None:
         """One asset, placed and rendered; None when it finds no place or shows nothing."""
         occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, Proposal, Wanted
+from datamodules.assets.contract import Asset, AssetSource, Proposal, Wanted
 from datamodules.assets.visibility import in_image, observation_angles
 from datamodules.errors import InputError, PlacementError
-from datamodules.geometry import Boxes3D, Camera, canonical_projection, plane_height
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, plane_height, wrap_angle
 from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
 from datamodules.injection.site import Site, survey
 from datamodules.object_classes import VEHICLES, Habit, object_class
@@ -19,6 +19,21 @@ from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame
 
 NO_CORRIDOR = (-1000.0, 1000.0)
+LEAST_SHARE = 0.25  # of a class's mean size: the least drawn, for Misc's length spreads by nearly its mean
+
+
+class Sites(dict[str, Any]):
+    """The ground for each class that a source declares, None where there is none; other classes are an InputError."""
+
+    def __init__(self, source: AssetSource, survey: Callable[[str], Any]) -> None:
+        super().__init__({name: survey(name) for name in source.classes})
+        self.source = type(source).__name__
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise InputError(
+            f"source {self.source}: an object of class {name}, expected one of its classes {', '.join(self) or 'none'};"
+            " declare it in the source's classes"
+        )
 
 
 class Placement:
@@ -141,7 +156,7 @@ class Placement:
 
     def place(
         self,
-        site: Site,
+        site: Site | None,
         asset: Asset,
         occupied: Boxes3D,
         rng: np.random.Generator,
@@ -149,10 +164,11 @@ class Placement:
     ) -> Boxes3D | None:
         """Draw a box for an asset that stands on the site, keeps clear of the occupied boxes, and shows a side it has.
 
-        An asset that carries its pose (copy-paste) is only checked at it.
+        An asset that carries its pose (copy-paste) is only checked at it. Who shows only some of its sides is turned
+        to show one of them where the yaw drawn for a place would not.
 
         Args:
-            site: ground for the asset's class.
+            site: ground for the asset's class, or None.
             asset: what is placed.
             occupied: boxes in its way.
             rng: of the draw.
@@ -161,14 +177,20 @@ class Placement:
         Returns:
             One box, or None when all trials fail.
         """
-        candidates = asset.pose if asset.pose is not None else self._candidates(site, asset.name, asset.dims, rng)
+        if site is None:
+            return None
+        cameras, candidates = cameras or [site.frame.camera], asset.pose
+        if candidates is None:
+            candidates = self._candidates(site, asset.name, asset.dims, rng)
+            for camera in cameras:
+                candidates = asset.visibility.turned(camera, candidates, rng)
         free = self._free(site, asset.name, candidates, occupied)
-        first = np.flatnonzero(asset.visibility.allows(cameras or [site.frame.camera], free))[:1]
+        first = np.flatnonzero(asset.visibility.allows(cameras, free))[:1]
         return free[first] if len(first) else None
 
     def wanted(
         self,
-        sites: Mapping[str, Site],
+        sites: Mapping[str, Site | None],
         occupied: Boxes3D,
         rng: np.random.Generator,
         cameras: Sequence[Camera] | None = None,
@@ -176,13 +198,15 @@ class Placement:
         """What a source is told that asks for a place first; ``sites`` by class, other arguments as :meth:`place`."""
 
         def propose(name: str) -> Proposal | None:
-            free = self._free(sites[name], name, self._candidates(sites[name], name, None, rng), occupied)
+            if (site := sites[name]) is None:
+                return None
+            free = self._free(site, name, self._candidates(site, name, None, rng), occupied)
             if not len(free):
                 return None
-            box, seers = free[[0]], cameras or [sites[name].frame.camera]
+            box, seers = free[[0]], cameras or [site.frame.camera]
             seer = next((camera for camera in seers if in_image(camera, box)[0]), seers[0])
             alpha, elevation = observation_angles(canonical_projection(seer, box), box.dims)
-            return Proposal(box, float(alpha[0]), float(elevation[0]))
+            return Proposal(box, float(wrap_angle(alpha)[0]), float(elevation[0]))
 
         return Wanted(propose)
 
@@ -205,10 +229,11 @@ class Placement:
             yaw = np.full(self.trials, rng.uniform(-np.pi, np.pi))
         else:
             yaw = site.heading(center) + turn
-        return Boxes3D(center, size, (yaw + np.pi) % (2 * np.pi) - np.pi)
+        return Boxes3D(center, size, wrap_angle(yaw))
 
     def _draw_dims(self, name: str, own: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
         spread = np.clip(rng.normal(size=3), -2, 2)
         if self.dims == "asset" and own is not None:
             return own * (1.0 + self.dims_jitter * spread[0])
-        return np.array(object_class(name).dims) + np.array(object_class(name).spread) * spread
+        mean = np.array(object_class(name).dims)
+        return np.maximum(mean + np.array(object_class(name).spread) * spread, LEAST_SHARE * mean)

@@ -13,6 +13,7 @@ scene) share. Each picture, wherever and in whatever order it is loaded, therefo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
+from datamodules.injection.placement import Sites
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.scene import Capture, Frame, Objects
 from datamodules.surround import Moment, Surround, moved
@@ -85,7 +87,7 @@ class SurroundInjection(Injection):
         planned: list[tuple[Asset, Boxes3D, np.ndarray]] = []  # box in the ego frame of its own moment, that frame
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
             moment = scene[int(rng.integers(len(scene)))]
-            sites: dict[str, Any] = {name: self._site(moment, name) for name in self.source.classes}
+            sites = Sites(self.source, partial(self._site, moment))
             inverse = np.linalg.inv(moment.ego)
             occupied = [moved(m.boxes, inverse @ m.ego) for m in scene]
             occupied += [moved(OWN_CAR, inverse @ m.ego) for m in scene]

@@ -96,12 +96,13 @@ def injected_sheet(frames: Sequence[Frame], columns: int = 1, width: int = 960) 
 def asset_view(asset: Asset, yaw: float, size: int = TILE, pitch: float = 0.2) -> np.ndarray:
     """One asset alone at a yaw, (size, size, 3) uint8 on grey, seen from ``pitch`` radians above; grey if it may not.
 
-    The camera looks at the middle of the box from far enough that any yaw fits.
+    The camera looks at the middle of the box from far enough that any yaw fits, and the height.
     """
     dims = np.asarray(asset.dims, np.float64)
     distance = 3.0 * float(dims.max())
-    focal = 0.5 * size / (0.56 * np.hypot(dims[0], dims[2])) * distance
     c, s = np.cos(pitch), np.sin(pitch)
+    diagonal = np.hypot(dims[0], dims[2])
+    focal = 0.5 * size / max(0.56 * diagonal, 0.6 * (dims[1] + s * diagonal)) * distance
     tilt = np.array([[1.0, 0, 0], [0, c, -s], [0, s, c]])  # camera axes from axes parallel to the ground
     middle = (size - 1) / 2
     intrinsics = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])

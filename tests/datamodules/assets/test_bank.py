@@ -72,6 +72,11 @@ def test_round_trip_of_views(tmp_path: Path) -> None:
     np.testing.assert_array_equal(asset.rgba, views(1).rgba)
     np.testing.assert_array_equal(asset.depth, views(1).depth)
     np.testing.assert_array_equal(asset.projection, views(1).projection)
+    wide = AssetBank(tmp_path / "bank", max_angle=40.0)[1]
+    assert isinstance(wide, ViewAsset)
+    assert (asset.max_angle, wide.max_angle) == (15.0, 40.0)
+    with pytest.raises(InputError, match=r"max_angle 0.*source\.max_angle"):
+        AssetBank(tmp_path / "bank", max_angle=0.0)
 
 
 def test_rows_keep_class_caption_score_source_and_licence(tmp_path: Path) -> None:

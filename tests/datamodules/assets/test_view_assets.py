@@ -135,4 +135,4 @@ def test_placement_keeps_to_the_views(asset: ViewAsset, front: ViewAsset) -> Non
         assert (all_round is None) == (free is None)
         if all_round is not None and free is not None:
             np.testing.assert_array_equal(all_round.center, free.center)
-    assert 2 <= found <= 20
+    assert found > 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +44,9 @@ def test_a_patch_reaches_equally_far_on_both_sides(middle: float, off: float, an
 def test_everywhere_is_everywhere(alpha: float, elevation: float) -> None:
     assert seen(EVERYWHERE, alpha, elevation)
     assert seen(Visibility.arc(0.0, 2 * np.pi), alpha, elevation)
+    assert pickle.loads(pickle.dumps(EVERYWHERE)).everywhere
+    assert not Visibility.arc(0.0, 6.0).everywhere
+    assert Visibility.arc(0.0, 1.0) != EVERYWHERE
 
 
 def test_across_pi_and_across_zero() -> None:

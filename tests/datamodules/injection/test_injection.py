@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datamodules.assets.contract import Wanted
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, projected_bbox
 from datamodules.injection.compositing import Compositor
@@ -193,6 +194,38 @@ def test_no_road_is_skipped_with_a_warning_or_raises() -> None:
         assert injection()(empty, derive(0)) is empty
     with pytest.raises(PlacementError, match="sample 000007"):
         injection(on_impossible="raise")(empty, derive(0))
+
+
+class Various(OneAsset):
+    """Gives cars and barriers in turn, and says which it has."""
+
+    classes: tuple[str, ...] = ("Car", "barrier")
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> SolidAsset:
+        assert wanted is not None
+        return SolidAsset(name=self.classes[int(rng.integers(2))]) if wanted("barrier") is None else self.asset
+
+
+def test_a_class_without_ground_leaves_the_others_theirs() -> None:
+    frame = road_frame()
+    assert frame.road is not None
+    far = frame.with_(road=frame.road & (np.arange(len(frame.road))[:, None] < 54))  # past a barrier's 30 m
+    with pytest.raises(PlacementError):
+        Placement().survey(far, "barrier")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = [injection(source=Various(), placement=Placement())(far, derive(seed)).objects for seed in range(9)]
+    assert {name for objects in drawn for name in objects.names} == {"Car"}
+    with pytest.warns(UserWarning, match="no road"):
+        injection(source=Various())(frame.with_(road=np.zeros_like(frame.road)), derive(0))
+
+
+def test_a_class_that_the_source_does_not_declare_is_named() -> None:
+    source = Various(SolidAsset(name="Tram"))
+    for classes in (("Car", "barrier"), ("Car",)):  # an asset of another class; a place asked for one
+        source.classes = classes
+        with pytest.raises(InputError, match=r"source Various: an object of class (Tram|barrier), expected .* Car"):
+            injection(source=source)(road_frame(), derive(0))
 
 
 def test_a_full_road_is_no_error() -> None:

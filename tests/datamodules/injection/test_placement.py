@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
 
+from datamodules.assets.visibility import Visibility
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, plane_height, projected_bbox, wrap_angle
 from datamodules.injection.ground import fit_plane, ground_to_pixels, pixels_to_ground, prior_plane
@@ -162,6 +164,24 @@ def test_class_dims_follow_their_mean() -> None:
     assert dims.std(0).min() > 0.02
 
 
+def test_no_class_has_sizes_near_zero() -> None:
+    for name, known in CLASSES.items():
+        dims = np.array([Placement(dims="class")._draw_dims(name, None, derive(seed)) for seed in range(200)])
+        assert (dims >= np.array(known.dims) / 4).all(), name
+
+
+@pytest.mark.parametrize("azimuth", [45, 90, 135])
+def test_an_asset_of_one_side_is_turned_to_show_it(azimuth: int) -> None:
+    limits = pickle.loads(pickle.dumps(Visibility.around(np.radians([azimuth]) + np.pi / 2, np.zeros(1), 0.25)))
+    placement, frame = Placement(), road_frame()
+    site = placement.survey(frame)
+    boxes = [placement.place(site, SolidAsset(visibility=limits), Boxes3D.empty(), derive(seed)) for seed in range(40)]
+    placed = Boxes3D.concatenate([box for box in boxes if box is not None])
+    assert len(placed) > 36
+    assert limits.allows([CAMERA], placed).all()
+    assert placed.alpha.std() > 0.05
+
+
 def test_no_road_is_an_error_that_names_the_sample_and_a_cure() -> None:
     frame = road_frame()
     with pytest.raises(PlacementError, match=r"sample 000007: no road.*on_impossible") as error:
@@ -182,6 +202,7 @@ def test_a_source_that_asks_is_told_a_free_place_and_its_direction() -> None:
     assert len(known) > 20
     for proposal in known:
         assert abs(wrap_angle(proposal.box.alpha - proposal.alpha)[0]) < 0.02  # the fourth column of P
+        assert -np.pi <= proposal.alpha < np.pi
         assert 0 < proposal.elevation < 0.3
         made = SolidAsset(pose=proposal.box)
         assert placement.place(site, made, real, derive(0)) is not None  # the place stays free for what is made for it

@@ -166,6 +166,10 @@ def test_single_camera_frames_and_bound_objects_are_refused(reader: NuscenesData
     bound = SurroundInjection(OneAsset(SolidAsset(pose=box_at(0, 15))), probability=1.0, count=(1, 1))
     with pytest.raises(InputError, match="keep their ray in one camera"):
         inject(reader.read(0), bound)
+    asking = injection()
+    asking.source = Turned(SolidAsset(name="Tram"))
+    with pytest.raises(InputError, match=r"source Turned: an object of class Car, expected one of its classes Tram"):
+        inject(reader.read(0), asking)
 
 
 def test_instance_masks_are_read_when_they_are_needed(reader: NuscenesDataset) -> None:
