@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
@@ -62,8 +63,8 @@ def refuse_foreign(index: Path, own: Collection[str]) -> None:
     Raises:
         InputError: names what lies there.
     """
-    foreign = sorted(path.name for path in index.parent.glob("*") if not any(map(path.match, (".*", *own))))
-    if foreign:
+    found = ["the bytes of a file"] if index.parent.is_file() else sorted(path.name for path in index.parent.glob("*"))
+    if foreign := [name for name in found if not any(fnmatch(name, pattern) for pattern in (".*", *own))]:
         raise InputError(
             f"{index.parent}: holds {', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)} and no {index.name}, "
             "expected a new or empty folder; choose another one"

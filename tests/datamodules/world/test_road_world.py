@@ -155,6 +155,9 @@ def test_a_true_kitti_folder_is_not_written_over(tmp_path: Path) -> None:
         (tmp_path / "training" / name).mkdir(parents=True)
     with pytest.raises(InputError, match=r"holds training and no world\.json"):
         write_world(tmp_path, train=1, val=1, width=64, height=32, workers=1, progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file: holds the bytes of a file"):
+        write_world(tmp_path / "file")
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 96), (1242, 375)])
