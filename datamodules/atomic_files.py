@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
+import msgspec
+
 from datamodules.errors import DatasetNotFound, InputError
+from datamodules.typed_json import read_json
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> None:
@@ -27,28 +30,45 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
         temporary.unlink(missing_ok=True)  # only there when writing failed, on a full disk for example
 
 
-def is_finished(index: Path, settings: Mapping[str, object], beside: Collection[str] = ()) -> bool:
+def is_finished(index: Path, settings: Mapping[str, object], own: Collection[str]) -> bool:
     """Whether a folder whose JSON index is written last holds exactly what is asked for.
 
     Args:
         index: the index.
         settings: what it has to say.
-        beside: what else it may hold.
+        own: as in :func:`refuse_foreign`.
 
     Raises:
-        InputError: it was made with other settings, or the index is damaged.
+        InputError: it was made with other settings, the index is damaged, or the folder holds something else.
     """
     if not index.is_file():
+        refuse_foreign(index, own)
         return False
-    try:
-        found = json.loads(index.read_text())
-    except ValueError as error:
-        raise InputError(f"{index}: not valid JSON ({error}); delete the folder and write the world again") from error
-    if {name: value for name, value in found.items() if name not in beside} != settings:
+    stated = msgspec.defstruct("Settings", [(name, type(value)) for name, value in settings.items()])
+    found = read_json(index, stated, "a world's settings; delete the folder and write the world again")
+    if msgspec.to_builtins(found) != settings:
         raise InputError(
             f"{index.parent}: holds a world with other settings than {settings}; delete it or give another folder"
         )
     return True
+
+
+def refuse_foreign(index: Path, own: Collection[str]) -> None:
+    """Refuse a folder without an index that holds what no interrupted write leaves; hidden files may stay.
+
+    Args:
+        index: what is written last.
+        own: names, or patterns of names, that are written before.
+
+    Raises:
+        InputError: names what lies there.
+    """
+    found = ["the bytes of a file"] if index.parent.is_file() else sorted(path.name for path in index.parent.glob("*"))
+    if foreign := [name for name in found if not any(fnmatch(name, pattern) for pattern in (".*", *own))]:
+        raise InputError(
+            f"{index.parent}: holds {', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)} and no {index.name}, "
+            "expected a new or empty folder; choose another one"
+        )
 
 
 def read_bytes(path: Path, kind: str) -> bytes:

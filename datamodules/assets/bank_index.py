@@ -70,20 +70,25 @@ class ClassDims(Struct):
     std: Triple
 
 
-class BankIndex(Struct, rename={"name": "class"}, omit_defaults=True):
-    """The whole file. Schema 1, with one ``class`` for all rows, is read where a bank holds voxels."""
+class BankHeader(Struct):
+    """What a bank says of all its assets (:class:`datamodules.assets.bank_writer.AssetBankWriter`)."""
 
     schema: Annotated[int, Meta(ge=1, le=SCHEMA)]
-    kind: Literal["voxels", "views"]
     generator: Text
     config_hash: Text
     checkpoint_hash: Text
     licence: Text
     seed: int
+    source: Text = ""
+
+
+class BankIndex(BankHeader, rename={"name": "class"}, omit_defaults=True, kw_only=True):
+    """The whole file. Schema 1, with one ``class`` for all rows, is read where a bank holds voxels."""
+
+    kind: Literal["voxels", "views"]
     hash: Digest
     shards: list[dict[str, StoredArray]]
     assets: Annotated[list[BankRow], Meta(min_length=1)]
-    source: Text = ""
     classes: dict[str, ClassDims] = {}
     name: Identifier = ""
 

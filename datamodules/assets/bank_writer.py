@@ -26,20 +26,31 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
 
-from datamodules.assets.bank_index import INDEX, SCHEMA, BankIndex, BankRow, StoredArray, class_dims, content_hash
+from datamodules.assets.bank_index import (
+    INDEX,
+    SCHEMA,
+    BankHeader,
+    BankIndex,
+    BankRow,
+    StoredArray,
+    class_dims,
+    content_hash,
+)
 from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Asset
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 HEADER_BYTES = 320  # of every .npy file: its header is written last, when the number of assets is known
 
 
@@ -88,11 +99,14 @@ class AssetBankWriter:
     source: str = ""
     rank: int = 0
     world_size: int = 1
-    _rows: list[BankRow] = field(default_factory=list, init=False, repr=False)
+    _rows: dict[str, BankRow] = field(default_factory=dict, init=False, repr=False)
     _kinds: set[str] = field(default_factory=set, init=False, repr=False)
     _shards: list[_Shard] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        stated = {name: getattr(self, name) for name in BankHeader.__struct_fields__[1:]}
+        stated |= {"schema": SCHEMA, "seed": np.asarray(self.seed).tolist()}
+        self._header = _checked(stated, BankHeader, "header")
         target = Path(self.folder)
         if target.exists() and not (target / INDEX).is_file() and (not target.is_dir() or any(target.iterdir())):
             raise InputError(
@@ -116,7 +130,8 @@ class AssetBankWriter:
             licence: its own; by default the bank's.
 
         Raises:
-            InputError: it is of another kind, or its id, class, dims or one of these is not what a row may hold.
+            InputError: it is of another kind, its id is taken, or its id, class, dims or one of these is not what a
+                row may hold; the bank is as before.
         """
         arrays: dict[str, np.ndarray | CompressedViews]
         if isinstance(asset, VoxelAsset):
@@ -131,16 +146,16 @@ class AssetBankWriter:
             raise InputError(
                 f"{type(asset).__name__} cannot be stored, expected VoxelAsset or ViewAsset; bake it first"
             )
-        number = self._shard_for(arrays)
-        shard = self._shards[number]
         facts = {"class": asset.name, "caption": caption, "source": source, "licence": licence}
-        place = {"shard": number, "index": shard.count, "sha256": content_hash(arrays)}
-        row: dict[str, Any] = {"id": asset.id, "dims": [float(d) for d in asset.dims], **place, **facts}
-        row["score"] = None if score is None else float(score)
-        try:
-            self._rows.append(msgspec.convert(row, BankRow))
-        except msgspec.ValidationError as error:
-            raise InputError(f"asset {asset.id!r} of a bank, {error}; correct it before it is written") from None
+        place = {"shard": 0, "index": 0, "sha256": content_hash(arrays)}
+        figures = {"dims": np.asarray(asset.dims).tolist(), "score": np.asarray(score).tolist()}
+        row = _checked({"id": asset.id, **place, **facts, **figures}, BankRow, f"asset {asset.id!r}")
+        if row.id in self._rows:
+            raise InputError(f"asset {row.id!r} of a bank: written before, expected unique ids; name them apart")
+        row.shard = self._shard_for(arrays)
+        shard = self._shards[row.shard]
+        row.index = shard.count
+        self._rows[row.id] = row
         for key, array in arrays.items():
             if isinstance(array, CompressedViews):
                 array.table["offset"] += shard.handles[key].tell()
@@ -170,7 +185,7 @@ class AssetBankWriter:
 
     def close(self) -> None:
         """Finish this rank's shards; a single process also puts the bank in place."""
-        part = _Part(self._kinds, [], self._rows)
+        part = _Part(self._kinds, [], list(self._rows.values()))
         for shard in self._shards:
             row = {}
             for key, handle in shard.handles.items():
@@ -217,22 +232,15 @@ class AssetBankWriter:
             raise InputError(
                 f"{self.folder}: {len(rows)} assets of kinds {sorted(whole.kinds)}, expected one kind and at least one"
             )
-        identity: dict[str, Any] = {
-            "schema": SCHEMA,
-            "kind": whole.kinds.pop(),
-            "generator": self.generator,
-            "config_hash": self.config_hash,
-            "checkpoint_hash": self.checkpoint_hash,
-            "licence": self.licence,
-            "source": self.source,
-            "seed": self.seed,
-        }
+        for row, following in pairwise(rows):
+            if row.id == following.id:
+                raise InputError(
+                    f"{self.folder}: two ranks wrote an asset {row.id!r}, expected unique ids; name them apart"
+                )
+        identity = {**msgspec.structs.asdict(self._header), "kind": whole.kinds.pop()}
         contents = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in ("shard", "index")} for row in rows]
         digest = hashlib.sha256(json.dumps([identity, contents], sort_keys=True).encode()).hexdigest()
-        try:
-            return BankIndex(**identity, hash=digest, classes=class_dims(rows), shards=whole.shards, assets=rows)
-        except ValueError as error:
-            raise InputError(f"{self.folder}: {error}; name them apart") from None
+        return BankIndex(**identity, hash=digest, classes=class_dims(rows), shards=whole.shards, assets=rows)
 
     def abort(self) -> None:
         """Give up: close and remove what this rank has written."""
@@ -254,6 +262,13 @@ class AssetBankWriter:
             self.close()
         else:
             self.abort()
+
+
+def _checked(content: dict[str, Any], kind: type[_Struct], of: str) -> _Struct:
+    try:
+        return msgspec.convert(content, kind)
+    except ValueError as error:
+        raise InputError(f"{of} of a bank, {error}; correct it before it is written") from None
 
 
 def _header(shape: tuple[int, ...], dtype: Any) -> bytes:

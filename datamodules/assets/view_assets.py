@@ -55,9 +55,12 @@ class ViewAsset:
     pose = None
 
     def __post_init__(self) -> None:
-        if self.rgba.ndim != 4 or self.rgba.shape[-1] != 4 or len(self.projection) != len(self.rgba):
+        shapes = [tuple(array.shape) for array in (self.rgba, self.depth, self.projection)]
+        views, *size = shapes[0][:3] or (0,)
+        if self.rgba.dtype != np.uint8 or not views or shapes != [(views, *size, 4), (views, *size), (views, 3, 4)]:
             raise InputError(
-                f"views of {self.id}: expected rgba (V, S, S, 4) and projection (V, 3, 4), got {self.rgba.shape}"
+                f"views of {self.id}: expected uint8 rgba (V, S, S, 4), depth (V, S, S) and projection (V, 3, 4), got "
+                f"{self.rgba.dtype} {', '.join(map(str, shapes))}"
             )
 
     @cached_property

@@ -6,7 +6,6 @@ azimuth 0 the camera looks at the object's front; at 90 degrees it looks at its 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datamodules.atomic_files import refuse_foreign
 from datamodules.errors import InputError
 from datamodules.light import Light
-from datamodules.objects.posed_images import write_index, write_object
+from datamodules.objects.posed_images import EXPECTED, PosedIndex, write_index, write_object
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
 from datamodules.shapes.raycast import cast_car, pixel_rays
+from datamodules.typed_json import read_json
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge
@@ -203,7 +204,7 @@ def write_posed_images(
         progress: show a progress bar.
 
     Raises:
-        InputError: impossible counts or sizes, or the folder holds another set.
+        InputError: impossible counts or sizes, or the folder holds another set or something else.
     """
     for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
         if value < low:
@@ -216,11 +217,11 @@ def write_posed_images(
     source = f"studio seed={seed} population={Path(population).name} elevation={elevation[0]}-{elevation[1]}"
     index = folder / "posed.json"
     if index.is_file():
-        found = json.loads(index.read_text())
-        wanted = {"source": source, "views": views, "image_size": size}
-        if {k: found.get(k) for k in wanted} == wanted and len(found["objects"]) == objects:
+        found = read_json(index, PosedIndex, EXPECTED)
+        if (found.source, found.views, found.image_size, len(found.objects)) == (source, views, size, objects):
             return folder
         raise InputError(f"{folder}: holds another posed image set; delete it or give another folder")
+    refuse_foreign(index, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
     folder.mkdir(parents=True, exist_ok=True)
     job = partial(
         _write_posed,

@@ -158,7 +158,7 @@ def write_world(
         The root.
 
     Raises:
-        InputError: impossible sizes or counts, or the folder holds another world.
+        InputError: impossible sizes or counts, or the folder holds another world or something else.
     """
     for name, value, low in (("train", train, 1), ("val", val, 0), ("workers", workers, 1), ("seed", seed, 0)):
         if value < low:
@@ -170,7 +170,10 @@ def write_world(
     root = Path(root)
     settings = {"schema": SCHEMA, "seed": seed, "train": train, "val": val, "width": width, "height": height}
     index = root / "world.json"
-    finished = is_finished(index, settings, beside=("frames",))
+    begun = {path.name for path in (root / "training").glob("*")}
+    # True KITTI folders have no instance maps; a world's folder of them is made before any file.
+    own = ("training", "ImageSets") if begun <= {"image_2"} or "instance_2" in begun else ()
+    finished = is_finished(index, settings, own)
     for name in FOLDERS:
         (root / "training" / name).mkdir(parents=True, exist_ok=True)
     (root / "ImageSets").mkdir(exist_ok=True)

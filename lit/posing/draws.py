@@ -6,19 +6,31 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import msgspec
 import numpy as np
 
 from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
 from datamodules.objects.posed_images import write_index, write_object
 from datamodules.processes import track
+from datamodules.typed_json import read_json
 from lit.pictures.pictures import png, stacked
 from lit.posing.views import GanViews
 
 TRIES = 5  # cars drawn for each one that is asked for, before giving up
 SHOWN = 8  # cars in the picture, and views of each
+
+
+class _Draw(TypedDict):
+    kept: bool
+    faults: dict[str, int]
+
+
+class _Progress(msgspec.Struct):
+    settings: dict[str, Any]
+    draws: list[_Draw]
 
 
 class GanDraws:
@@ -35,7 +47,7 @@ class GanDraws:
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
         self.root, self.settings = root, settings
         self.path = root / "draws.json"
-        self.drawn: list[dict[str, Any]] = []
+        self.drawn: list[_Draw] = []
         if self.path.is_file():
             self.drawn = self._stored()
         elif root.is_dir() and any(root.iterdir()):
@@ -43,16 +55,13 @@ class GanDraws:
         else:
             self._store()
 
-    def _stored(self) -> list[dict[str, Any]]:
+    def _stored(self) -> list[_Draw]:
         """The draws of an earlier run."""
-        try:
-            found = json.loads(self.path.read_text())
-            old, new = dict(found["settings"]), self.settings
-            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-            if not changed:
-                return list(found["draws"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path}: damaged ({error}); delete {self.root} and run again") from error
+        found = read_json(self.path, _Progress, "the progress of this command; delete the folder and run again")
+        old, new = found.settings, self.settings
+        changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        if not changed:
+            return found.draws
         raise InputError(f"{self.root}: written with another {', '.join(changed)}; delete it or give another --root")
 
     def _store(self) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +33,7 @@ from datamodules.nuscenes.quaternions import angles_quaternion
 from datamodules.nuscenes.tables import Row
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
+from datamodules.typed_json import read_json
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import MAX_SAMPLES, SurroundScene, draw_surround
 from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_points, visible_share
@@ -39,6 +41,7 @@ from datamodules.world.surround.rig import LIDAR, MOUNTS
 from datamodules.world.surround.tables import MAP_FILE, make_tables
 
 SCHEMA = 1
+FOLDERS = ("samples", "frames", "road", "depth", "instances", "ImageSets", "maps")
 ANNOTATED = 70.0  # metres round the car within which actors are annotated
 START = 1_532_402_927_000_000  # microseconds; the first scene's first sample
 QUALITY = 95  # JPEG
@@ -161,11 +164,11 @@ def _write_sample(job: SampleJob) -> Row:
 def _finished(folder: Path, index: Path, digest: str) -> Row | None:
     """The record of a sample that an earlier run completed with the same settings."""
     try:
-        record: Row = json.loads(index.read_text())
+        record: Row = read_json(index, dict[str, Any], "a sample's record")
         names = [sensor["filename"] for sensor in record["sensors"]]
         if record.pop("settings") != digest or not all((folder / name).is_file() for name in names):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError):
         return None
     return record
 
@@ -202,7 +205,7 @@ def write_surround_world(
         The root.
 
     Raises:
-        InputError: impossible sizes or counts, or the folder holds another world.
+        InputError: impossible sizes or counts, or the folder holds another world or something else.
     """
     limits = (
         ("train_scenes", train_scenes, 1, MAX_SCENES), ("val_scenes", val_scenes, 0, MAX_SCENES),
@@ -220,7 +223,7 @@ def write_surround_world(
         "samples_per_scene": samples_per_scene, "width": width, "height": height,
     }  # fmt: skip
     index = root / "world.json"
-    if is_finished(index, settings, beside=("scenes",)):
+    if is_finished(index, settings, (*FOLDERS, version)):
         return root
     train, val = scene_names(train_scenes, val_scenes)
     drawn_with = json.dumps([SCHEMA, seed, samples_per_scene, width, height])  # more scenes keep those that are there

@@ -18,6 +18,7 @@ from datamodules.errors import InputError
 from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
 from datamodules.processes import track
+from datamodules.typed_json import read_json
 from lit.arguments import Arguments
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 from lit.weights.files import digest
@@ -87,7 +88,8 @@ def road_masks(argv: list[str]) -> int:
     roads = class_rows(model, ROADS, options.checkpoint)
     note = out.with_suffix(".json")  # beside: readers count masks
     maker = {"checkpoint": digest(segmenter_file(options.checkpoint))}
-    if out.is_dir() and any(out.iterdir()) and _maker(note) != maker:
+    stated = read_json(note, dict[str, str], "what made the masks; delete both") if note.is_file() else None
+    if out.is_dir() and any(out.iterdir()) and stated != maker:
         raise InputError(
             f"{out}: holds masks of another source, expected none or this checkpoint's; delete it or give --folder"
         )
@@ -114,13 +116,6 @@ def road_masks(argv: list[str]) -> int:
     mean = float(np.mean(list(areas.values())))
     print(f"wrote {len(ids) - len(done)} of {len(ids)} masks to {out}: mean road {mean:.1%}, none in {without} frames")
     return 0
-
-
-def _maker(note: Path) -> object:
-    try:
-        return json.loads(note.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def empty_frames(argv: list[str]) -> int:

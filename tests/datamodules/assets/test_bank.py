@@ -288,6 +288,28 @@ def test_refuses_foreign_folders_mixed_kinds_and_equal_ids(tmp_path: Path) -> No
         writer.close()
     writer = AssetBankWriter(tmp_path / "twice", "x")
     writer.write(voxels(0))
-    writer.write(voxels(0))
-    with pytest.raises(InputError, match="unique"):
-        writer.close()
+    with pytest.raises(InputError, match=r"'car000'.*unique"):
+        writer.write(voxels(0))
+    ranks = [AssetBankWriter(tmp_path / "ranks", "x", rank=r, world_size=2) for r in range(2)]
+    for rank in ranks:
+        rank.write(voxels(0))
+        rank.close()
+    with pytest.raises(InputError, match=r"two ranks wrote an asset 'car000'.*name them apart"):
+        ranks[0].merge()
+
+
+def test_a_refused_asset_leaves_the_bank_as_it_was(tmp_path: Path) -> None:
+    with AssetBankWriter(tmp_path / "bank", "x", seed=np.int64(3)) as writer:  # type: ignore[arg-type]
+        for score in ("good", [0.5, 0.5], float("nan")):
+            with pytest.raises(InputError, match=r"'car000'.*\$\.score"):
+                writer.write(views(0), score=score)  # type: ignore[arg-type]
+        writer.write(views(1), score=np.float32(0.5))  # type: ignore[arg-type]
+    bank = AssetBank(tmp_path / "bank")
+    assert (bank.ids, bank.index.seed, len(bank.index.shards)) == (["car001"], 3, 1)
+
+
+def test_a_header_that_no_bank_may_hold_is_refused_at_once(tmp_path: Path) -> None:
+    for header in ({"generator": "\x1b[31m"}, {"seed": "3"}, {"seed": 1.5}, {"licence": None}):
+        with pytest.raises(InputError, match=rf"header of a bank.*\$\.{next(iter(header))}"):
+            AssetBankWriter(tmp_path / "bank", **{"generator": "x", **header})  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -77,6 +77,17 @@ def front(asset: ViewAsset) -> ViewAsset:
     return ViewAsset("front", asset.name, asset.dims, asset.rgba[:1], asset.depth[:1], asset.projection[:1])
 
 
+def test_arrays_that_do_not_belong_together_are_refused(asset: ViewAsset) -> None:
+    for changes in (
+        {"rgba": np.asarray(asset.rgba, np.float32)},
+        {"depth": asset.depth[:-1]},
+        {"projection": asset.projection[:, :2]},
+        {"rgba": asset.rgba[:0], "depth": asset.depth[:0], "projection": asset.projection[:0]},
+    ):
+        with pytest.raises(InputError, match=r"expected uint8 rgba \(V, S, S, 4\)"):
+            replace(asset, **changes)
+
+
 def test_directions_without_a_view_near_are_refused(front: ViewAsset) -> None:
     """One view serves 15 degrees to both sides; it is not drawn for the others, least of all mirrored."""
     for off in np.radians([-170, -90, -60, -16, -14, 0, 14, 16, 60, 90, 170]):

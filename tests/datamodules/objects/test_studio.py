@@ -80,6 +80,18 @@ def test_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     write_posed_images(tmp_path / "1", objects=2, views=3, size=16)  # complete: returns at once
     with pytest.raises(InputError, match="another posed image set"):
         write_posed_images(tmp_path / "1", objects=3, views=3, size=16)
+    index = tmp_path / "1" / "posed.json"
+    whole = index.read_bytes()
+    for text in ("[1]", "", '{"objects": 5}'):
+        index.write_text(text)
+        with pytest.raises(InputError, match=r"posed\.json.*expected a posed image set"):
+            write_posed_images(tmp_path / "1", objects=2, views=3, size=16)
+    index.unlink()  # as after an interruption
+    write_posed_images(tmp_path / "1", objects=2, views=3, size=16)
+    assert index.read_bytes() == whole
+    index.rename(index.with_name("notes.json"))
+    with pytest.raises(InputError, match=r"holds notes\.json and no posed\.json"):
+        write_posed_images(tmp_path / "1", objects=2, views=3, size=16)
 
 
 def test_cad_folder_becomes_a_posed_set(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def test_same_bytes_for_any_number_of_workers_and_after_an_interruption(tmp_path
         write_world(one, train=4, val=1, width=64, height=32, workers=1, progress=False)
 
 
+def test_a_true_kitti_folder_is_not_written_over(tmp_path: Path) -> None:
+    for name in ("image_2", "label_2"):
+        (tmp_path / "training" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds training and no world\.json"):
+        write_world(tmp_path, train=1, val=1, width=64, height=32, workers=1, progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file: holds the bytes of a file"):
+        write_world(tmp_path / "file")
+
+
 @pytest.mark.parametrize(("width", "height"), [(320, 96), (1242, 375)])
 def test_calibration_keeps_kittis_field_of_view(width: int, height: int) -> None:
     for i in range(20):
@@ -168,6 +178,15 @@ def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
     for arguments, message in cases:
         with pytest.raises(InputError, match=message):
             write_world(tmp_path / "world", **arguments)
-    (tmp_path / "world.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
+    for text, message in (
+        ("{", "no valid JSON"),
+        ("", "no valid JSON"),
+        ("[1]", "got `array`"),
+        ('{"schema": "1"}', r"\$\.schema: .*got `str`"),
+    ):
+        (tmp_path / "world.json").write_text(text)
+        with pytest.raises(InputError, match=rf"world\.json.*{message}"):
+            write_world(tmp_path)
+    (tmp_path / "world.json").rename(tmp_path / "notes.json")
+    with pytest.raises(InputError, match=r"holds notes\.json and no world\.json.*choose another"):
         write_world(tmp_path)

@@ -267,6 +267,15 @@ def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             write_surround_world(tmp_path / "world", **arguments)
-    (tmp_path / "world.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
+    for text, message in (
+        ("{", "no valid JSON"),
+        ("", "no valid JSON"),
+        ("[1]", "got `array`"),
+        ('{"schema": "1"}', r"\$\.schema: .*got `str`"),
+    ):
+        (tmp_path / "world.json").write_text(text)
+        with pytest.raises(InputError, match=rf"world\.json.*{message}"):
+            write_surround_world(tmp_path)
+    (tmp_path / "world.json").rename(tmp_path / "notes.json")
+    with pytest.raises(InputError, match=r"holds notes\.json and no world\.json.*choose another"):
         write_surround_world(tmp_path)

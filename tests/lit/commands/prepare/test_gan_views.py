@@ -158,6 +158,13 @@ def test_bad_inputs_are_one_line(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     refused("holds other files", "--root", str(tmp_path / "full"))
+    for text, message in (
+        ("[1]", "got `array`"),
+        ("", "no valid JSON"),
+        ('{"settings": {}, "draws": [1]}', "$.draws[0]"),
+    ):
+        (tmp_path / "full" / "draws.json").write_text(text)
+        refused(message, "--root", str(tmp_path / "full"))
     monkeypatch.setattr(Segmenter, "load", staticmethod(lambda path: Blob(likely=0.0)))
     refused("masks nothing in any of 6 template views")
     model = Blob()

@@ -92,6 +92,10 @@ def test_masks_of_another_source_are_kept(
     before = (root / "training" / "road_2" / "000000.png").read_bytes()
     assert main(["prepare", "road-masks", *command]) == 2
     assert "masks of another source" in capsys.readouterr().err
+    note = root / "training" / "road_2.json"
+    note.write_text("[1]")
+    assert main(["prepare", "road-masks", *command]) == 2
+    assert "road_2.json: Expected `object`" in capsys.readouterr().err
     assert main(["prepare", "road-masks", *command, "--folder", "predicted_2"]) == 0
     assert (root / "training" / "predicted_2" / "000000.png").is_file()
     assert (root / "training" / "road_2" / "000000.png").read_bytes() == before
