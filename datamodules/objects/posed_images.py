@@ -24,7 +24,7 @@ from datamodules.objects.mapped_views import MappedViews, map_objects
 from datamodules.typed_json import Identifier, Metres, Text, read_json
 
 SCHEMA = 1
-EXPECTED = f"a posed image set of schema {SCHEMA} (posed.json and one .npz an object); write the set again"
+POSED_SET = f"a posed image set of schema {SCHEMA} (posed.json and one .npz an object); write the set again"
 IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
 OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint8, 3), "edges": (np.uint8, 3)}
@@ -108,7 +108,7 @@ class PosedImageSet:
             InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
         """
         folder = Path(folder)
-        index = read_json(folder / "posed.json", PosedIndex, EXPECTED)
+        index = read_json(folder / "posed.json", PosedIndex, POSED_SET)
         size, views, ids = index.image_size, index.views, tuple(entry.id for entry in index.objects)
         first = _read_object(folder / f"{ids[0]}.npz", views, size)
         stacked: dict[str, Any] = {}

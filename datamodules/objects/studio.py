@@ -16,7 +16,7 @@ import numpy as np
 from datamodules.atomic_files import refuse_foreign
 from datamodules.errors import InputError
 from datamodules.light import Light
-from datamodules.objects.posed_images import EXPECTED, PosedIndex, write_index, write_object
+from datamodules.objects.posed_images import POSED_SET, PosedIndex, write_index, write_object
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
@@ -217,7 +217,7 @@ def write_posed_images(
     source = f"studio seed={seed} population={Path(population).name} elevation={elevation[0]}-{elevation[1]}"
     index = folder / "posed.json"
     if index.is_file():
-        found = read_json(index, PosedIndex, EXPECTED)
+        found = read_json(index, PosedIndex, POSED_SET)
         if (found.source, found.views, found.image_size, len(found.objects)) == (source, views, size, objects):
             return folder
         raise InputError(f"{folder}: holds another posed image set; delete it or give another folder")
