@@ -75,7 +75,7 @@ class EdgeAveragePrecision(GatheredRows):
         """Add scores (N, ...) and labels of the same shape.
 
         Raises:
-            InputError: see :func:`lit.metrics.alignment.edge_counts`; another number of ids than maps.
+            InputError: see :func:`lit.metrics.edge_precision.edge_counts`; another number of ids than maps.
         """
         if score.shape != label.shape or isinstance(sample_ids, str) or len(sample_ids) != len(score):
             shapes = f"score {tuple(score.shape)}, label {tuple(label.shape)}, {len(sample_ids)} sample ids"
@@ -173,7 +173,7 @@ class PoseAccuracy(SampleRows):
         """Add rotations (N, 3, 3), or yaw angles (N,) in radians.
 
         Raises:
-            InputError: see :func:`lit.metrics.alignment.pose_errors`.
+            InputError: see :func:`lit.metrics.pose_accuracy.pose_errors`.
         """
         self.add(sample_ids, pose_errors(pred_rotation, target_rotation))
 
