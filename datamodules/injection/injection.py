@@ -79,10 +79,11 @@ class Injection:
         if rng.random() >= self.probability:
             return frame
         errors: list[PlacementError] = []
+        surveyed = self.placement.surveyor(frame)
 
         def survey(name: str) -> Site | None:
             try:
-                return self.placement.survey(frame, name)
+                return surveyed(name)
             except PlacementError as error:
                 errors.append(error)
                 return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -114,8 +115,27 @@ class Placement:
         Raises:
             PlacementError: there is none.
         """
-        depth, corridor = self.habit(name).depth, self.habit(name).corridor
-        plane, mask = self.ground_plane(frame), self._drivable(frame)
+        return self.surveyor(frame)(name)
+
+    def surveyor(self, frame: Frame) -> Callable[[str], Site]:
+        """:meth:`survey` for class after class: plane and mask are found once, classes of one habit share a site."""
+        ground = cache(lambda: (self.ground_plane(frame), self._drivable(frame)))
+        within = cache(lambda depth, corridor: self._survey(frame, *ground(), depth, corridor))
+
+        def surveyed(name: str) -> Site:
+            habit = self.habit(name)
+            return within(tuple(habit.depth), tuple(habit.corridor))
+
+        return surveyed
+
+    def _survey(
+        self,
+        frame: Frame,
+        plane: np.ndarray,
+        mask: np.ndarray | None,
+        depth: tuple[float, float],
+        corridor: tuple[float, float],
+    ) -> Site:
         view = self.drawn_from == "view"
         if not (self.map or view):
             site = survey(frame, plane, None, depth, NO_CORRIDOR)

@@ -227,3 +227,16 @@ def test_the_table_knows_kitti_and_nuscenes() -> None:
         assert min(known.dims) > 0.3, name
         assert known.still in ("", *ATTRIBUTES_OF.get(name, ())), name
     assert object_class("unicorn") == CLASSES["Misc"]
+
+
+def test_a_frame_is_segmented_once_for_all_classes() -> None:
+    asked: list[np.ndarray] = []
+
+    def segmenter(image: np.ndarray) -> np.ndarray:
+        asked.append(image)
+        return np.ones(image.shape[1:], np.bool_)
+
+    surveyed = Placement(segmenter=segmenter).surveyor(road_frame(road=False))
+    assert surveyed("Van") is surveyed("Car")  # one habit, one site
+    assert surveyed("Pedestrian") is not surveyed("Car")
+    assert len(asked) == 1
