@@ -27,17 +27,15 @@ def average_gradients(parameters: Iterable[nn.Parameter], finite: bool = True) -
         finite: values that are not finite become 0 or large, as in the published training, so that one bad step does
             not end it. A loss scaler has to see them: it leaves the step out.
     """
-    known = list(parameters)
-    if known and torch.distributed.is_available() and torch.distributed.is_initialized():
-        used = mean_over_ranks(torch.tensor([float(p.grad is not None) for p in known], device=known[0].device))
-        for parameter, share in zip(known, used.tolist()):
-            if share and parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-    held = [p for p in known if p.grad is not None]
-    if not held:
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    known = [p for p in parameters if several or p.grad is not None]
+    if not known:
         return
-    flat = mean_over_ranks(torch.cat([p.grad.flatten() for p in held if p.grad is not None]))
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in known]
+    used = gradients[0].new_tensor([p.grad is not None for p in known])
+    flat = mean_over_ranks(torch.cat([*(gradient.flatten() for gradient in gradients), used]))
     if finite:
         torch.nan_to_num(flat, nan=0.0, posinf=1e5, neginf=-1e5, out=flat)
-    for parameter, part in zip(held, flat.split([p.numel() for p in held])):
-        parameter.grad = part.view(parameter.shape)
+    *means, shares = flat.split([*(p.numel() for p in known), len(known)])
+    for parameter, mean, share in zip(known, means, shares.tolist()):
+        parameter.grad = mean.view(parameter.shape) if share else None
