@@ -69,7 +69,7 @@ def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = ""
     try:
         return msgspec.convert(content, type_)
     except UNFIT as error:
-        problem, _, inner = str(error).partition(" - at `$")
+        problem, inner = _complaint(error)
     if wanted:
         raise InputError(f"{path}: {place} is {quoted(content)}, expected {wanted}")
     before = f"{place}." if place else ""
@@ -79,9 +79,12 @@ def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = ""
         raise InputError(f"{path}: unknown key {repr(before + unknown[1])[1:-1]}, {hint}")
     if missing := re.match("Object missing required field `(.*)`", problem):
         raise InputError(f"{path}: key {before}{missing[1]} is missing")
-    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", inner):
+    where = inner.removeprefix("key in ").removeprefix("$")
+    field = (place + where).lstrip(".") or "the file"
+    if inner.startswith("key in "):
+        raise InputError(f"{path}: a key of {field}: {problem[0].lower()}{problem[1:]}")
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
         content = content[name] if name else content[int(index)]
-    field = (place + inner.rstrip("`")).lstrip(".") or "the file"
     if not problem.startswith("Expected"):  # what a structure says of itself
         raise InputError(f"{path}: {field}: {problem}")
     raise InputError(f"{path}: {field} is {quoted(content)}, {problem[0].lower()}{problem[1:]}")
@@ -111,11 +114,17 @@ def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Cal
         try:
             return msgspec.convert(content, type_)
         except UNFIT as error:
-            said, _, place = str(error).partition(" - at ")
-            for pattern, words in WORDS.items():
-                said = said.replace(f"matching regex {pattern!r}", words)
-            problem = (f", {place.replace('`', '')}" if place else "") + f": {said}"
+            said, place = _complaint(error)
+            problem = (f", {place}" if place else "") + f": {said}"
     raise InputError(printable(f"{path}{problem}; expected {expected}"))
+
+
+def _complaint(error: Exception) -> tuple[str, str]:
+    """What does not fit, patterns in words, and where ("$.views[0]", or nothing)."""
+    said, _, place = str(error).partition(" - at ")
+    for pattern, words in WORDS.items():
+        said = said.replace(f"matching regex {pattern!r}", words)
+    return said, place.replace("`", "")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

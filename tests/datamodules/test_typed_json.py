@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Identifier, Metres, Text, read_json, read_yaml
+from datamodules.typed_json import Finite, Identifier, Metres, Text, read_json, read_yaml, structure
 
 
 class Car(msgspec.Struct):
@@ -89,3 +89,17 @@ def test_yaml_of_its_own(tmp_path: Path) -> None:
     assert "aliases" in refused(path, "views: &a 3\ncars: [*a, *a]\n")
     assert "line 2" in refused(path, "views: [\n")
     assert "no valid YAML" in refused(path, "views: !!python/object:os.system 1\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "kind", "line"),
+    [
+        ("arms", {3: 1}, dict[str, int], "grid.yaml: a key of arms: expected `str`, got `int`"),
+        ("arms", {"../x": 1}, dict[Identifier, int], "grid.yaml: a key of arms: .*that names a file, without slashes"),
+        ("name", "../x", Identifier, "grid.yaml: name is '../x', .*that names a file, without slashes"),
+        ("seeds", [1, "a"], list[int], r"grid.yaml: seeds\[1\] is 'a', expected `int`"),
+    ],
+)
+def test_parts_of_a_file_are_named_in_words(place: str, content: object, kind: object, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        structure(Path("grid.yaml"), place, content, kind)
