@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import read_bytes, write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import read_bytes, write_atomically
 
 PNG_HEADER, PNG_TRAILER = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG_HEADER, JPEG_TRAILER = b"\xff\xd8\xff", b"\xff\xd9"

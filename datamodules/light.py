@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from datamodules.typed_json import Finite, read_json
+from datamodules.files.typed_json import Finite, read_json
 
 
 @dataclass(frozen=True)

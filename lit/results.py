@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Identifier, quoted, read_json, structure
+from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import Finite, Identifier, quoted, read_json, structure
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 1

@@ -22,12 +22,7 @@ TOP_LEVEL = {
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-FOUNDATIONS = {
-    "",
-    "arguments",
-    "results",
-    "progress",
-}  # the root of lit: for all
+FOUNDATIONS = {"", "arguments", "results", "progress"}  # the root of lit: for all
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
 SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}

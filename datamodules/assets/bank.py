@@ -21,8 +21,8 @@ from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from datamodules.files.typed_json import read_json
 from datamodules.scene import Frame
-from datamodules.typed_json import read_json
 
 REMAKE = "copy it again or write it again with `python -m lit predict`"
 TYPES = {"projection": np.dtype(np.float64), "rgba_table": TABLE, "depth_table": TABLE}  # others: bytes

@@ -1,4 +1,4 @@
-"""``bank.json``, the index of a bank, as typed structures that check themselves (:mod:`datamodules.typed_json`)."""
+"""``bank.json``, the index of a bank, as typed structures that check themselves (``datamodules.files.typed_json``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from datamodules.assets.compressed_views import CompressedViews
-from datamodules.typed_json import Finite, Identifier, Metres, Text
+from datamodules.files.typed_json import Finite, Identifier, Metres, Text
 
 SCHEMA = 2
 INDEX = "bank.json"

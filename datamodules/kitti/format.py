@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.atomic_files import read_bytes, write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import read_bytes, write_atomically
 from datamodules.geometry import Boxes3D
 from datamodules.scene import Objects
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.atomic_files import write_atomically
 from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.geometry import clip_bbox, projected_bbox, truncation
 from datamodules.images import read_image
 from datamodules.light import read_lights

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     CLASS_RANGES,

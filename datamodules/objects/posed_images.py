@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import Identifier, Metres, Text, read_json
 from datamodules.objects.mapped_views import MappedViews, map_objects
-from datamodules.typed_json import Identifier, Metres, Text, read_json
 
 SCHEMA = 1
 POSED_SET = f"a posed image set of schema {SCHEMA} (posed.json and one .npz an object); write the set again"

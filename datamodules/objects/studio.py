@@ -13,15 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import refuse_foreign
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import refuse_foreign
+from datamodules.files.typed_json import read_json
 from datamodules.light import Light
 from datamodules.objects.posed_images import POSED_SET, PosedIndex, write_index, write_object
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
 from datamodules.shapes.raycast import cast_car, pixel_rays
-from datamodules.typed_json import read_json
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import is_finished, write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import is_finished, write_atomically
 from datamodules.geometry import Boxes3D, projected_bbox, truncation
 from datamodules.images import write_image
 from datamodules.kitti.format import write_calibration, write_label, write_plane

@@ -16,7 +16,7 @@ import yaml
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
-from datamodules.typed_json import Identifier, read_yaml, structure
+from datamodules.files.typed_json import Identifier, read_yaml, structure
 from lit.experiments.published import Published, check_published
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]

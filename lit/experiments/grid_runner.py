@@ -17,8 +17,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.processes import progress_bar
 from lit import ROOT
 from lit.experiments.grid import Cell, Grid, Step

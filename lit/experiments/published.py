@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
+from datamodules.files.typed_json import Finite, Text, read_json, structure
 from datamodules.kitti.format import DIFFICULTIES
-from datamodules.typed_json import Finite, Text, read_json, structure
 
 FILE = "published.json"
 EASY_TO_HARD = " / ".join(DIFFICULTIES)

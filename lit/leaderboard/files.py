@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.atomic_files import write_atomically
+from datamodules.files.atomic_files import write_atomically
 from lit.experiments.published import find_published
 from lit.leaderboard.page import ranking_page
 from lit.leaderboard.rows import build_rows, headline_metric, rank_key

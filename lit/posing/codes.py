@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.atomic_files import write_atomically
+from datamodules.files.atomic_files import write_atomically
 from lit.networks.image_range import to_pixels
 from lit.networks.stylegan2 import StyleGAN2Generator
 

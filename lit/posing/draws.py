@@ -11,11 +11,11 @@ from typing import Any, TypedDict
 import msgspec
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import read_json
 from datamodules.objects.posed_images import write_index, write_object
 from datamodules.processes import track
-from datamodules.typed_json import read_json
 from lit.pictures.pictures import png, stacked
 from lit.posing.views import GanViews
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.objects.studio import view_projection
 from datamodules.shapes.cars import BODIES, BODY_DIMS, BODY_SHARES
 from lit.networks.image_range import to_pixels

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import write_atomically
+from datamodules.files.atomic_files import write_atomically
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.images import write_image
 from datamodules.kitti.datamodule import DEPTH_SCALE

@@ -26,14 +26,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.atomic_files import is_finished, write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import is_finished, write_atomically
+from datamodules.files.typed_json import read_json
 from datamodules.images import write_image
 from datamodules.nuscenes.quaternions import angles_quaternion
 from datamodules.nuscenes.tables import Row
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
-from datamodules.typed_json import read_json
 from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import MAX_SAMPLES, SurroundScene, draw_surround
 from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_points, visible_share

@@ -10,8 +10,8 @@ import torch
 
 from datamodules.assets.bank_writer import AssetBankWriter
 from datamodules.assets.voxel_assets import VoxelAsset
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.objects.studio import view_projection
 from lit.arguments import Arguments, positive
 from lit.callbacks.bank_writer import hash_of

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.objects.object_images import backdrop
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.randomness import derive

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import torch
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import read_json
 from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
 from datamodules.processes import track
-from datamodules.typed_json import read_json
 from lit.arguments import Arguments
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 from lit.weights.files import digest

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.atomic_files import write_atomically
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.weights.files import expecting, load_weights
 from lit.weights.fitting import fit_state

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.typed_json import read_json
+from datamodules.files.typed_json import read_json
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> None:

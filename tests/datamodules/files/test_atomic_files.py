@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.atomic_files import write_atomically
+from datamodules.files.atomic_files import write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.typed_json import Finite, Identifier, Metres, Text, read_json, read_yaml, structure
+from datamodules.files.typed_json import Finite, Identifier, Metres, Text, read_json, read_yaml, structure
 
 
 class Car(msgspec.Struct):

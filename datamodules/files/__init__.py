@@ -1,0 +1,1 @@
+"""Files as they come and as they must be left: text, typed JSON and YAML, whole or absent writes."""

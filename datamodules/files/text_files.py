@@ -1,0 +1,57 @@
+"""Text that people and other tools wrote, on any system: one reader for all of it."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from datamodules.errors import DatasetNotFound, InputError
+
+MARKS = {  # UTF-32 first: its little-endian mark begins with UTF-16's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_text(path: str | Path, expected: str) -> str:
+    """A text file's content, whatever wrote it: its byte order mark decides the encoding, every line ends in ``\\n``.
+
+    Without a mark it is UTF-8, also where the system's locale says otherwise.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message.
+
+    Raises:
+        DatasetNotFound: it does not exist.
+        InputError: it cannot be read, or is no text.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetNotFound(f"{path} does not exist; expected {expected}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    return decoded(content, path, expected)
+
+
+def decoded(content: bytes, path: str | Path, expected: str) -> str:
+    """The text of a file's bytes; see :func:`read_text`.
+
+    Raises:
+        InputError: the bytes are no text.
+    """
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is no {encoding.removesuffix('-sig').upper()}; expected {expected}, "
+            "saved as UTF-8"
+        ) from None
+    if "\0" in text:  # UTF-16 without a mark, or no text at all
+        raise InputError(f"{path}: holds a NUL character; expected {expected}, saved as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
