@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,24 +15,12 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Identifier, quoted, read_json, structure
+from lit.provenance import RunKey, digest_of
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
-SCHEMA = 1
-RESULT_FILE = "result.json"
-# Options that say where a run is written and how it reports, not what it computes: they do not enter the hash.
-PLACES = (
-    "trainer.default_root_dir",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.logger",
-    "checkpoint",
-)
-# Options that came later, at the value that means what there was before them: they do not enter the hash at that value,
-# so that runs finished without them keep theirs.
-ADDED: dict[str, object] = {
-    "data.init_args.unlabelled": False,
-    "data.init_args.injection.init_args.placement.init_args.drawn_from": "drivable",
-}
+SCHEMA = 2
+SEAL = "checksum"
+RESULT_FILE = "result.json"  # of a training; scores of other splits lie beside it, see result_file
 
 
 @dataclass(frozen=True)
@@ -50,6 +37,9 @@ class Result:
         metrics: flat names ("car/3d/moderate/0.5") to values; empty for a failed run.
         error: last log line of a failed run, else None.
         content: everything the file holds.
+        key: what the figures follow from; None for a failed run.
+        recipe: hash of what the seeds of one row share.
+        ground: hash of what the arms of one comparison share.
     """
 
     path: Path
@@ -61,6 +51,17 @@ class Result:
     metrics: dict[str, float]
     error: str | None
     content: dict[str, Any]
+    key: RunKey | None = None
+    recipe: str = ""
+    ground: str = ""
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """What a checkpoint says of the training that wrote it: see :class:`lit.provenance.RunKey`."""
+
+    digest: Line
+    recipe: Line
+    ground: Line
 
 
 class Evaluator(msgspec.Struct):
@@ -86,7 +87,8 @@ class Recorded(msgspec.Struct):
     duration_seconds: Finite | None = None
     evaluator: Evaluator | None = None
     device: str | None = None
-    versions: dict[str, str] | None = None
+    key: RunKey | None = None
+    trained: Trained | None = None
     git_commit: str | None = None
     samples: list[Identifier] | None = None  # pictures beside the record, nowhere else
 
@@ -94,6 +96,12 @@ class Recorded(msgspec.Struct):
 def write_json(path: Path, value: object) -> None:
     """Write JSON; a kill leaves the old file or the new one."""
     write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record with the hash of what it says, so that a later change shows."""
+    plain = json.loads(json.dumps(record, default=str))
+    write_json(path, plain | {SEAL: digest_of(plain)})
 
 
 def write_output(path: str | Path, value: object) -> None:
@@ -108,17 +116,9 @@ def write_output(path: str | Path, value: object) -> None:
         raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
 
 
-def config_hash(config: dict[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of a resolved configuration, without :data:`PLACES` and :data:`ADDED`."""
-    kept = json.loads(json.dumps(config, default=str))
-    for place in (*PLACES, *ADDED):
-        *groups, name = place.split(".")
-        owner = kept
-        for group in groups:
-            owner = owner.get(group) or {}
-        if place not in ADDED or owner.get(name) == ADDED[place]:
-            owner.pop(name, None)
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+def result_file(command: str) -> str:
+    """The name of a command's record: only a training's may replace a training's."""
+    return RESULT_FILE if command == "fit" else f"result_{command}.json"
 
 
 def read_result(path: Path) -> Result:
@@ -131,14 +131,22 @@ def read_result(path: Path) -> Result:
     if (found := content.get("schema")) != SCHEMA:
         schema = quoted(found)
         raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
+    if content.get(SEAL) != digest_of({name: value for name, value in content.items() if name != SEAL}):
+        raise InputError(f"{path}: changed since it was written ({SEAL} does not fit); run it again")
     record: Recorded = structure(path, "", content, Recorded)
     metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     arm = record.arm or path.parent.name
-    return Result(path, arm, record.frames, record.seed, record.dataset, record.split, metrics, record.error, content)
+    named = (path, arm, record.frames, record.seed, record.dataset, record.split, metrics, record.error, content)
+    key, trained = record.key, record.trained
+    if key is None:
+        return Result(*named)
+    if trained is None:
+        return Result(*named, key, key.recipe, key.ground)
+    return Result(*named, key, digest_of([trained.recipe, key.code]), digest_of([trained.ground, key.ground]))
 
 
-def find_results(places: list[Path]) -> Iterator[Result]:
+def find_results(places: Sequence[Path]) -> Iterator[Result]:
     """All records under the given folders (or the given files), in sorted order.
 
     Raises:
@@ -149,7 +157,7 @@ def find_results(places: list[Path]) -> Iterator[Result]:
             raise InputError(
                 f"{place}: no such folder; expected a folder with {RESULT_FILE} files, as a sweep leaves them"
             )
-        files = [place] if place.is_file() else sorted(place.rglob(RESULT_FILE))
+        files = [place] if place.is_file() else sorted(place.rglob("result*.json"))
         if not files:
             raise InputError(f"{place}: holds no {RESULT_FILE}; run `python -m lit sweep` or `python -m lit fit` first")
         yield from map(read_result, files)

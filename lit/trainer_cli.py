@@ -136,18 +136,18 @@ class SuiteCLI(LightningCLI):
             return
         if self.record.metrics_step != self.trainer.global_step and self.trainer.enable_validation:
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
-        self._write("val")
+        self._write("val", "fit")
 
     def after_validate(self) -> None:
         """Write the record."""
-        self._write("val")
+        self._write("val", "validate")
 
     def after_test(self) -> None:
         """Write the record."""
-        self._write("test")
+        self._write("test", "test")
 
-    def _write(self, split: str) -> None:
-        path = self.record.write(self.trainer, split)
+    def _write(self, split: str, command: str) -> None:
+        path = self.record.write(self.trainer, split, command)
         if self.trainer.is_global_zero:
             print(f"wrote {path}")
 

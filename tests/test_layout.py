@@ -22,7 +22,7 @@ TOP_LEVEL = {
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-FOUNDATIONS = {"", "arguments", "results", "progress"}  # the root of lit: for all
+FOUNDATIONS = {"", "arguments", "results", "provenance"}  # the root of lit: for all
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
 SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}
@@ -31,7 +31,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "": set(),
     "arguments": set(),
     "results": set(),
-    "progress": set(),
+    "provenance": set(),
     "networks": set(),
     "rendering": NETWORKS,
     "weights": NETWORKS | {"rendering"},

@@ -135,6 +135,16 @@ class KittiDataModule(DetectionDataModule):
         self.root, self.train_split, self.val_split = root, train_split, val_split
         self.train_frames, self.val_frames = train_frames, val_frames
 
+    @staticmethod
+    def reads(root: str, train_split: str = "train", val_split: str = "val", **_: Any) -> tuple[str, list[Path]]:
+        """The option that names the folder, and the files of it that the two splits stand for."""
+        base = Path(root)
+        ids = {one for split in (train_split, val_split) for one in read_split(base, split)}
+        files = [base / "ImageSets" / f"{split}.txt" for split in (train_split, val_split)] + [base / "world.json"]
+        for folder in (*(name for name, _ in REQUIRED_FILES), *OPTIONAL_FOLDERS):
+            files += [path for path in (base / "training" / folder).glob("*") if path.stem in ids]
+        return "root", files
+
     @property
     def dataset(self) -> str:
         """Name for records: that of the folder."""

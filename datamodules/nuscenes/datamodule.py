@@ -162,6 +162,12 @@ class NuscenesDataModule(DetectionDataModule):
         self.train_scenes: tuple[str, ...] = ()
         self._truths: dict[str, SampleTruth] = {}
 
+    @staticmethod
+    def reads(root: str, version: str = "v1.0-trainval", **_: Any) -> tuple[str, list[Path]]:
+        """The option that names the folder, and the files of it that are read: tables and camera pictures."""
+        base = Path(root)
+        return "root", [*(base / version).glob("*.json"), *base.glob("samples/CAM_*/*"), base / "world.json"]
+
     @property
     def dataset(self) -> str:
         """Name for records: folder and version."""

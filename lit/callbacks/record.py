@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import msgspec
 import numpy as np
 import torch
 
 from datamodules.scene import REAL, Batch, Frame
-from lit import ROOT
-from lit.results import RESULT_FILE, SCHEMA, config_hash, write_json
-
-LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "numba", "timm", "trimesh", "opencv-python-headless")
+from lit.provenance import RunKey, git_commit, run_key
+from lit.results import SCHEMA, result_file, write_record
 
 
 class Record(pl.Callback):
@@ -26,21 +23,29 @@ class Record(pl.Callback):
     Args:
         arm: name of the augmentation that is compared ("none", "lift3d").
         frames: number of labelled frames, as the leaderboard groups by it.
-        inputs: hash of what was prepared for the run (world, bank); enters the configuration's hash.
+        varied: options whose content changes with the seed by plan, such as "data.injection.source.folder" where every
+            seed has a bank of its own: the seeds still make one row.
         samples: number of training frames with injected objects kept as a picture, 0 for none.
     """
 
     def __init__(
-        self, arm: str | None = None, frames: int | None = None, inputs: str | None = None, samples: int = 4
+        self, arm: str | None = None, frames: int | None = None, varied: list[str] | None = None, samples: int = 4
     ) -> None:
-        self.arm, self.frames, self.inputs, self.samples = arm, frames, inputs, samples
+        self.arm, self.frames, self.varied, self.samples = arm, frames, varied or [], samples
         self.config: dict[str, Any] = {}
+        self.key: RunKey | None = None
+        self.trained: dict[str, str] | None = None
         self.metrics: dict[str, float] = {}
         self.metrics_step = -1
         self._counts = {"images": 0.0, "seconds": 0.0, "injected": 0.0}
         self._kept: list[Frame] = []
         self._started = time.perf_counter()
         self._mark = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take the run's key before anything is read, so that later changes of the files do not enter it."""
+        if self.key is None and stage != "predict":
+            self.key = run_key(self.config, varied=self.varied)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark = time.perf_counter()
@@ -74,21 +79,26 @@ class Record(pl.Callback):
         self._take(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(self._counts)
+        trained = self.key and {"digest": self.key.digest, "recipe": self.key.recipe, "ground": self.key.ground}
+        return {"counts": dict(self._counts), "trained": trained, "arm": self.arm, "frames": self.frames}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._counts.update(state_dict)
+        self._counts.update(state_dict["counts"])
+        self.trained = state_dict["trained"]
+        self.arm = self.arm or state_dict["arm"]  # scores of a checkpoint belong to the arm that trained it
+        self.frames = self.frames or state_dict["frames"]
 
-    def write(self, trainer: pl.Trainer, split: str) -> Path:
+    def write(self, trainer: pl.Trainer, split: str, command: str = "fit") -> Path:
         """Write the record (rank zero only; the counts of all ranks are summed).
 
         Args:
             trainer: the trainer whose run has ended.
             split: the split the metrics were measured on.
+            command: what ran; a training's record is replaced by a training alone.
         """
         counts = {key: self._summed(trainer, value) for key, value in self._counts.items() if key != "seconds"}
         seconds = self._counts["seconds"]
-        path = Path(trainer.default_root_dir) / RESULT_FILE
+        path = Path(trainer.default_root_dir) / result_file(command)
         if not trainer.is_global_zero:
             return path
         record = {
@@ -106,14 +116,19 @@ class Record(pl.Callback):
             "images_per_second": round(counts["images"] / seconds, 3) if seconds and counts["images"] else None,
             "duration_seconds": round(time.perf_counter() - self._started, 3),
             "device": device_name(trainer),
-            "versions": versions(),
+            "key": self.key and msgspec.to_builtins(self.key),
+            "trained": self._origin(command),
             "git_commit": git_commit(),
-            "config_hash": config_hash(self.config),
             "config": self.config,
             "samples": self._write_samples(path.parent),
         }
-        write_json(path, record)
+        write_record(path, record)
         return path
+
+    def _origin(self, command: str) -> dict[str, str] | None:
+        """What the weights were trained by, unless this very run trained them from its own start."""
+        own = self.key and self.key.digest
+        return self.trained if command != "fit" or (self.trained and self.trained["digest"] != own) else None
 
     def _take(self, trainer: pl.Trainer) -> None:
         if trainer.sanity_checking:
@@ -156,29 +171,3 @@ def device_name(trainer: pl.Trainer) -> str:
     if device.type == "cuda":
         model = torch.cuda.get_device_name(device)
     return f"{trainer.world_size} x {device.type} ({model})"
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries a figure may depend on."""
-    found = {"python": platform.python_version()}
-    for name in (*LIBRARIES, "liftbench"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit() -> str | None:
-    """The commit of this code, with ``-dirty`` when tracked files differ from it; None outside a clone."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

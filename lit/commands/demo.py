@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lit import ROOT
 from lit.arguments import Arguments
-from lit.commands.sweep import end_children_when_terminated
+from lit.commands.sweep import end_children_when_terminated, records
 from lit.experiments.grid import read_grid
 from lit.experiments.grid_runner import run_grid
 from lit.leaderboard.files import write_all
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     grid = read_grid(GRID, options.root)
     end_children_when_terminated()
     failed = run_grid(grid, options.jobs)
-    write_all([grid.folder], grid.folder / "leaderboard.html")
+    write_all(records(grid), grid.folder / "leaderboard.html", sweeps=[grid.folder])
     print(f"demo: {time.perf_counter() - started:.0f} s. A first look: twenty labelled frames, few steps, few seeds.")
     print("The full comparison: python -m lit sweep conf/sweep/world_augmentation.yaml")
     return 1 if failed else 0

@@ -6,16 +6,21 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar, get_args
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest
 from lit.arguments import Arguments
-from lit.experiments.grid import Grid, read_grid
-from lit.experiments.grid_runner import run_grid
+from lit.experiments.grid import Grid, Step, read_grid
+from lit.experiments.grid_runner import Otherwise, run_grid, run_one
+from lit.experiments.step_runs import prepare
 
 LAUNCHERS = ("local", "print")
+OTHERWISE = get_args(Otherwise)
+T = TypeVar("T")
 
 
 def main(argv: list[str]) -> int:
@@ -32,22 +37,52 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="options for every run, such as data.root=/data/kitti"
     )
+    parser.add_argument("--cell", default=None, metavar="NAME", help="only this run: skipped, continued or started")
+    parser.add_argument("--step", default=None, metavar="NAME", help="only this preparing step, unless it is done")
+    parser.add_argument(
+        "--otherwise", choices=OTHERWISE, default="refuse", help="finished runs with another key: %(choices)s"
+    )
     options = parser.parse_args(argv)
     if options.launcher not in LAUNCHERS:
         raise InputError(
-            f"--launcher {options.launcher}: expected {' or '.join(LAUNCHERS)}; for a cluster feed the lines of "
-            "--launcher print to its array jobs (a finished run is skipped, so lines may be repeated)"
+            f"--launcher {options.launcher}: expected {' or '.join(LAUNCHERS)}; feed the lines of --launcher print to "
+            "a cluster's array jobs (they may be repeated: what is finished is skipped, what stopped goes on)"
         )
-    grid = select(read_grid(options.grid, options.root, overrides(options.set)), options.arms, options.seeds)
+    whole = read_grid(options.grid, options.root, overrides(options.set))
+    grid = select(whole, options.arms, options.seeds)
     if options.launcher == "print":
-        print_commands(grid)
+        print_commands(grid, options)
         return 0
     end_children_when_terminated()
-    failed = run_grid(grid, options.jobs or os.cpu_count() or 1)
+    if options.step:
+        prepare(named(options.step, {step.name: step for step in whole.prepare}, "--step"), whole)
+        return 0
+    if options.cell:
+        cells = {cell.name: cell for cell in grid.cells()}
+        return run_one(whole, named(options.cell, cells, "--cell"), options.otherwise)
+    failed = run_grid(grid, options.jobs or os.cpu_count() or 1, whole, options.otherwise)
     from lit.leaderboard.files import write_all  # the sweep ends with its table
 
-    write_all([grid.folder], grid.folder / "leaderboard.html")
+    write_all(records(whole, grid), grid.folder / "leaderboard.html", sweeps=[grid.folder])
     return 1 if failed else 0
+
+
+def named(name: str, things: Mapping[str, T], option: str) -> T:
+    """The thing that an option names.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in things:
+        known = ", ".join(list(things)[:8]) + ", ..." * (len(things) > 8)
+        raise InputError(f"{option} {name}: expected one of {known}{closest(name, things)}")
+    return things[name]
+
+
+def records(*grids: Grid) -> list[Path]:
+    """The records of the grids' own runs, not whatever lies in their folder."""
+    found = [path for grid in grids for cell in grid.cells() for path in sorted(cell.folder.glob("result*.json"))]
+    return list(dict.fromkeys(found))
 
 
 def overrides(words: Sequence[str]) -> dict[str, str]:
@@ -86,9 +121,24 @@ def select(grid: Grid, arms: Sequence[str] | None, seeds: Sequence[int] | None) 
     return replace(grid, arms=kept, seeds=list(seeds) if seeds else grid.seeds, prepare=steps)
 
 
-def print_commands(grid: Grid) -> None:
-    """Print what a launcher has to run, in order; preparing steps first."""
+def print_commands(grid: Grid, options: Namespace) -> None:
+    """Print what a launcher has to run, one command a line, and in a comment what must be done before it."""
+    common = ["python", "-m", "lit", "sweep", str(options.grid)]
+    common += ["--root", str(options.root)] if options.root else []
+    common += ["--arms", *options.arms] if options.arms else []
+    common += ["--seeds", *map(str, options.seeds)] if options.seeds else []
+    common += ["--set", *options.set] if options.set else []
+    common += ["--otherwise", options.otherwise] if options.otherwise != "refuse" else []
+    done: list[Step] = []
     for step in grid.prepare:
-        print("python -m lit", shlex.join(step.command))
+        before = [other.name for other in done if any(other.serves(arm, step.bank) for arm in step.arms or grid.arms)]
+        print_line([*common, "--step", step.name], before)
+        done.append(step)
     for cell in grid.cells():
-        print("python -m lit", shlex.join(cell.command))
+        before = [step.name for step in grid.prepare if step.serves(cell.arm, cell.bank)]
+        print_line([*common, "--cell", cell.name], before)
+
+
+def print_line(words: Sequence[str], before: Sequence[str]) -> None:
+    """One command, a shell's comment behind it."""
+    print(shlex.join(words) + (f"  # after: {' '.join(before)}" if before else ""))

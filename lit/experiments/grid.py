@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,9 @@ from msgspec import Meta
 
 from datamodules.errors import InputError, closest
 from datamodules.files.typed_json import Identifier, read_yaml, structure
+from lit.experiments.design import Design, check_design
 from lit.experiments.published import Published, check_published
+from lit.provenance import digest_of
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 
@@ -45,22 +46,24 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         command: arguments after ``python -m lit``.
         creates: files or folders that must be there afterwards.
         arms: the arms that need it; all when empty.
+        bank: the bank it belongs to, where the grid prepares several (``{bank}`` in its words); None serves all.
     """
 
     name: Identifier
     command: list[str]
     creates: list[str] = msgspec.field(default_factory=list)
     arms: list[str] = msgspec.field(default_factory=list)
+    bank: int | None = None
 
-    def serves(self, arm: str) -> bool:
-        """Whether an arm needs it."""
-        return not self.arms or arm in self.arms
+    def serves(self, arm: str, bank: int | None = None) -> bool:
+        """Whether an arm needs it; with a bank, whether its runs with this bank do."""
+        return (not self.arms or arm in self.arms) and (bank is None or self.bank in (None, bank))
 
     @property
     def digest(self) -> str:
         """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
         parts = [part + stated(Path(part), set()) for part in self.command]
-        return fingerprint("\0".join(parts))
+        return digest_of(parts)
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,19 @@ class Cell:
         arm: name of the arm.
         frames: labelled frames, None for all.
         seed: the run's seed.
+        bank: the bank its arm draws from, where the grid prepares several.
         folder: the run's own folder.
         command: arguments after ``python -m lit``.
+        varied: options that change with the bank.
     """
 
     arm: str
     frames: int | None
     seed: int
+    bank: int
     folder: Path
     command: list[str]
+    varied: list[str]
 
     @property
     def name(self) -> str:
@@ -101,6 +108,9 @@ class Grid:
         frames_option: option that takes the number of labelled frames.
         reuse: folders of other sweeps whose finished runs are taken over where they are the same runs.
         published: a publication's figures to show beside ours.
+        design: what was planned: endpoint, comparisons, seeds.
+        banks: seeds take the banks in turn, where a preparing step and an arm's option say ``{bank}``.
+        test: options that turn a run's command into the one that scores its final weights on the held-out test set.
     """
 
     name: str
@@ -110,43 +120,45 @@ class Grid:
     seeds: list[int]
     options: dict[str, Any]
     prepare: list[Step]
+    design: Design
     frames_option: str = "data.train_frames"
     reuse: list[Path] = field(default_factory=list)
     published: Published | None = None
+    banks: int = 1
+    test: dict[str, Any] = field(default_factory=dict)
 
     def cells(self) -> Iterator[Cell]:
         """All runs, seed by seed."""
         for seed in self.seeds:
             for arm, entry in self.arms.items():
                 for frames in entry.frames:
-                    folder = self.folder / f"{arm}-{frames or 'all'}-s{seed}"
-                    yield Cell(arm, frames, seed, folder, self.command(arm, frames, seed, folder))
+                    yield self.cell(arm, frames, seed)
 
-    def command(self, arm: str, frames: int | None, seed: int, folder: Path) -> list[str]:
-        """The arguments of one run; what is given later wins, so an arm's options override the common ones."""
-        options: dict[str, Any] = {**self.options, **self.arms[arm].options}
-        options |= {self.frames_option: frames} if frames else {}
-        options |= {"record.arm": arm, "record.frames": frames, "record.inputs": self.inputs(arm)}
-        options |= {"trainer.default_root_dir": str(folder), "trainer.enable_progress_bar": False}
-        words = ["fit", "-c", str(self.experiment), "--seed_everything", str(seed)]
-        return words + [f"--{key}={value_text(value)}" for key, value in options.items()]
+    def cell(self, arm: str, frames: int | None, seed: int) -> Cell:
+        """One run; what is given later wins, so an arm's options override the common ones."""
+        folder, bank = self.folder / f"{arm}-{frames or 'all'}-s{seed}", seed % self.banks
+        given: dict[str, Any] = {**self.options, **self.arms[arm].options}
+        options = {key: value_text(value).replace(BANK, str(bank)) for key, value in given.items()}
+        options |= {self.frames_option: str(frames)} if frames else {}
+        varied = [key for key, value in given.items() if BANK in value_text(value)]
+        words = ["-c", str(self.experiment), "--seed_everything", str(seed)]
+        words += [f"--{key}={value}" for key, value in options.items()]
+        said = {"arm": arm, "frames": frames, "varied": varied}
+        words += [f"--record.{key}={value_text(value)}" for key, value in said.items()]
+        words += [f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false"]
+        return Cell(arm, frames, seed, bank, folder, ["fit", *words], varied)
+
+    def test_command(self, cell: Cell) -> list[str]:
+        """The arguments that score a finished run's final weights on the test set."""
+        words = [f"--{key}={value_text(value)}" for key, value in self.test.items()]
+        return ["test", *cell.command[1:], *words, f"--ckpt_path={cell.folder / 'last.ckpt'}"]
 
     def digest(self, step: Step) -> str:
         """Hash of a preparing step and of the earlier ones that serve an arm it serves: what it may build on."""
         arms = [arm for arm in self.arms if step.serves(arm)]
         earlier = self.prepare[: self.prepare.index(step)]
-        digests = [other.digest for other in earlier if any(other.serves(arm) for arm in arms)]
-        return fingerprint("".join([*digests, step.digest]))
-
-    def inputs(self, arm: str) -> str | None:
-        """Hash of the preparing steps an arm needs, recorded with its runs; None without any."""
-        digests = [step.digest for step in self.prepare if step.serves(arm)]
-        return fingerprint("".join(digests)) if digests else None
-
-
-def fingerprint(text: str) -> str:
-    """First 16 hex digits of the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        digests = [other.digest for other in earlier if any(other.serves(arm, step.bank) for arm in arms)]
+        return digest_of([*digests, step.digest])
 
 
 def stated(path: Path, seen: set[Path]) -> str:
@@ -157,6 +169,9 @@ def stated(path: Path, seen: set[Path]) -> str:
     content = json.dumps(yaml.safe_load(path.read_text()), sort_keys=True, default=str)
     named = re.findall(r'"([^"]+\.ya?ml)"', content)
     return content + "".join(stated(path.parent / name, seen) for name in named)
+
+
+BANK = "{bank}"
 
 
 def value_text(value: object) -> str:
@@ -177,6 +192,9 @@ class GridFile(msgspec.Struct, forbid_unknown_fields=True):
     frames_option: str = "data.train_frames"
     reuse: list[str] = msgspec.field(default_factory=list)
     published: Any = None
+    design: Any = None
+    banks: Annotated[int, Meta(ge=1, le=1000)] = 1
+    test: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_unique("seeds", self.seeds)
@@ -219,9 +237,33 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     arms = {arm: _arm(path, arm, entry or {}, given) for arm, entry in file.arms.items()}
     options = file.options | given
     steps = [_step(path, entry, options, list(arms)) for entry in file.prepare]
+    steps = [copy for step in steps for copy in per_bank(step, file.banks)]
     reuse = [Path(place) for place in file.reuse]
     published = check_published(path, file.published, list(arms)) if file.published is not None else None
-    return Grid(name, folder, experiment, arms, file.seeds, options, steps, file.frames_option, reuse, published)
+    counts = {arm: entry.frames for arm, entry in arms.items()}
+    design = check_design(path, file.design, counts, file.seeds)
+    rest = (file.frames_option, reuse, published, file.banks, file.test)
+    return Grid(name, folder, experiment, arms, file.seeds, options, steps, design, *rest)
+
+
+def per_bank(step: Step, banks: int) -> list[Step]:
+    """A preparing step, or one for each bank when its command says ``{bank}``."""
+    if not any(BANK in word for word in step.command):
+        return [step]
+
+    def filled(texts: Sequence[str], bank: int) -> list[str]:
+        return [text.replace(BANK, str(bank)) for text in texts]
+
+    return [
+        msgspec.structs.replace(
+            step,
+            name=f"{step.name}-{bank}",
+            command=filled(step.command, bank),
+            creates=filled(step.creates, bank),
+            bank=bank,
+        )
+        for bank in range(banks)
+    ]
 
 
 def _arm(path: Path, name: str, entry: object, overrides: Mapping[str, str]) -> Arm:

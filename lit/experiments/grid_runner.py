@@ -3,54 +3,170 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import write_atomically
-from datamodules.processes import progress_bar
-from lit import ROOT
+from datamodules.processes import progress_bar, track
+from lit.experiments.cell_runs import finished, last_line, made_otherwise, run_cell, run_process, taken_over, tested
+from lit.experiments.design import note, write_plan
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED_FILE
-from lit.results import RESULT_FILE, SCHEMA, config_hash, read_result, write_json
+from lit.experiments.step_runs import is_done, prepare
+from lit.provenance import Contents, RunKey, digest_of, run_key
+from lit.results import RESULT_FILE, write_json
+
+Otherwise = Literal["refuse", "again", "keep"]
 
 
-def run_grid(grid: Grid, jobs: int) -> int:
-    """Check every command, then prepare and run what is not finished.
+def run_grid(grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherwise = "refuse") -> int:
+    """Check every command, state the plan, then prepare and run what is not finished, and score the test set.
 
     Args:
-        grid: the grid.
+        grid: the grid, or a part of it.
         jobs: processes at a time; each run gets an equal share of the cores.
+        whole: the grid that it is a part of; the test set is looked at when all its planned runs are finished.
+        otherwise: what to do with finished runs whose key differs: refuse to go on, run them "again", or "keep" them.
 
     Returns:
         The number of failed runs.
 
     Raises:
-        InputError: for a run that would be refused, before anything starts, or for a failed preparing step, after the
-            runs that do without it.
+        InputError: for a run that would be refused, before anything starts, for runs made otherwise, or for a failed
+            preparing step, after the runs that do without it.
     """
-    cells = list(grid.cells())
-    from lit.trainer_cli import resolve  # imports torch: only once something is to be run
-
-    hashes = {cell.name: config_hash(resolve(cell.command)) for cell in cells}
+    keys = CellKeys(list((whole or grid).cells()) + list(grid.cells()))
+    cells, moment = list(grid.cells()), Contents()
+    pending = [cell for cell in cells if not finished(cell.folder, keys.digest(cell, moment))]
+    pending = [cell for cell in pending if not taken_over(cell, grid.reuse, keys.digest(cell, moment))]
+    pending = left_to_run(grid, pending, keys, moment, otherwise)
+    write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
     if grid.published:
         write_json(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
-    pending = [cell for cell in cells if not finished(cell.folder, hashes[cell.name])]
-    pending = [cell for cell in pending if not taken_over(cell, grid.reuse, hashes[cell.name])]
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
     with progress_bar(Console()) as bar:
-        return GridRun(grid, pending, jobs, bar).finish(len(cells))
+        failed = GridRun(grid, pending, keys, jobs, bar).finish(len(cells))
+    return failed or score_test_set(whole or grid, keys, jobs)
+
+
+def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse") -> int:
+    """Make one run unless it is finished, from its last checkpoint if it has one; safe to repeat.
+
+    Args:
+        grid: the whole grid.
+        cell: the run.
+        otherwise: as in :func:`run_grid`.
+
+    Returns:
+        0, or 1 when it failed.
+
+    Raises:
+        InputError: a preparing step that it needs is not done.
+    """
+    for step in grid.prepare:
+        if step.serves(cell.arm, cell.bank) and not is_done(step, grid):
+            raise InputError(
+                f"{cell.name}: the preparing step '{step.name}' is not done; run `python -m lit sweep GRID --step "
+                f"{step.name}` first (`--launcher print` lists the order)"
+            )
+    keys, moment = CellKeys([cell]), Contents()
+    digest = keys.digest(cell, moment)
+    if finished(cell.folder, digest) or taken_over(cell, grid.reuse, digest):
+        print(f"{cell.name}: finished before")
+        return 0
+    if not left_to_run(grid, [cell], keys, moment, otherwise):
+        print(f"{cell.name}: kept as it was made")
+        return 0
+    write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
+    error = run_cell(cell, digest, os.cpu_count() or 1)
+    print(f"{cell.name}: {f'failed: {error}' if error else 'done'}")
+    return 1 if error else 0
+
+
+class CellKeys:
+    """Keys of a grid's runs, as the files they read stand at a moment.
+
+    Args:
+        cells: the runs; all their command lines are checked at once.
+
+    Raises:
+        InputError: for anything a run would refuse.
+    """
+
+    def __init__(self, cells: list[Cell]) -> None:
+        from lit.trainer_cli import resolve  # imports torch: only once something is to be run
+
+        known: dict[str, dict[str, Any]] = {}
+        for cell in cells:
+            if cell.name not in known:
+                known[cell.name] = resolve(cell.command)
+        self._configs = known
+
+    def key(self, cell: Cell, moment: Contents | None = None) -> RunKey:
+        """A run's key now."""
+        return run_key(self._configs[cell.name], moment, cell.varied)
+
+    def digest(self, cell: Cell, moment: Contents | None = None) -> str:
+        """A run's key now, in 16 hex digits."""
+        return self.key(cell, moment).digest
+
+
+def left_to_run(grid: Grid, cells: list[Cell], keys: CellKeys, moment: Contents, otherwise: Otherwise) -> list[Cell]:
+    """Of the runs without a record of their key, those that are to be made.
+
+    Raises:
+        InputError: some were finished with another key, and nobody said what is to become of them.
+    """
+    old = [(cell, found) for cell in cells if (found := made_otherwise(cell.folder, keys.digest(cell, moment)))]
+    if otherwise == "refuse" and old:
+        cell, found = old[0]
+        theirs, ours = found.key, keys.key(cell, moment)
+        parts = ("code", "config", "contents", "versions")
+        differs = [part for part in parts if theirs and getattr(theirs, part) != getattr(ours, part)]
+        raise InputError(
+            f"{cell.folder} and {len(old) - 1} other finished runs have other {' and '.join(differs) or 'keys'}, "
+            "expected one key for all; --otherwise again runs them anew, --otherwise keep leaves them (the page splits "
+            "and flags their rows), --root writes elsewhere"
+        )
+    kept = {cell.name for cell, _ in old} if otherwise == "keep" else set()
+    return [cell for cell in cells if cell.name not in kept]
+
+
+def score_test_set(grid: Grid, keys: CellKeys, jobs: int) -> int:
+    """Score the final weights of all planned runs on the held-out test set, once, when all of them are finished.
+
+    Returns:
+        The number of runs that could not be scored.
+    """
+    if not grid.test:
+        return 0
+    moment = Contents()
+    cells = [cell for cell in grid.cells() if cell.seed in grid.design.seeds]
+    digests = {cell.name: keys.digest(cell, moment) for cell in cells}
+    if missing := [cell.name for cell in cells if not finished(cell.folder, digests[cell.name])]:
+        print(f"test set: not looked at, {len(missing)} planned runs are not finished ({missing[0]} first)")
+        return 0
+    left = [cell for cell in cells if not tested(cell.folder, digests[cell.name])]
+    if not left:
+        return 0
+    note(grid.folder, f"test set scored for {len(cells)} runs of keys {digest_of(digests)}")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def score(cell: Cell) -> str | None:
+        log = cell.folder / "log_test.txt"
+        return last_line(log) or "failed" if run_process(grid.test_command(cell), log, threads) else None
+
+    with ThreadPoolExecutor(jobs) as pool:
+        errors = list(track(pool.map(score, left), "test set", total=len(left)))
+    for cell, error in zip(left, errors, strict=True):
+        if error:
+            print(f"{cell.name}: not scored on the test set: {error}")
+    return sum(map(bool, errors))
 
 
 class GridRun:
@@ -62,13 +178,14 @@ class GridRun:
     Args:
         grid: the grid.
         pending: its runs that are to be made, in order.
+        keys: of its runs.
         jobs: steps and runs at a time.
         bar: shows the runs, and takes the messages.
     """
 
-    def __init__(self, grid: Grid, pending: list[Cell], jobs: int, bar: Progress) -> None:
-        self.grid, self.pending, self.jobs, self.bar = grid, list(pending), jobs, bar
-        self.steps = [step for step in grid.prepare if any(step.serves(cell.arm) for cell in pending)]
+    def __init__(self, grid: Grid, pending: list[Cell], keys: CellKeys, jobs: int, bar: Progress) -> None:
+        self.grid, self.pending, self.keys, self.jobs, self.bar = grid, list(pending), keys, jobs, bar
+        self.steps = [step for step in grid.prepare if any(step.serves(cell.arm, cell.bank) for cell in pending)]
         self.missing = list(self.steps)  # not done yet, failed ones included
         self.stop = threading.Event()
         self.running: dict[Future[str | None], Step | Cell] = {}
@@ -108,16 +225,20 @@ class GridRun:
         """Start what may start now, steps first. Returns whether anything is under way."""
         while len(self.running) < self.jobs:
             busy = any(isinstance(job, Step) for job in self.running.values())
-            ready = (c for c in self.pending if not any(step.serves(c.arm) for step in self.missing))
+            ready = (c for c in self.pending if not any(step.serves(c.arm, c.bank) for step in self.missing))
             if self.steps and not busy and self.steps[0] is self.missing[0]:
                 step = self.steps.pop(0)
                 self.running[pool.submit(self.prepare, step)] = step
             elif (cell := next(ready, None)) is not None:
                 self.pending.remove(cell)
-                self.running[pool.submit(run_cell, cell, self.jobs, self.stop)] = cell
+                self.running[pool.submit(self.run, cell)] = cell
             else:
                 break
         return bool(self.running)
+
+    def run(self, cell: Cell) -> str | None:
+        """Why a run failed, or None."""
+        return run_cell(cell, self.keys.digest(cell), max(1, (os.cpu_count() or 1) // self.jobs), self.stop)
 
     def prepare(self, step: Step) -> str | None:
         """Why a step failed, or None."""
@@ -131,120 +252,3 @@ class GridRun:
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
         self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def run_cell(cell: Cell, jobs: int, stop: threading.Event) -> str | None:
-    """Run one cell in its own process, its output in ``log.txt``.
-
-    Returns:
-        None, or the last log line of a failed run; the failure is also recorded as the cell's ``result.json``.
-    """
-    if stop.is_set():
-        return "not started"
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    log = cell.folder / "log.txt"
-    (cell.folder / RESULT_FILE).unlink(missing_ok=True)
-    code = run_process(cell.command, log, threads=max(1, (os.cpu_count() or 1) // jobs), stop=stop)
-    if stop.is_set():
-        return "stopped"
-    if code == 0 and (cell.folder / RESULT_FILE).is_file():
-        return None
-    error = last_line(log) or f"exit status {code}"
-    write_json(cell.folder / RESULT_FILE, failure(cell, error, code))
-    return error
-
-
-def failure(cell: Cell, error: str, code: int) -> dict[str, object]:
-    """The record of a failed run: no metrics, and why."""
-    return {
-        "schema": SCHEMA, "arm": cell.arm, "frames": cell.frames, "seed": cell.seed, "dataset": "", "split": "",
-        "metrics": {}, "error": error, "exit_status": code, "config_hash": None, "command": cell.command,
-    }  # fmt: skip
-
-
-def run_process(command: list[str], log: Path, threads: int, stop: threading.Event | None = None) -> int:
-    """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set."""
-    # Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lit", *command], stdout=stream, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while process.poll() is None:
-                if stop is not None and stop.is_set():
-                    process.terminate()
-                    process.wait(30)
-                time.sleep(0.1)
-        finally:
-            if process.poll() is None:
-                process.kill()
-    return process.returncode
-
-
-def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: threading.Event | None = None) -> None:
-    """Run a preparing step unless a marker says that this very step was done and its files are there.
-
-    Markers and logs lie in the sweep's ``prepared``; those of the sweeps whose runs it takes over count as well.
-
-    Args:
-        step: the step.
-        grid: its grid.
-        say: takes messages.
-        stop: ends the step when set.
-
-    Raises:
-        InputError: when it fails or does not leave what it should.
-    """
-    marker, digest = grid.folder / "prepared" / step.name, grid.digest(step)
-    if all(Path(path).exists() for path in step.creates):
-        for place in (grid.folder, *grid.reuse):
-            known = place / "prepared" / step.name
-            if known.is_file() and known.read_text() == digest:
-                say(f"{step.name}: done before{'' if place == grid.folder else f' in {place}'}")
-                return
-    say(f"{step.name}: python -m lit {shlex.join(step.command)}")
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.unlink(missing_ok=True)
-    started = time.perf_counter()
-    log = marker.with_suffix(".log")
-    threads = max(1, (os.cpu_count() or 1) // 2)  # small networks gain no more
-    code = run_process(step.command, log, threads, stop)
-    if code:
-        raise InputError(f"preparing step '{step.name}' failed: {last_line(log) or f'exit status {code}'} (log: {log})")
-    for path in step.creates:
-        if not Path(path).exists():
-            raise InputError(f"preparing step '{step.name}' left no {path}; check its command in the grid file")
-    write_atomically(marker, digest)
-    say(f"{step.name}: done in {time.perf_counter() - started:.0f} s")
-
-
-def finished(folder: Path, digest: str) -> bool:
-    """Whether a folder holds the record of a successful run with this configuration hash."""
-    try:
-        result = read_result(folder / RESULT_FILE)
-    except InputError:
-        return False
-    return result.error is None and result.content.get("config_hash") == digest
-
-
-def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
-    """Take a cell's record and pictures from another sweep's folder when the same run finished there."""
-    for place in places:
-        folder = place / cell.name
-        if folder.resolve() != cell.folder.resolve() and finished(folder, digest):
-            cell.folder.mkdir(parents=True, exist_ok=True)
-            pictures = read_result(folder / RESULT_FILE).content.get("samples") or []
-            for name in [*pictures, RESULT_FILE]:  # the record last
-                shutil.copy2(folder / name, cell.folder / name)
-            print(f"{cell.name}: taken from {folder}")
-            return True
-    return False
-
-
-def last_line(log: Path) -> str:
-    """The last non-empty line of a log, at most 300 characters."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import isotonic_regression
+
+SIGNIFICANT = 0.05  # of a p-value after the correction for its family
 
 
 @dataclass(frozen=True)
@@ -17,21 +19,27 @@ class Difference:
 
     Attributes:
         delta: mean over common seeds of (arm - other).
-        low: lower end of the 95 % confidence interval (Student's t), None below two common seeds.
+        low: lower end of the 95 % confidence interval (Student's t); None where nothing can be claimed: below two
+            common seeds, or when the seeds do not differ.
         high: upper end.
-        p: two-sided paired t-test, None below two common seeds.
-        seeds: the number of common seeds.
+        p: two-sided paired t-test; None likewise.
+        seeds: the common seeds.
+        holm: p after Holm's correction for the family it was planned in; None for an exploratory difference.
     """
 
     delta: float
     low: float | None
     high: float | None
     p: float | None
-    seeds: int
+    seeds: list[int]
+    holm: float | None = None
 
 
 def paired_difference(arm: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
     """Compare two arms over the seeds both have.
+
+    Seeds whose differences agree to the last digit are copies of one run, not repetitions: they prove nothing, and no
+    interval is given.
 
     Args:
         arm: seed to metric.
@@ -44,15 +52,33 @@ def paired_difference(arm: Mapping[int, float], other: Mapping[int, float]) -> D
     if not common:
         return None
     pairs = [arm[seed] for seed in common], [other[seed] for seed in common]
-    delta = float(np.subtract(*pairs).mean())
-    if len(common) < 2:
-        return Difference(delta, None, None, None, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # constant differences: their interval is one point
-        test = stats.ttest_rel(*pairs)
+    differences = np.subtract(*pairs)
+    delta = float(differences.mean())
+    if len(common) < 2 or np.ptp(differences) <= 1e-12 * max(1.0, float(np.abs(pairs).max())):
+        return Difference(delta, None, None, None, common)
+    test = stats.ttest_rel(*pairs)
     interval = test.confidence_interval(0.95)
-    p = 1.0 if np.isnan(test.pvalue) else float(test.pvalue)  # identical runs have no t statistic
-    return Difference(delta, float(interval.low), float(interval.high), p, len(common))
+    return Difference(delta, float(interval.low), float(interval.high), float(test.pvalue), common)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number by Holm's step-down rule (Holm 1979): the family's error rate is kept."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def copied_seeds(metrics: Mapping[int, Mapping[str, float]]) -> list[tuple[int, int]]:
+    """Pairs of seeds whose metrics agree in every digit, zeros aside: one run that was counted twice.
+
+    Args:
+        metrics: seed to (name to value).
+    """
+    told = {seed: {k: v for k, v in found.items() if v} for seed, found in metrics.items()}
+    return [(a, b) for a, b in combinations(sorted(told), 2) if told[a] and told[a] == told[b]]
 
 
 def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> float:
@@ -83,7 +109,7 @@ def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> floa
 
 def equivalent_frames(
     curve: Mapping[int, Mapping[int, float]], arm: Mapping[int, float], draws: int = 2000, seed: int = 0
-) -> dict[str, float | str | None] | None:
+) -> dict[str, float | str | list[int] | None] | None:
     """How many labelled frames without augmentation an arm is worth.
 
     Args:
@@ -93,9 +119,9 @@ def equivalent_frames(
         seed: of the bootstrap.
 
     Returns:
-        ``value``, ``low``, ``high`` (95 % percentile interval; None below two common seeds) and the range ``first`` to
-        ``last`` of the curve; a number beyond the range is the text "<first" or ">last". None when the curve has fewer
-        than two points or no seed is common to all.
+        ``value``, ``low``, ``high`` (95 % percentile interval; None below two common seeds), the range ``first`` to
+        ``last`` of the curve, and the common ``seeds`` that both were read from; a number beyond the range is the text
+        "<first" or ">last". None when the curve has fewer than two points or no seed is common to all.
     """
     frames = np.array(sorted(curve))
     common = sorted(set(arm).intersection(*(curve[int(f)] for f in frames))) if len(frames) else []
@@ -109,8 +135,11 @@ def equivalent_frames(
             return f"<{frames[0]}"
         return f">{frames[-1]}" if np.isinf(number) else round(number, 1)
 
-    result: dict[str, float | str | None] = {"value": shown(frames_at(frames, table.mean(1), float(values.mean())))}
+    result: dict[str, float | str | list[int] | None] = {
+        "value": shown(frames_at(frames, table.mean(1), float(values.mean())))
+    }
     result |= {"low": None, "high": None, "first": int(frames[0]), "last": int(frames[-1])}
+    result["seeds"] = common
     if len(common) > 1:
         picks = np.random.default_rng(seed).integers(0, len(common), (draws, len(common)))
         found = [frames_at(frames, table[:, pick].mean(1), float(values[pick].mean())) for pick in picks]

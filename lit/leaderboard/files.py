@@ -4,41 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from datamodules.files.atomic_files import write_atomically
-from lit.experiments.published import find_published
+from lit.leaderboard.board import Board, read_board
 from lit.leaderboard.page import ranking_page
-from lit.leaderboard.rows import build_rows, headline_metric, rank_key
-from lit.leaderboard.tables import csv_table, markdown_table, print_table
-from lit.results import find_results, write_json
+from lit.leaderboard.tables import csv_table, markdown, print_board
+from lit.results import write_json
 
 
-def write_all(folders: Sequence[Path], page: Path, metric: str | None = None) -> list[dict[str, Any]]:
+def write_all(places: Sequence[Path], page: Path, metric: str | None = None, sweeps: Sequence[Path] = ()) -> Board:
     """Read the records, print the table, write the page and its CSV, Markdown and JSON companions.
 
     Args:
-        folders: where to look for records.
+        places: where to look for records.
         page: the HTML file.
-        metric: the metric to rank by; the usual headline when None.
+        metric: the metric to rank by; the plan's or the usual headline when None.
+        sweeps: folders with plans and published figures, in the place of those among ``places``.
 
     Raises:
         InputError: when no record is found or no run has the metric.
     """
-    results, published = list(find_results(list(folders))), find_published(folders)
-    rows = build_rows(results)
-    headline = headline_metric(rows, metric)
-    rows.sort(key=lambda row: rank_key(row, headline))
-    failures = [result for result in results if result.error is not None]
-    for row in rows:  # beside ours, after everything is computed and ranked
-        row["published"] = published.by_metric(row["arm"]) if published else {}
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_json(page.with_suffix(".json"), rows)
-    write_atomically(page.with_suffix(".csv"), csv_table(rows, published))
-    write_atomically(page.with_suffix(".md"), markdown_table(rows, headline, failures, published))
-    write_atomically(page, ranking_page(rows, headline, results, published))
-    print_table(rows, headline, published)
-    for failed in failures:
-        print(f"failed: {failed.path.parent}: {failed.error}")
+    board = read_board(places, metric, sweeps)
+    write_tables(board, page)
+    write_atomically(page, ranking_page(board))
+    print_board(board)
     print(f"wrote {page} and .json, .csv, .md beside it")
-    return rows
+    return board
+
+
+def write_tables(board: Board, page: Path) -> None:
+    """Write JSON, CSV and Markdown beside where the page is or would be."""
+    write_json(page.with_suffix(".json"), board.plain())
+    write_atomically(page.with_suffix(".csv"), csv_table(board.rows, board.published))
+    write_atomically(page.with_suffix(".md"), markdown(board))

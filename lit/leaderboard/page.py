@@ -7,10 +7,21 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lit.experiments.published import EASY_TO_HARD, Published, own_triple
+from lit.experiments.published import EASY_TO_HARD, own_triple
+from lit.experiments.statistics import SIGNIFICANT
+from lit.leaderboard.board import Board
 from lit.leaderboard.charts import arm_colours, bars, curve, forest
 from lit.leaderboard.rows import Ranked, rivals
-from lit.leaderboard.tables import difference_text, frames_cell, mean_text, worth_text
+from lit.leaderboard.tables import (
+    difference_text,
+    distinct_text,
+    frames_cell,
+    mean_text,
+    notes,
+    planned_cells,
+    table_cells,
+    worth_text,
+)
 from lit.results import Result
 
 CLAIMS = {"good": "is better than none", "bad": "is worse than none", "": "cannot be told from none"}
@@ -22,10 +33,12 @@ def embedded(png: bytes) -> str:
 
 
 def verdict(found: dict[str, Any] | None) -> str:
-    """ "good" or "bad" when the interval of a difference excludes zero, else empty."""
+    """ "good" or "bad" when a difference is told from zero, else empty: by Holm's p where it was planned, so that the
+    number of comparisons is paid for, else by its interval."""
     if not found or found["low"] is None:
         return ""
-    return "good" if found["low"] > 0 else "bad" if found["high"] < 0 else ""
+    told = found["low"] > 0 or found["high"] < 0 if found["holm"] is None else found["holm"] < SIGNIFICANT
+    return ("good" if found["delta"] > 0 else "bad") if told else ""
 
 
 def worth_key(worth: dict[str, Any] | None) -> float | str:
@@ -37,7 +50,7 @@ def worth_key(worth: dict[str, Any] | None) -> float | str:
 PAGES = Environment(
     loader=PackageLoader("lit.leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-TEXTS = (difference_text, frames_cell, mean_text, worth_text, embedded, verdict, worth_key)
+TEXTS = (difference_text, distinct_text, frames_cell, mean_text, worth_text, embedded, verdict, worth_key)
 PAGES.filters.update({text.__name__: text for text in TEXTS})
 PAGES.globals["own_triple"] = own_triple
 
@@ -47,33 +60,32 @@ def show_page(title: str, pictures: list[tuple[str, bytes]]) -> str:
     return PAGES.get_template("show.html").render(title=title, pictures=pictures)
 
 
-def ranking_page(rows: list[Ranked], headline: str, results: list[Result], published: Published | None = None) -> str:
-    """The leaderboard's page.
-
-    Args:
-        rows: ranked rows of :func:`lit.leaderboard.rows.build_rows`.
-        headline: the metric shown first.
-        results: all records, failed ones too.
-        published: a paper's figures for a column of their own.
-    """
+def ranking_page(board: Board) -> str:
+    """The leaderboard's page."""
+    rows, headline, published = board.rows, board.headline, board.published
     names = list(dict.fromkeys([headline, *(name for row in rows for name in row["metrics"])]))
-    failed = [result for result in results if result.error is not None]
     against, colours = rivals(rows), arm_colours(rows)
-    head = ["arm", "frames", "seeds", "mean ± std", *(f"minus {arm}" for arm in against), "worth labels"]
+    head = ["data", "arm", "frames", "seeds", "mean ± std", *(f"minus {arm}" for arm in against), "worth labels"]
+    head += ["injected", "distinct objects", "images/s"] + ([EASY_TO_HARD, published.label] if published else [])
     return PAGES.get_template("leaderboard.html").render(
         title="Leaderboard",
+        board=board,
         rows=rows,
         headline=headline,
-        runs=len(results) - len(failed),
-        failed=failed,
+        runs=len(board.results) - len(board.failed),
+        failed=board.failed,
+        planned=planned_cells(board),
+        claims=[verdict(entry["difference"]) for entry in board.planned],
         answers=answers(rows, headline),
         sections=[section(rows, name, colours) for name in names],
-        head=[*head, "injected", "images/s"] + ([EASY_TO_HARD, published.label] if published else []),
+        later=table_cells(board.later, headline) if board.later else None,
+        head=head,
         against=against,
         colours=colours,
         published=published,
-        pictures=arm_pictures(results),
-        facts=facts([result.content for result in results if result.error is None]),
+        notes=notes(board),
+        pictures=arm_pictures(board.results),
+        facts=facts([result.content for result in board.results if result.error is None]),
     )
 
 
@@ -112,11 +124,12 @@ def arm_pictures(results: list[Result]) -> dict[str, bytes]:
 def facts(done: list[dict[str, Any]]) -> dict[str, list[str]]:
     """What the records say about data, evaluator, device, libraries and code."""
     evaluators = [f"{found['name']} {found['version']}" for entry in done if (found := entry.get("evaluator"))]
-    versions = [found for entry in done if (found := entry.get("versions"))]
+    versions = [key["versions"] for entry in done if (key := entry.get("key"))]
     return {
         "Data": [f"{entry['dataset']}, split {entry['split']}" for entry in done],
         "Evaluator": evaluators,
         "Device": [str(entry.get("device") or "") for entry in done],
         "Libraries": [f"torch {v.get('torch', '?')}, lightning {v.get('lightning', '?')}" for v in versions],
         "Commit": [str(entry.get("git_commit") or "") for entry in done],
+        "Code": [key["code"] for entry in done if (key := entry.get("key"))],
     }

@@ -10,59 +10,137 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import InputError, closest
-from lit.experiments.statistics import equivalent_frames, paired_difference
+from lit.experiments.design import BASELINE, Design
+from lit.experiments.statistics import SIGNIFICANT, copied_seeds, equivalent_frames, holm, paired_difference
 from lit.results import Result
 
-BASELINE = "none"
 PREFERRED = ("car/3d/moderate/0.5", "car/3d/moderate/0.7")  # the first one recorded is the headline
 Ranked = dict[str, Any]
-Group = tuple[str, str, str, int | None]  # dataset, split, arm, frames
+Group = tuple[str, str, str, int | None, str]  # dataset, split, arm, frames, recipe
+Groups = dict[Group, dict[int, Result]]
 
 
 def build_rows(results: Iterable[Result]) -> list[Ranked]:
-    """One row per arm and number of frames (per data set and split).
+    """One row per arm, number of frames and recipe (per data set and split).
+
+    Seeds whose runs had other code, libraries, contents or options than the row's others make a row of their own, and
+    rows are compared only where code, libraries and data agree.
 
     Returns:
-        Rows ``{"arm", "frames", "seeds", "metrics": {name: {"mean", "std", "values", "vs"}}, ...}``; ``values``
-        follow ``seeds``, ``std`` is the sample deviation (None for one seed).
+        Rows ``{"arm", "frames", "seeds", "metrics": {name: {"mean", "std", "values", "vs"}}, "flags", ...}``;
+        ``values`` follow ``seeds``, ``std`` is the sample deviation (None for one seed), ``flags`` say what a reader
+        has to know.
+
+    Raises:
+        InputError: two records of the same run.
     """
-    groups: dict[Group, dict[int, Result]] = defaultdict(dict)
+    groups: Groups = defaultdict(dict)
     for result in results:
         if result.error is None and result.metrics:
-            groups[(result.dataset, result.split, result.arm, result.frames)][result.seed] = result
+            seeds = groups[(result.dataset, result.split, result.arm, result.frames, result.recipe)]
+            if result.seed in seeds:
+                run = f"arm {result.arm}, {result.frames or 'all'} frames, seed {result.seed}"
+                raise InputError(
+                    f"{result.path} and {seeds[result.seed].path}: two records of {run}, expected one; "
+                    "give the folder of one sweep"
+                )
+            seeds[result.seed] = result
     return [_row(key, groups) for key in groups]
 
 
-def _row(key: Group, groups: dict[Group, dict[int, Result]]) -> Ranked:
-    dataset, split, arm, frames = key
+def _row(key: Group, groups: Groups) -> Ranked:
+    dataset, split, arm, frames, recipe = key
     runs = groups[key]
-    seeds = sorted(runs)
+    seeds, first = sorted(runs), next(iter(runs.values()))
     names = list(dict.fromkeys(name for seed in seeds for name in runs[seed].metrics))
-    rivals = {other[2]: other for other in groups if other[:2] == key[:2] and other[3] == frames and other != key}
-    curve = {other[3]: other for other in groups if other[:2] == key[:2] and other[2] == BASELINE and other[3]}
-    metrics, worth = {}, {}
+    alike = {
+        other: found for other, found in groups.items() if other[:2] == key[:2] and _ground(found) == _ground(runs)
+    }
+    rivals = {other[2]: found for other, found in alike.items() if other[3] == frames and other[2] != arm}
+    curve = {other[3]: found for other, found in alike.items() if other[2] == BASELINE and other[3]}
+    metrics, worth, flags = {}, {}, _flags(key, groups)
     for name in names:
         own = values(runs, name)
-        listed = [own.get(seed) for seed in seeds]
-        versus = {rival: paired_difference(own, values(groups[other], name)) for rival, other in rivals.items()}
+        versus = {rival: paired_difference(own, values(found, name)) for rival, found in rivals.items()}
         metrics[name] = {
             "mean": float(np.mean(list(own.values()))),
             "std": float(np.std(list(own.values()), ddof=1)) if len(own) > 1 else None,
-            "values": listed,
+            "values": [own.get(seed) for seed in seeds],
             "vs": {rival: asdict(found) for rival, found in versus.items() if found},
         }
-        if arm != BASELINE and (
-            found := equivalent_frames({f: values(groups[g], name) for f, g in curve.items() if f}, own)
-        ):
+        if arm != BASELINE and (found := equivalent_frames({f: values(g, name) for f, g in curve.items() if f}, own)):
             worth[name] = found
     return {
         "arm": arm, "frames": frames, "seeds": seeds, "metrics": metrics, "frames_equivalent": worth,
-        "dataset": dataset, "split": split,
+        "dataset": dataset, "split": split, "flags": flags, "claims": not flags,
         "human_labels": all(run.content.get("human_labels") is not False for run in runs.values()),
         "injected_objects": _mean(runs.values(), "injected_objects"),
+        "distinct_objects": _distinct(runs.values()),
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
+        "recipe": recipe, "code": first.key.code if first.key else None,
+        "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
+        "commits": sorted({str(run.content.get("git_commit")) for run in runs.values()}),
+        "evaluator": first.content.get("evaluator"),
     }  # fmt: skip
+
+
+def _ground(runs: dict[int, Result]) -> tuple[str, str]:
+    """What two rows must share to be compared."""
+    first = next(iter(runs.values()))
+    evaluator = first.content.get("evaluator") or {}
+    return first.ground, f"{evaluator.get('name')} {evaluator.get('version')}"
+
+
+def _flags(key: Group, groups: Groups) -> list[str]:
+    """What a reader of a row has to know before believing it."""
+    runs, flags = groups[key], []
+    own = next(iter(runs.values())).key
+    for other in (found for group, found in groups.items() if group[:4] == key[:4] and group != key):
+        theirs = next(iter(other.values())).key
+        parts = [part for part in ("code", "versions", "contents") if getattr(own, part, 0) != getattr(theirs, part, 0)]
+        flags.append(f"seeds {_listed(other)} have other {' and '.join(parts) or 'options'}: a row of their own")
+    for one, two in copied_seeds({seed: run.metrics for seed, run in runs.items()}):
+        flags.append(f"seeds {one} and {two} agree in every digit: one run counted twice, no claim")
+    if resumed := [s for s, run in runs.items() if run.split == "val" and run.content.get("trained")]:
+        flags.append(f"seeds {_listed(resumed)} went on from another run's checkpoint")
+    return flags
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
+
+
+def _distinct(runs: Iterable[Result]) -> float | None:
+    """Mean number of distinct objects that a run injected."""
+    found = [run.content["injected"].get("distinct") for run in runs if isinstance(run.content.get("injected"), dict)]
+    known = [float(count) for count in found if count is not None]
+    return float(np.mean(known)) if known else None
+
+
+def apply_plan(rows: list[Ranked], design: Design, headline: str) -> None:
+    """Correct the planned comparisons for their number by Holm's rule, on each data set and split alone.
+
+    A planned comparison without a p-value counts as one that failed, so that leaving runs out gains nothing.
+
+    Args:
+        rows: of the planned seeds; their differences take the corrected p as ``holm``.
+        design: the plan.
+        headline: the metric that decides.
+    """
+    for place in {(row["dataset"], row["split"]) for row in rows}:
+        family = [d for row in rows if (row["dataset"], row["split"]) == place for d in planned(row, design, headline)]
+        missing = len(design.comparisons) * len(design.frames) - len(family)
+        adjusted = holm([1.0 if d["p"] is None else d["p"] for d in family] + [1.0] * max(missing, 0))
+        for difference, p in zip(family, adjusted, strict=False):
+            difference["holm"] = None if difference["p"] is None else p
+
+
+def planned(row: Ranked, design: Design, headline: str) -> list[dict[str, Any]]:
+    """A row's planned differences in the metric that decides."""
+    rivals = [rival for arm, rival in design.comparisons if arm == row["arm"] and row["frames"] in design.frames]
+    versus = row["metrics"].get(headline, {"vs": {}})["vs"]
+    return [versus[rival] for rival in rivals if rival in versus and row["claims"]]
 
 
 def values(runs: dict[int, Result], name: str) -> dict[int, float]:
@@ -92,18 +170,19 @@ def headline_metric(rows: list[Ranked], wanted: str | None) -> str:
 
 
 def rank_key(row: Ranked, metric: str) -> tuple[Any, ...]:
-    """Few labels first (that is where augmentation matters), then the best by difference to "none".
+    """Few labels first (that is where augmentation matters); then what Holm's p tells from "none", then the rest.
 
-    The paired difference ranks fairly when some seeds are still missing; without the baseline the mean ranks.
+    Within better, undecided and worse the paired difference ranks: it is fair when some seeds are still missing.
+    Without the baseline the mean ranks.
     """
     entry = row["metrics"].get(metric)
-    if entry is None:
-        score = float("-inf")
-    elif row["arm"] == BASELINE:
-        score = 0.0
-    else:
-        score = entry["vs"].get(BASELINE, {"delta": entry["mean"]})["delta"]
-    return row["dataset"], row["split"], row["frames"] or 10**9, -score, row["arm"] == BASELINE, row["arm"]
+    versus = entry["vs"].get(BASELINE) if entry else None
+    told, score = 0, float("-inf")
+    if entry:
+        score = 0.0 if row["arm"] == BASELINE else versus["delta"] if versus else entry["mean"]
+    if versus and versus["holm"] is not None and versus["holm"] < SIGNIFICANT:
+        told = 1 if versus["delta"] > 0 else -1
+    return row["dataset"], row["split"], row["frames"] or 10**9, -told, -score, row["arm"] == BASELINE, row["arm"]
 
 
 def rivals(rows: list[Ranked]) -> list[str]:

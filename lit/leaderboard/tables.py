@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from lit.experiments.published import EASY_TO_HARD, Published, own_triple
+from lit.leaderboard.board import Board
 from lit.leaderboard.rows import Ranked, rivals
-from lit.results import Result
 
 
 def mean_text(entry: dict[str, Any]) -> str:
@@ -22,11 +21,14 @@ def mean_text(entry: dict[str, Any]) -> str:
 
 
 def difference_text(found: dict[str, Any] | None) -> str:
-    """``+1.2 [+0.3, +2.1] p=0.01``; a dash without a comparison."""
+    """``+1.2 [+0.3, +2.1] p=0.01 (Holm 0.03)``, the last for planned comparisons; a dash without a comparison."""
     if found is None:
         return "–"
     text = f"{found['delta']:+.2f}"
-    return text if found["low"] is None else f"{text} [{found['low']:+.2f}, {found['high']:+.2f}] p={found['p']:.2g}"
+    if found["low"] is None:
+        return text
+    text += f" [{found['low']:+.2f}, {found['high']:+.2f}] p={found['p']:.2g}"
+    return text if found["holm"] is None else f"{text} (Holm {found['holm']:.2g})"
 
 
 def worth_text(found: dict[str, Any] | None) -> str:
@@ -47,44 +49,124 @@ def table_cells(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and text cells of the ranking by one metric; rows without it are left out."""
     against = rivals(rows)
-    header = ["arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
-    header += [EASY_TO_HARD, published.label] if published else []
+    header = ["data", "arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
+    header += ["distinct objects"] + ([EASY_TO_HARD, published.label] if published else [])
     cells = []
     for row in rows:
         if entry := row["metrics"].get(metric):
             differences = [difference_text(entry["vs"].get(arm)) for arm in against]
-            worth = worth_text(row["frames_equivalent"].get(metric))
-            line = [row["arm"], frames_cell(row), str(len(row["seeds"])), mean_text(entry), *differences, worth]
+            worth, place = worth_text(row["frames_equivalent"].get(metric)), f"{row['dataset']} {row['split']}"
+            seeds = str(len(row["seeds"])) + "*" * bool(row["flags"])
+            line = [
+                place,
+                row["arm"],
+                frames_cell(row),
+                seeds,
+                mean_text(entry),
+                *differences,
+                worth,
+                distinct_text(row),
+            ]
             if published:
                 line += [own_triple(row["metrics"], metric), published.text(row["arm"])]
             cells.append(line)
     return header, cells
 
 
-def print_table(rows: list[Ranked], metric: str, published: Published | None = None) -> None:
-    """Print the ranking."""
-    header, cells = table_cells(rows, metric, published)
-    table = Table(title=None, header_style="bold")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
-    for line in cells:
-        table.add_row(*(cell.replace("[", r"\[") for cell in line), style="dim" if line[2] == "1" else None)
+def distinct_text(row: Ranked) -> str:
+    """Mean number of distinct objects that a run of the row injected; a dash where none were."""
+    return "–" if row["distinct_objects"] is None else f"{row['distinct_objects']:.0f}"
+
+
+def planned_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Header and text cells of the planned comparisons."""
+    header = [
+        "data",
+        "frames",
+        "comparison",
+        "seeds",
+        f"difference in {board.headline}",
+        "by seeds and scenes",
+        "Holm p",
+    ]
+    cells = []
+    for entry in board.planned:
+        found = entry["difference"]
+        seeds = f"{len(found['seeds']) if found else 0} of {len(board.design.seeds)}"
+        scenes = found and found.get("two_level")
+        span = f"[{scenes['low']:+.2f}, {scenes['high']:+.2f}]" if scenes else "–"
+        adjusted = "–" if not found or found["holm"] is None else f"{found['holm']:.2g}"
+        plain = difference_text({**found, "holm": None} if found else None)
+        place, pair = f"{entry['dataset']} {entry['split']}", f"{entry['arm']} - {entry['rival']}"
+        cells.append([place, str(entry["frames"] or "all"), pair, seeds, plain, span, adjusted])
+    return header, cells
+
+
+def notes(board: Board) -> list[str]:
+    """What stands below the tables: how to read them, and what to know before believing them."""
+    stated = board.plan and board.design.stated
+    size = len(board.design.comparisons) * len(board.design.frames)
+    found = [
+        "Mean ± sample deviation over seeds; differences paired by seed, 95 % interval, paired t-test; Holm's p for "
+        f"{size} comparisons of {'the plan' if stated else 'arms with none'} on each data set.",
+        f"Planned before the first run ({board.plan.written}): everything else here is exploratory."
+        if stated and board.plan
+        else "No plan was stated before the runs: all of this is exploratory.",
+    ]
+    if board.plan:
+        if board.plan.runs_before:
+            found.append(f"The plan was written when {board.plan.runs_before} runs were already finished.")
+        found += [f"{event.time}: {event.what}." for event in board.plan.events]
+    if board.later:
+        found.append(f"Seeds {', '.join(map(str, board.added_seeds))} were added later; they are in no row above.")
+    for arm, steps in board.budgets.items():
+        found.append(f"Prepared for {arm}: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in steps.items()))
+    for row in board.rows:
+        place = f"{row['arm']}, {frames_cell(row)} frames, {row['dataset']} {row['split']}"
+        found += [f"* {place}: {flag}" for flag in row["flags"]]
+    found += [board.published.note()] if board.published else []
+    return found + [f"Failed: {failed.path.parent.name}: {failed.error}" for failed in board.failed]
+
+
+def print_board(board: Board) -> None:
+    """Print the planned comparisons, the ranking, and the notes."""
     console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
-    if published:
-        print(published.note())
+    console = console if console.is_terminal else Console(width=180)
+    if board.planned:
+        _print(console, "Planned comparisons" if board.design.stated else "Comparisons", *planned_cells(board))
+    _print(console, "All rows", *table_cells(board.rows, board.headline, board.published))
+    if board.later:
+        _print(console, "With seeds added later", *table_cells(board.later, board.headline))
+    for note in notes(board):
+        print(note)
 
 
-def markdown_table(
-    rows: list[Ranked], metric: str, failures: Sequence[Result], published: Published | None = None
-) -> str:
-    """The ranking as Markdown, failures below it."""
-    header, cells = table_cells(rows, metric, published)
+def _print(console: Console, title: str, header: list[str], cells: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < 2 else "right")
+    for line in cells:
+        table.add_row(*(cell.replace("[", r"\[") for cell in line))
+    console.print(table)
+
+
+def markdown(board: Board) -> str:
+    """The planned comparisons, the ranking and the notes as Markdown."""
+    parts = [_markdown(*planned_cells(board))] if board.planned else []
+    parts.append(_markdown(*table_cells(board.rows, board.headline, board.published)))
+    if board.later:
+        parts += ["With seeds added later:", _markdown(*table_cells(board.later, board.headline))]
+    return "\n\n".join([*parts, *(_cell(note) for note in notes(board))]) + "\n"
+
+
+def _markdown(header: list[str], cells: list[list[str]]) -> str:
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
-    text = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-    text += "\n\nMean ± sample deviation over seeds; differences paired by seed, 95 % interval, paired t-test.\n"
-    text += f"\n{published.note()}\n" if published else ""
-    return text + "".join(f"\nFailed: {failed.path.parent.name}: {failed.error}\n" for failed in failures)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A text that ends no cell, no row, and starts no tag."""
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
 
 
 def csv_table(rows: list[Ranked], published: Published | None = None) -> str:

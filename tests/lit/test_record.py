@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from datamodules.errors import InputError
 from lit.cli import main
-from lit.results import config_hash, read_result, write_json
+from lit.provenance import run_key
+from lit.results import read_result, write_json, write_record
+from tests.lit.recorded_runs import METRIC, leave_record
 from tests.lit.toy_training import EXPERIMENT
 
 
@@ -28,9 +29,11 @@ def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
     assert content["images_per_second"] > 0
     assert content["duration_seconds"] > 0
     assert content["human_labels"] is None  # this data module does not say
-    assert content["versions"]["torch"]
+    assert result.key is not None
+    assert result.key.versions["torch"]
     assert content["config"]["model"]["init_args"]["bonus"] == 40.0
-    assert content["config_hash"] == config_hash(content["config"])
+    assert result.key == run_key(content["config"])
+    assert content["trained"] is None
     assert (tmp_path / "run" / content["samples"][0]).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "run" / "last.ckpt").is_file()
 
@@ -41,24 +44,6 @@ def test_a_failed_fit_leaves_no_record(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not finite"):
         main([*argv, "--model.fail", "true"])
     assert not (tmp_path / "run" / "result.json").exists()
-
-
-def test_hash_ignores_places_only() -> None:
-    config = {"trainer": {"max_steps": 3, "default_root_dir": "a", "enable_progress_bar": True}, "model": {"rate": 0.1}}
-    elsewhere = {
-        "trainer": {"max_steps": 3, "default_root_dir": "b", "enable_progress_bar": False},
-        "model": {"rate": 0.1},
-    }
-    other = {"trainer": {"max_steps": 3}, "model": {"rate": 0.2}}
-    assert config_hash(config) == config_hash(elsewhere) != config_hash(other)
-
-
-def test_an_option_that_came_later_keeps_old_hashes_at_its_old_meaning() -> None:
-    old: dict[str, Any] = {"data": {"class_path": "K", "init_args": {"root": "w"}}}
-    off = {"data": {"class_path": "K", "init_args": {"root": "w", "unlabelled": False}}}
-    on = {"data": {"class_path": "K", "init_args": {"root": "w", "unlabelled": True}}}
-    assert config_hash(old) == config_hash(off) != config_hash(on)
-    assert config_hash({"data": None}) == config_hash({"data": None})
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +61,15 @@ def test_broken_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no valid JSON"):
         read_result(path)
     path.write_text('{"schema": 99}')
-    with pytest.raises(InputError, match="schema 99, expected 1"):
+    with pytest.raises(InputError, match="schema 99, expected 2"):
+        read_result(path)
+
+
+def test_a_changed_record_is_told(tmp_path: Path) -> None:
+    path = leave_record(tmp_path, "none", 50, 0, {METRIC: 10.25})
+    assert read_result(path).metrics == {METRIC: 10.25}
+    path.write_text(path.read_text().replace("10.25", "10.75"))
+    with pytest.raises(InputError, match="changed since it was written"):
         read_result(path)
 
 
@@ -96,10 +89,10 @@ def test_broken_records_are_refused(tmp_path: Path) -> None:
 )
 def test_fields_of_the_wrong_kind_are_named(tmp_path: Path, field: str, value: object, expected: str) -> None:
     path = tmp_path / "result.json"
-    content = {"schema": 1, "arm": "a", "frames": 5, "seed": 0, "dataset": "d", "split": "val", "metrics": {"car": 1}}
-    write_json(path, content)
+    content = {"schema": 2, "arm": "a", "frames": 5, "seed": 0, "dataset": "d", "split": "val", "metrics": {"car": 1}}
+    write_record(path, content)
     assert read_result(path).metrics == {"car": 1.0}
-    write_json(path, content | {field: value})
+    write_record(path, content | {field: value})
     with pytest.raises(InputError, match=expected) as refused:
         read_result(path)
     assert "\n" not in str(refused.value)

@@ -22,7 +22,7 @@ def test_cells_are_ordered_by_seed(toy_folder: Path) -> None:
 def test_a_sweep_runs_skips_and_records_failures(toy_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (toy_folder / "grid.yaml").write_text(GRID.replace("seeds: [0, 1]", "seeds: [3]").replace("[50, 100]", "[50]"))
     assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 0
-    rows = json.loads((toy_folder / "runs/grid/leaderboard.json").read_text())
+    rows = json.loads((toy_folder / "runs/grid/leaderboard.json").read_text())["rows"]
     assert [(row["arm"], row["frames"], row["seeds"]) for row in rows] == [("lift3d", 50, [3]), ("none", 50, [3])]
     delta = rows[0]["metrics"]["car/3d/moderate/0.5"]["vs"]["none"]["delta"]
     assert delta == pytest.approx(40.0, abs=1e-3)  # the seed gives both arms the same weight
@@ -82,29 +82,25 @@ def test_options_may_be_set_from_outside(toy_folder: Path, capsys: pytest.Captur
     argv = ["sweep", "grid.yaml", "--launcher", "print", "--seeds", "0", "--set", "data.root=/there", "model.bonus=1"]
     assert main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "python -m lit prepare x --root /there"
-    assert all("--data.root=/there" in line for line in lines[1:])
-    assert all("--model.bonus=1" in line and "40.0" not in line for line in lines[1:])  # an arm's own value, too
+    given = "--set data.root=/there model.bonus=1"
+    assert lines[0] == f"python -m lit sweep grid.yaml --seeds 0 {given} --step list"
+    assert f"{given} --cell none-50-s0  # after: list" in lines[1]
+    assert lines[-1].endswith("--cell lift3d-50-s0")  # which does without the step
+    grid = read_grid(Path("grid.yaml"), overrides={"data.root": "/there", "model.bonus": "1"})
+    assert grid.prepare[0].command == ["prepare", "x", "--root", "/there"]
+    commands = [cell.command for cell in grid.cells()]
+    assert all("--data.root=/there" in words for words in commands)
+    assert all("--model.bonus=1" in words and "--model.bonus=40.0" not in words for words in commands)  # an arm's, too
     assert main([*argv, "--arms", "lift3d"]) == 0
-    assert "prepare" not in capsys.readouterr().out  # that arm does not need the step
+    assert "--step" not in capsys.readouterr().out  # that arm does not need the step
     assert main(["sweep", "grid.yaml", "--set", "data.root"]) == 2
     assert "--set data.root: expected KEY=VALUE" in capsys.readouterr().err
-
-
-def test_an_arm_is_known_by_the_steps_it_needs(toy_folder: Path) -> None:
-    steps = "prepare: [{name: all, command: a}, {name: more, command: b, arms: [lift3d]}]"
-    (toy_folder / "more.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
-    (toy_folder / "less.yaml").write_text(GRID.replace("seeds:", "prepare: [{name: all, command: a}]\nseeds:"))
-    more, less = read_grid(Path("more.yaml")), read_grid(Path("less.yaml"))
-    assert more.inputs("none") == less.inputs("none") == less.inputs("lift3d")
-    assert more.inputs("lift3d") != less.inputs("lift3d")
-    assert read_grid(Path("grid.yaml")).inputs("none") is None
 
 
 def test_print_launcher_lists_runnable_lines(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "grid.yaml", "--launcher", "print", "--arms", "none", "--seeds", "7"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("python -m lit fit -c toy.yaml --seed_everything 7")
+    assert lines[0] == "python -m lit sweep grid.yaml --arms none --seeds 7 --cell none-50-s7"
     assert main(["sweep", "grid.yaml", "--launcher", "slurm"]) == 2
     assert "expected local or print" in capsys.readouterr().err

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from datamodules.errors import InputError
 from lit.cli import main
-from lit.experiments import grid_runner
+from lit.experiments import cell_runs, grid_runner, step_runs
+from lit.experiments.cell_runs import run_cell, taken_over
 from lit.experiments.grid import Step, read_grid
-from lit.experiments.grid_runner import prepare, run_cell, run_grid, taken_over
-from lit.results import SCHEMA, write_json
+from lit.experiments.grid_runner import run_grid
+from lit.experiments.step_runs import prepare
+from lit.provenance import run_key
+from lit.results import SCHEMA, write_record
+from lit.trainer_cli import resolve
 from tests.lit.toy_training import GRID
 
 STEPS = """
@@ -44,7 +49,8 @@ class Processes:
         log.write_text(f"{name}: out of memory" if name in self.fails else "")
         if name not in self.fails:
             if log.name == "log.txt":
-                write_json(log.parent / "result.json", RECORD)
+                key = msgspec.to_builtins(run_key(resolve([word for word in command if word != "--ckpt_path=last"])))
+                write_record(log.parent / "result.json", RECORD | {"key": key})
             else:
                 Path(f"{name}.txt").write_text("")
         self.note(f"{name} ends")
@@ -61,7 +67,8 @@ class Processes:
 @pytest.fixture
 def processes(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
     fake = Processes()
-    monkeypatch.setattr(grid_runner, "run_process", fake)
+    monkeypatch.setattr(cell_runs, "run_process", fake)
+    monkeypatch.setattr(step_runs, "run_process", fake)
     (toy_folder / "grid.yaml").write_text(GRID.replace("[0, 1]", "[0]") + STEPS.replace("  - {name: more", "#"))
     return fake
 
@@ -182,6 +189,6 @@ def test_a_stopped_cell_leaves_no_record(toy_folder: Path) -> None:
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()
     started = time.perf_counter()
-    assert run_cell(cell, 1, stop) == "stopped"
+    assert run_cell(cell, "key", 1, stop) == "stopped"
     assert time.perf_counter() - started < 30
     assert not (cell.folder / "result.json").exists()

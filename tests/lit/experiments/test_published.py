@@ -14,6 +14,7 @@ from datamodules.errors import InputError
 from lit.experiments.published import FILE, check_published, find_published
 from lit.leaderboard.files import write_all
 from lit.results import write_json
+from tests.lit.recorded_runs import leave_record
 
 ENTRY: dict[str, Any] = {
     "source": "Paper, Table 1;\n KITTI val",
@@ -28,11 +29,10 @@ def checked(**changes: object) -> Any:
     return check_published(Path("grid.yaml"), ENTRY | changes, ARMS)
 
 
-def record(root: Path, arm: str, seed: int, value: float, **more: object) -> None:
-    names = {"easy": 4.0, "moderate": 0.0, "hard": -2.0}
-    metrics = {f"car/3d/{level}/{iou}": value + step for level, step in names.items() for iou in ("0.5", "0.7")}
-    content = {"schema": 1, "arm": arm, "frames": 50, "seed": seed, "dataset": "world", "split": "val"}
-    write_json(root / f"{arm}-50-s{seed}" / "result.json", content | {"metrics": metrics, **more})
+def record(root: Path, arm: str, seed: int, value: float, **more: Any) -> None:
+    metrics = {"car/3d/easy/0.5": value + 4, "car/3d/moderate/0.5": value, "car/3d/hard/0.5": value - 2}
+    metrics |= {name.replace("0.5", "0.7"): figure / 2 for name, figure in metrics.items()}
+    leave_record(root, arm, 50, seed, metrics, **more)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def runs(tmp_path: Path) -> Path:
     for seed in range(3):
         record(tmp_path, "none", seed, 10.0 + seed)
         record(tmp_path, "lift3d", seed, 12.0 + 2 * seed)
-        record(tmp_path, "cad", seed, 13.0, human_labels=False)
+        record(tmp_path, "cad", seed, 13.0 + 0.1 * seed, human_labels=False)
     return tmp_path
 
 
@@ -80,15 +80,15 @@ def test_figures_survive_their_file(tmp_path: Path) -> None:
 
 
 def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> None:
-    plain = write_all([runs], tmp_path / "plain.html")
+    plain = write_all([runs], tmp_path / "plain.html").rows
     before = (tmp_path / "plain.md").read_text()
     write_json(runs / FILE, to_builtins(checked()))
     page = tmp_path / "with.html"
-    rows = write_all([runs], page)
+    rows = write_all([runs], page).rows
     assert [row["arm"] for row in rows] == [row["arm"] for row in plain] == ["lift3d", "cad", "none"]
     for row, other in zip(rows, plain, strict=True):
         assert {**row, "published": {}} == other
-    assert json.loads(page.with_suffix(".json").read_text()) == rows
+    assert json.loads(page.with_suffix(".json").read_text())["rows"] == rows
     text = page.with_suffix(".md").read_text()
     assert "| easy / moderate / hard | paper, car/3d 0.7 |" in text
     assert "| 18.00 / 14.00 / 12.00 | 1.00 / 18.09 / – |" in text  # ours, at the headline's IoU of 0.5, and theirs
@@ -106,5 +106,5 @@ def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> 
 
 def test_rows_without_human_labels_say_so(runs: Path, tmp_path: Path) -> None:
     write_all([runs], tmp_path / "board.html")
-    assert "| cad | 50 unlabelled | 3 |" in (tmp_path / "board.md").read_text()
-    assert "<b>cad</b> at 50 unlabelled frames" in (tmp_path / "board.html").read_text()
+    assert "| road_world val | cad | 50 unlabelled | 3 |" in (tmp_path / "board.md").read_text()
+    assert "<b>cad</b> at 50 unlabelled frames on road_world (val)" in (tmp_path / "board.html").read_text()

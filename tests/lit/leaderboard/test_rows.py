@@ -5,29 +5,23 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from datamodules.errors import InputError
-from lit.experiments.statistics import equivalent_frames, frames_at, paired_difference
+from lit.experiments.statistics import equivalent_frames, frames_at, holm, paired_difference
 from lit.leaderboard.files import write_all
-from lit.results import write_json
+from tests.lit.recorded_runs import METRIC, leave_record
 
-METRIC = "car/3d/moderate/0.5"
 NONE = {0: 10.0, 1: 12.0, 2: 11.0, 3: 9.0}
 LIFT3D = {0: 13.0, 1: 13.5, 2: 15.0, 3: 12.0, 9: 99.0}  # seed 9 has no partner
 
 
 def record(root: Path, arm: str, frames: int, seed: int, value: float | None, error: str | None = None) -> None:
-    content: dict[str, Any] = {
-        "schema": 1, "arm": arm, "frames": frames, "seed": seed, "dataset": "road_world", "split": "val",
-        "metrics": {} if value is None else {METRIC: value, "car/bev/easy/0.7": value / 2}, "error": error,
-        "injected_objects": 12, "images_per_second": 30.0, "evaluator": {"name": "kitti", "version": "1"},
-    }  # fmt: skip
-    write_json(root / f"{arm}-{frames}-s{seed}" / "result.json", content)
+    metrics = {} if value is None else {METRIC: value, "car/bev/easy/0.7": value / 2}
+    leave_record(root, arm, frames, seed, metrics, error=error)
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def runs(tmp_path: Path) -> Path:
 def test_paired_difference_is_scipys() -> None:
     found = paired_difference(LIFT3D, NONE)
     assert found is not None
-    assert found.seeds == 4
+    assert found.seeds == [0, 1, 2, 3]
     reference = stats.ttest_rel([LIFT3D[s] for s in range(4)], [NONE[s] for s in range(4)])
     interval = reference.confidence_interval(0.95)
     assert (found.delta, found.p) == pytest.approx((2.875, reference.pvalue))
@@ -58,9 +52,10 @@ def test_degenerate_differences() -> None:
     single = paired_difference({0: 1.0}, {0: 3.0})
     assert single is not None
     assert (single.delta, single.p, single.low) == (-2.0, None, None)
-    same = paired_difference(NONE, NONE)
-    assert same is not None
-    assert (same.delta, same.p) == (0.0, 1.0)
+    for constant in (NONE, {seed: value + 2.0 for seed, value in NONE.items()}):  # copies, no repetitions
+        same = paired_difference(constant, NONE)
+        assert same is not None
+        assert (same.p, same.low, same.high) == (None, None, None)
 
 
 def test_label_equivalence_by_hand() -> None:
@@ -81,6 +76,7 @@ def test_label_equivalence_interval_is_paired() -> None:
     found = equivalent_frames(curve, arm)
     assert found is not None
     assert (found["value"], found["low"], found["high"]) == (70.7, 70.7, 70.7)
+    assert found["seeds"] == [0, 1, 2, 3]
     assert equivalent_frames({50: NONE}, arm) is None
     above = equivalent_frames(curve, {s: v + 11 for s, v in NONE.items()})
     assert above is not None
@@ -89,8 +85,8 @@ def test_label_equivalence_interval_is_paired() -> None:
 
 def test_rows_files_and_page(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "out" / "board.html"
-    rows = write_all([runs], page)
-    assert rows == json.loads(page.with_suffix(".json").read_text())
+    rows = write_all([runs], page).rows
+    assert rows == json.loads(page.with_suffix(".json").read_text())["rows"]
     assert [(r["arm"], r["frames"]) for r in rows] == [
         ("lift3d", 50), ("cad", 50), ("none", 50), ("none", 100), ("none", 200),
     ]  # fmt: skip
@@ -110,10 +106,45 @@ def test_rows_files_and_page(runs: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "has a single seed: no claim" in text
     table = list(csv.DictReader(page.with_suffix(".csv").open()))
     assert len(table) == 2 * len(rows)
-    assert "| lift3d | 50 | 5 |" in page.with_suffix(".md").read_text()
-    assert "failed: " in capsys.readouterr().out
+    assert "| road_world val | lift3d | 50 | 5 |" in page.with_suffix(".md").read_text()
+    assert "Failed: " in capsys.readouterr().out
 
 
 def test_unknown_metric_is_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"did you mean 'car/3d/moderate/0\.5'"):
         write_all([runs], tmp_path / "board.html", "car/3d/modrate/0.5")
+
+
+def test_holm_is_the_textbook_s() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_same_run_twice_is_refused(runs: Path, tmp_path: Path) -> None:
+    leave_record(runs / "again", "none", 50, 0, {METRIC: 10.0})
+    with pytest.raises(InputError, match="two records of arm none, 50 frames, seed 0"):
+        write_all([runs], tmp_path / "board.html")
+
+
+def test_rows_of_other_code_are_split_flagged_and_not_compared(runs: Path, tmp_path: Path) -> None:
+    for seed in (20, 21):
+        leave_record(runs, "lift3d", 50, seed, {METRIC: 30.0 + seed}, key="b")
+    page = tmp_path / "board.html"
+    rows = write_all([runs], page).rows
+    mixed = [row for row in rows if row["arm"] == "lift3d"]
+    assert sorted(row["seeds"] for row in mixed) == [[0, 1, 2, 3, 9], [20, 21]]
+    assert all("have other code: a row of their own" in row["flags"][0] for row in mixed)
+    newer = next(row for row in mixed if row["seeds"] == [20, 21])
+    assert newer["metrics"][METRIC]["vs"] == {}  # nothing else was made by that code
+    assert "have other code" in page.read_text()
+    assert "have other code" in page.with_suffix(".md").read_text()
+
+
+def test_seeds_that_agree_in_every_digit_support_no_claim(tmp_path: Path) -> None:
+    for seed, value in {0: 10.0, 1: 10.0, 2: 11.0}.items():
+        leave_record(tmp_path, "lift3d", 50, seed, {METRIC: value + 5, "car/bev/easy/0.7": value})
+        leave_record(tmp_path, "none", 50, seed, {METRIC: 10.0 - seed})
+    row = next(row for row in write_all([tmp_path], tmp_path / "board.html").rows if row["arm"] == "lift3d")
+    assert row["flags"] == ["seeds 0 and 1 agree in every digit: one run counted twice, no claim"]
+    assert row["metrics"][METRIC]["vs"]["none"]["holm"] is None

@@ -1,0 +1,64 @@
+"""The preparing steps of a grid: each runs once, and again when it or what it builds on changed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import InputError
+from datamodules.files.typed_json import read_json
+from lit.experiments.cell_runs import last_line, run_process
+from lit.experiments.grid import Grid, Step
+from lit.results import write_json
+
+
+def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: threading.Event | None = None) -> None:
+    """Run a preparing step unless a marker says that this very step was done and its files are there.
+
+    Markers and logs lie in the sweep's ``prepared``; those of the sweeps whose runs it takes over count as well.
+
+    Args:
+        step: the step.
+        grid: its grid.
+        say: takes messages.
+        stop: ends the step when set.
+
+    Raises:
+        InputError: when it fails or does not leave what it should.
+    """
+    if place := is_done(step, grid):
+        say(f"{step.name}: done before{'' if place == grid.folder else f' in {place}'}")
+        return
+    marker = grid.folder / "prepared" / f"{step.name}.json"
+    say(f"{step.name}: python -m lit {shlex.join(step.command)}")
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.unlink(missing_ok=True)
+    started = time.perf_counter()
+    log = marker.with_suffix(".log")
+    threads = max(1, (os.cpu_count() or 1) // 2)  # small networks gain no more
+    code = run_process(step.command, log, threads, stop)
+    if code:
+        raise InputError(f"preparing step '{step.name}' failed: {last_line(log) or f'exit status {code}'} (log: {log})")
+    for path in step.creates:
+        if not Path(path).exists():
+            raise InputError(f"preparing step '{step.name}' left no {path}; check its command in the grid file")
+    seconds = round(time.perf_counter() - started, 1)
+    write_json(marker, {"digest": grid.digest(step), "seconds": seconds, "command": step.command, "arms": step.arms})
+    say(f"{step.name}: done in {seconds:.0f} s")
+
+
+def is_done(step: Step, grid: Grid) -> Path | None:
+    """The folder whose marker says that this very step was done and whose files are there; None without one."""
+    digest = grid.digest(step)
+    for place in (grid.folder, *grid.reuse) if all(Path(path).exists() for path in step.creates) else ():
+        with suppress(InputError):
+            marker = read_json(place / "prepared" / f"{step.name}.json", dict[str, Any], "a step's marker")
+            if marker.get("digest") == digest:
+                return place
+    return None

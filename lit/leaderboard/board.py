@@ -1,0 +1,141 @@
+"""All that a leaderboard says, computed once: rows, the planned analysis, what came later, and what to warn of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from datamodules.files.typed_json import Identifier, Text, read_json
+from lit.experiments.design import BASELINE, Design, Plan, read_plan
+from lit.experiments.published import Published, find_published
+from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric, rank_key
+from lit.results import Result, find_results
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        results: all records.
+        rows: ranked; of the planned seeds where there is a plan.
+        later: the same with the seeds that were added later; empty without any.
+        headline: the metric that decides.
+        design: the plan that the rows are analysed by; one that follows from the arms when none was stated.
+        plan: as the sweep left it.
+        planned: the planned comparisons, one entry each.
+        published: a publication's figures for a column of their own.
+        budgets: arm to what its objects cost to prepare: step and seconds.
+    """
+
+    results: list[Result]
+    rows: list[Ranked]
+    later: list[Ranked]
+    headline: str
+    design: Design
+    plan: Plan | None = None
+    planned: list[dict[str, Any]] = field(default_factory=list)
+    published: Published | None = None
+    budgets: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[Result]:
+        """Records of failed runs."""
+        return [result for result in self.results if result.error is not None]
+
+    @property
+    def added_seeds(self) -> list[int]:
+        """Seeds that were not planned."""
+        return sorted({result.seed for result in self.results} - set(self.design.seeds)) if self.plan else []
+
+    def plain(self) -> dict[str, Any]:
+        """Everything but the records, as plain values."""
+        return {
+            "headline": self.headline,
+            "plan": None if self.plan is None else msgspec.to_builtins(self.plan),
+            "planned": self.planned,
+            "rows": self.rows,
+            "with_added_seeds": self.later,
+            "budgets": self.budgets,
+        }
+
+
+def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequence[Path] = ()) -> Board:
+    """Read records and what sweeps left beside them, and analyse them.
+
+    Args:
+        places: folders that are searched for records, or records.
+        metric: the metric to rank by; the plan's, or the usual one, when None.
+        sweeps: folders with plans and published figures; the folders among ``places`` when empty.
+
+    Raises:
+        InputError: no record is found, one is broken or there twice, or no run has the metric.
+    """
+    results = list(find_results(places))
+    folders = list(sweeps) or [place for place in places if place.is_dir()]
+    plans = [plan for folder in folders if (plan := read_plan(folder))]
+    plan = plans[0] if len(plans) == 1 else None  # of several sweeps none is the plan of all
+    published = find_published(folders)
+    rows = build_rows(result for result in results if plan is None or result.seed in plan.design.seeds)
+    headline = headline_metric(rows, metric or (plan.design.primary if plan else None))
+    design = plan.design if plan else implied(rows)
+    later = build_rows(results) if plan and any(r.seed not in design.seeds for r in results if not r.error) else []
+    for table in (rows, later):
+        apply_plan(table, design, headline)
+        table.sort(key=lambda row: rank_key(row, headline))
+        for row in table:  # beside ours, after everything is computed and ranked
+            row["published"] = published.by_metric(row["arm"]) if published else {}
+    found = comparisons(rows, design, headline)
+    return Board(results, rows, later, headline, design, plan, found, published, budgets(folders))
+
+
+def implied(rows: list[Ranked]) -> Design:
+    """The family of comparisons where none was planned: every arm with "none", at every number of frames."""
+    arms = dict.fromkeys(row["arm"] for row in rows)
+    pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE and BASELINE in arms]
+    frames = list(dict.fromkeys(row["frames"] for row in rows if row["arm"] != BASELINE))
+    return Design(None, pairs, frames, sorted({seed for row in rows for seed in row["seeds"]}), stated=False)
+
+
+def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[str, Any]]:
+    """The planned comparisons as the page lists them first: one entry a pair, number of frames, data set and split."""
+    found = []
+    for dataset, split in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
+        for frames in design.frames:
+            for arm, rival in design.comparisons:
+                here = (dataset, split, arm, frames)
+                own = [r for r in rows if (r["dataset"], r["split"], r["arm"], r["frames"]) == here and r["claims"]]
+                entry = own[0]["metrics"].get(headline, {"vs": {}})["vs"].get(rival) if own else None
+                place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
+                missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
+                found.append({**place, "difference": entry, "missing_seeds": missing})
+    return found
+
+
+class Marker(msgspec.Struct):
+    """What a finished preparing step leaves."""
+
+    seconds: Annotated[float, Meta(ge=0)]
+    arms: list[Identifier]
+    command: list[Text]
+    digest: str
+
+
+def budgets(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """Arm to the seconds of each preparing step that was made for it alone; steps that all arms need are left out.
+
+    Raises:
+        InputError: a marker that no sweep wrote.
+    """
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for path in (path for folder in folders for path in sorted((folder / "prepared").glob("*.json"))):
+        marker = read_json(path, Marker, "a preparing step's marker (delete it and run the sweep again)")
+        for arm in marker.arms:
+            found[arm][path.stem] = marker.seconds
+    return dict(found)
