@@ -52,7 +52,8 @@ def run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | None
         return "stopped"
     if code == 0 and (cell.folder / RESULT_FILE).is_file():
         return None
-    error = last_line(log) or f"exit status {code}"
+    said = last_line(log)
+    error = said if said and code in (0, 1, 2) else f"exit status {code}" + (f" after: {said}" if said else "")
     write_record(cell.folder / RESULT_FILE, failure(cell, error, code))
     return error
 

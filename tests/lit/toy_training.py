@@ -28,16 +28,16 @@ class ToyInjection:
 class ToyDataModule(pl.LightningDataModule):
     """Frames with one real box, and one injected box more when an injection is given."""
 
-    dataset = "toy"
-
     def __init__(
         self,
         root: str = ".",
+        name: str = "toy",
         train_frames: int | None = None,
         injection: ToyInjection | None = None,
         broken: bool = False,
     ) -> None:
         super().__init__()
+        self.dataset = name
         self.train_frames, self.injection, self.broken = train_frames, injection, broken
 
     def frames(self, injected: bool) -> list[Frame]:
@@ -54,6 +54,9 @@ class ToyDataModule(pl.LightningDataModule):
         if self.broken:
             raise InputError("label_2/000003.txt:2: 14 columns, expected 15; repair or delete the row")
         return DataLoader(self.frames(self.injection is not None), batch_size=4, collate_fn=collate)  # type: ignore[arg-type]
+
+    def test_dataloader(self) -> DataLoader[Frame]:
+        return self.val_dataloader()
 
     def val_dataloader(self) -> DataLoader[Frame]:
         return DataLoader(self.frames(False), batch_size=4, collate_fn=collate)  # type: ignore[arg-type]
@@ -79,6 +82,8 @@ class ToyModel(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.log("car/3d/moderate/0.5", self.weight.sum() + self.bonus, batch_size=len(batch))
 
+    test_step = validation_step
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.rate * 1e-6)
 
@@ -88,6 +93,23 @@ model: {class_path: tests.lit.toy_training.ToyModel}
 data: {class_path: tests.lit.toy_training.ToyDataModule}
 trainer: {max_steps: 4, accelerator: cpu, enable_progress_bar: false, num_sanity_val_steps: 0}
 """
+
+
+class DiesOnce(pl.Callback):
+    """Writes down each step, and ends the process the hard way after the third one, the first time.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        steps = self.path.read_text().split() if self.path.exists() else []
+        self.path.write_text(" ".join([*steps, str(trainer.global_step)]))
+        if trainer.global_step == 3 and "3" not in steps:
+            os._exit(9)
 
 
 class LossLog(pl.Callback):

@@ -10,6 +10,7 @@ import pytest
 from datamodules.errors import InputError
 from lit.cli import main
 from lit.experiments.grid import read_grid
+from lit.results import read_result
 from tests.lit.toy_training import GRID
 
 
@@ -104,3 +105,104 @@ def test_print_launcher_lists_runnable_lines(toy_folder: Path, capsys: pytest.Ca
     assert lines[0] == "python -m lit sweep grid.yaml --arms none --seeds 7 --cell none-50-s7"
     assert main(["sweep", "grid.yaml", "--launcher", "slurm"]) == 2
     assert "expected local or print" in capsys.readouterr().err
+
+
+DYING = """
+options:
+  checkpoint.seconds: 0
+  trainer.callbacks: [{class_path: tests.lit.toy_training.DiesOnce, init_args: {path: steps.txt}}]
+"""
+
+
+def test_a_killed_cell_goes_on_where_it_was(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID + DYING)
+    cell = ["sweep", "grid.yaml", "--cell", "none-50-s0"]
+    assert main(cell) == 1
+    assert "exit status 9" in capsys.readouterr().out
+    assert main(cell) == 0
+    assert (toy_folder / "steps.txt").read_text() == "1 2 3 3 4"  # epochs have two steps: not from zero
+    assert read_result(toy_folder / "runs/grid/none-50-s0/result.json").content["trained"] is None
+    capsys.readouterr()
+    assert main(cell) == 0
+    assert "none-50-s0: finished before" in capsys.readouterr().out
+    assert main(["sweep", "grid.yaml", "--cell", "none-50-s5"]) == 2
+    assert "--cell none-50-s5: expected one of none-50-s0" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_key_is_not_gone_on_with(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID + DYING)
+    assert main(["sweep", "grid.yaml", "--cell", "none-50-s0"]) == 1
+    (toy_folder / "grid.yaml").write_text(GRID + DYING + "  model.rate: 0.2\n")
+    assert main(["sweep", "grid.yaml", "--cell", "none-50-s0"]) == 0
+    assert (toy_folder / "steps.txt").read_text() == "1 2 3 1 2 3 4"
+
+
+def test_finished_runs_of_other_options_are_not_overwritten_unasked(
+    toy_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID.replace("[0, 1]", "[3]").replace("[50, 100]", "[50]"))
+    argv = ["sweep", "grid.yaml", "--jobs", "2"]
+    assert main(argv) == 0
+    path = toy_folder / "runs/grid/none-50-s3/result.json"
+    before = path.read_bytes()
+    (toy_folder / "grid.yaml").write_text((toy_folder / "grid.yaml").read_text() + "options: {model.rate: 0.2}\n")
+    assert main(argv) == 2
+    assert "1 other finished runs have other config" in capfd.readouterr().err
+    assert main([*argv, "--otherwise", "keep"]) == 0
+    assert path.read_bytes() == before
+    assert main([*argv, "--otherwise", "again"]) == 0
+    assert path.read_bytes() != before
+
+
+def test_a_cell_waits_for_its_steps(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = "prepare: [{name: list, command: --help}, {name: more, command: --help, arms: [none]}]"
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds:", f"{steps}\nseeds:"))
+    assert main(["sweep", "grid.yaml", "--cell", "lift3d-50-s0"]) == 2
+    assert "the preparing step 'list' is not done" in capsys.readouterr().err
+    assert main(["sweep", "grid.yaml", "--step", "list"]) == 0
+    assert main(["sweep", "grid.yaml", "--cell", "lift3d-50-s0"]) == 0  # "more" serves another arm
+    assert main(["sweep", "grid.yaml", "--cell", "none-50-s0"]) == 2
+
+
+def test_seeds_take_the_banks_in_turn(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = "prepare: [{name: bank, command: 'fit --seed {bank}', creates: ['b{bank}'], arms: [lift3d]}]\nbanks: 2"
+    grid = GRID.replace("seeds: [0, 1]", f"{steps}\nseeds: [0, 1, 2]").replace(
+        "model.bonus: 40.0", "model.bonus: '{bank}'"
+    )
+    (toy_folder / "grid.yaml").write_text(grid)
+    found = read_grid(Path("grid.yaml"))
+    assert [(step.name, step.command[-1], step.creates) for step in found.prepare] == [
+        ("bank-0", "0", ["b0"]), ("bank-1", "1", ["b1"]),
+    ]  # fmt: skip
+    lifted = [cell for cell in found.cells() if cell.arm == "lift3d"]
+    assert ["--model.bonus=0" in cell.command for cell in lifted] == [True, False, True]
+    assert lifted[0].varied == ["model.bonus"]
+    assert main(["sweep", "grid.yaml", "--launcher", "print"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if "lift3d-50-s1" in line).endswith("# after: bank-1")
+
+
+def test_the_test_set_is_scored_once_and_only_for_a_finished_grid(
+    toy_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tested = "test: {data.name: held_out}\nseeds:"
+    (toy_folder / "grid.yaml").write_text(GRID.replace("seeds:", tested).replace("[50, 100]", "[50]"))
+    assert main(["sweep", "grid.yaml", "--jobs", "2", "--seeds", "0"]) == 0
+    assert "test set: not looked at, 2 planned runs are not finished (none-50-s1 first)" in capfd.readouterr().out
+    assert not list(toy_folder.glob("runs/grid/*/result_test.json"))
+    for _ in range(2):
+        assert main(["sweep", "grid.yaml", "--jobs", "2"]) == 0
+    paths = sorted(toy_folder.glob("runs/grid/*/result_test.json"))
+    assert len(paths) == 4
+    results = [read_result(path) for path in paths]
+    assert {(result.dataset, result.split) for result in results} == {("held_out", "test")}
+    assert (results[0].arm, results[0].frames, results[0].seed) == ("lift3d", 50, 0)
+    assert len({result.recipe for result in results}) == 2  # one an arm: the seeds of a row share it
+    assert len({result.ground for result in results}) == 1
+    plan = json.loads((toy_folder / "runs/grid/design.json").read_text())
+    assert [event["what"].split(" of ")[0] for event in plan["events"]] == ["test set scored for 4 runs"]
+    rows = json.loads((toy_folder / "runs/grid/leaderboard.json").read_text())["rows"]
+    assert {(row["dataset"], row["split"], len(row["seeds"])) for row in rows} == {
+        ("toy", "val", 2),
+        ("held_out", "test", 2),
+    }
