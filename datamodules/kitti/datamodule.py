@@ -13,6 +13,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Camera
 from datamodules.images import read_image
 from datamodules.injection.injection import Injection
+from datamodules.kitti.drives import read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
@@ -102,7 +103,13 @@ class KittiDataset:
 
 
 class KittiDataModule(DetectionDataModule):
-    """Training and validation splits of a KITTI folder."""
+    """Training and validation splits of a KITTI folder.
+
+    Attributes:
+        groups: evaluation frame to the drive it was taken from, where ``drives.txt`` tells; set by ``setup``.
+    """
+
+    groups: dict[str, str]
 
     def __init__(
         self,
@@ -157,6 +164,7 @@ class KittiDataModule(DetectionDataModule):
             reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels)
             self.train_reader = self.for_training(reader)
         self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames)
+        self.groups = read_drives(self.root, self.val_reader.ids)
 
 
 def check_unlabelled(injection: Injection | None) -> None:

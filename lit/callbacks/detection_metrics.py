@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from torch import distributed
 
 from datamodules.kitti.format import write_label
 from datamodules.scene import Batch, Objects
+from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
 from lit.metrics.kitti.evaluation import VERSION, KittiAP, flatten
+from lit.metrics.sample_keys import sample_key
 
 
 class KittiMetrics(pl.Callback):
     """Scores the predictions that ``validation_step`` and ``test_step`` return, over all ranks, by sample id.
 
-    Logs "car/3d/moderate/0.7" and its like. ``test`` and ``predict`` also write one result file a frame.
+    Logs "car/3d/moderate/0.7" and its like. ``test`` and ``predict`` also write one result file a frame. Beside the
+    run's record it leaves what each frame adds to the AP of cars (``frame_curves_val.npz``, ``frame_curves_test.npz``;
+    see :mod:`lit.metrics.kitti.curve_files`), from which intervals over frames or drives are computed.
 
     Args:
         extra_ious: further IoU limits by class.
+        depth_ranges: [near, far] in metres, far null for no end; logs "car/3d/moderate/0.5/20-40m" and its like at the
+            extra limits of cars. See :mod:`lit.metrics.kitti.figures`.
         reference_width: width in pixels that image boxes are scaled to before the evaluation, so that KITTI's least box
             heights (25 and 40 pixels at 1242 pixels of width) leave out the same objects of a smaller image; None
             evaluates the pixels as they are. 3D boxes are not touched.
         folder: where result files go; None means ``results`` in the run's folder.
         prefixes: log only figures whose name starts with one of these; None logs all.
+
+    Attributes:
+        raw: on rank zero, split ("val", "test") to ``{"file": name in the run's folder, "sha256": of its content}``.
     """
 
     def __init__(
@@ -34,11 +44,14 @@ class KittiMetrics(pl.Callback):
         reference_width: int | None = None,
         folder: str | None = None,
         prefixes: Sequence[str] | None = None,
+        depth_ranges: list[list[float | None]] | None = None,
     ) -> None:
         self.extra_ious = {"car": [0.5, 0.3]} if extra_ious is None else extra_ious
         self.reference_width, self.folder = reference_width, folder
         self.prefixes = tuple(prefixes) if prefixes is not None else None
-        self.metric = KittiAP(self.extra_ious)
+        self.metric = KittiAP(self.extra_ious, depth_ranges, traced=True)
+        self.names: dict[int, str] = {}
+        self.raw: dict[str, dict[str, str]] = {}
         name = "kitti" if reference_width is None else f"kitti, boxes scaled to {reference_width} pixels of image width"
         self.evaluator = {"name": name, "version": VERSION}
 
@@ -51,6 +64,7 @@ class KittiMetrics(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.metric.reset()
         self.metric.to(pl_module.device)
+        self.names = {}
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -58,6 +72,7 @@ class KittiMetrics(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
     ) -> None:
         self.metric.update(batch.sample_ids, self._scaled(batch.objects, batch), self._scaled(outputs, batch))
+        self.names.update({sample_key(sample_id): sample_id for sample_id in batch.sample_ids})
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
@@ -71,9 +86,33 @@ class KittiMetrics(pl.Callback):
         self.on_predict_batch_end(*step)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "test")
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
         figures = flatten(self.metric.compute())
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
         pl_module.log_dict(figures, sync_dist=True)  # all ranks hold the same figures
+        names = gather_names(self.names)
+        if self.metric.trace is None or not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        keys, curves = self.metric.trace
+        samples = tuple(names[key] for key in keys)
+        known: Mapping[str, str] = getattr(getattr(trainer, "datamodule", None), "groups", None) or {}
+        groups = tuple(known.get(sample, sample) for sample in samples)
+        evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
+        path = Path(trainer.default_root_dir) / f"frame_curves_{split}.npz"
+        checksum = write_curves(path, RecordedFrames(samples, groups, curves, evaluator))
+        self.raw[split] = {"file": path.name, "sha256": checksum}
 
-    on_test_epoch_end = on_validation_epoch_end
+
+def gather_names(names: Mapping[int, str]) -> dict[int, str]:
+    """Sample ids by key, of all ranks."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return dict(names)
+    shards: list[dict[int, str]] = [{}] * distributed.get_world_size()
+    distributed.all_gather_object(shards, dict(names))
+    return {key: name for shard in shards for key, name in shard.items()}

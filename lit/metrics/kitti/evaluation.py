@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,18 @@ from datamodules.errors import InputError
 from datamodules.kitti.format import DIFFICULTIES
 from datamodules.scene import Objects
 from lit.metrics.gathered_rows import GatheredRows
+from lit.metrics.kitti.figures import (
+    IOU_LIMITS,
+    OVERLAPS,
+    DepthRanges,
+    ExtraIous,
+    Figure,
+    checked_depths,
+    checked_ious,
+    depth_figures,
+    recorded_figures,
+)
+from lit.metrics.kitti.frame_curves import FrameCurves, mean_of_40, trace_frames
 from lit.metrics.kitti.matching import detection_states, object_states, overlapping_pairs, precision_curves
 from lit.metrics.kitti.rows import (
     ALPHA,
@@ -41,10 +53,8 @@ from lit.metrics.kitti.rows import (
 )
 from lit.metrics.sample_keys import sample_key
 
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of overlapping_pairs
 VERSION = "devkit-2017-r40-1"  # recorded beside every figure; changes when a figure could
-METRICS = ("bbox", "bev", "3d")
-IOU_LIMITS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
-ExtraIous = Mapping[str, Sequence[float]]
 
 
 def evaluate_folders(
@@ -52,6 +62,7 @@ def evaluate_folders(
     pred_dir: str | os.PathLike[str],
     extra_ious: ExtraIous | None = None,
     split: str | os.PathLike[str] | None = None,
+    depth_ranges: DepthRanges | None = None,
 ) -> dict[str, Any]:
     """Evaluate a folder of result files against a folder of label files.
 
@@ -61,10 +72,12 @@ def evaluate_folders(
             with a warning that says how many there are.
         extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
         split: file of ids, one a line (ImageSets/val.txt), that restricts the frames.
+        depth_ranges: [near, far] in metres, far None for no end; see :mod:`lit.metrics.kitti.figures`.
 
     Returns:
         ``{"ap40": {class: {"bbox"|"bev"|"3d"|"aos": [easy, moderate, hard] or None}}, "ap11": ...}`` in percent,
-        and with ``extra_ious`` ``"extra": {"car/3d/moderate/0.5": AP40}``.
+        with ``extra_ious`` ``"extra": {"car/3d/moderate/0.5": AP40}``, and with ``depth_ranges``
+        ``"depth": {"car/3d/moderate/0.5/0-20m": AP40}``.
 
     Raises:
         InputError: a missing folder or label file, folders without a common frame, or a broken row (file and line).
@@ -85,11 +98,14 @@ def evaluate_folders(
             f"and count as frames without detections; {cure}",
             stacklevel=2,
         )
-    return evaluate_tables(gt, pred, extra_ious)
+    return evaluate_tables(gt, pred, extra_ious, depth_ranges)
 
 
 def evaluate_objects(
-    gt: Sequence[Objects], pred: Sequence[Objects], extra_ious: ExtraIous | None = None
+    gt: Sequence[Objects],
+    pred: Sequence[Objects],
+    extra_ious: ExtraIous | None = None,
+    depth_ranges: DepthRanges | None = None,
 ) -> dict[str, Any]:
     """Evaluate predictions in memory; frame i of ``pred`` belongs to frame i of ``gt``. See :func:`evaluate_folders`.
 
@@ -99,12 +115,14 @@ def evaluate_objects(
     """
     if len(gt) != len(pred):
         raise ValueError(f"{len(gt)} labelled and {len(pred)} predicted frames: expected one prediction per frame")
-    return evaluate_tables(pack(gt, scored=False), pack(pred, scored=True), extra_ious)
+    return evaluate_tables(pack(gt, scored=False), pack(pred, scored=True), extra_ious, depth_ranges)
 
 
-def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None) -> dict[str, Any]:
+def evaluate_tables(
+    gt: Table, pred: Table, extra_ious: ExtraIous | None = None, depth_ranges: DepthRanges | None = None
+) -> dict[str, Any]:
     """Evaluate two tables of the same frames. See :func:`evaluate_folders`."""
-    extra = _checked(extra_ious or {})
+    extra, depths = checked_ious(extra_ious or {}), checked_depths(depth_ranges or ())
     floor = min([*IOU_LIMITS.values(), *(limit for limits in extra.values() for limit in limits)])
     pairs = overlapping_pairs(gt.rows, gt.offsets, pred.rows, pred.offsets, floor)
     scores = np.ascontiguousarray(pred.rows[:, SCORE])
@@ -116,8 +134,8 @@ def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None)
             (object_states(gt.rows, target, level), detection_states(pred.rows, target, level)) for level in range(3)
         ]
         evaluated = _evaluated(pred.rows[pred.rows[:, 0] == target])
-        curves: dict[str, list[np.ndarray] | None] = dict.fromkeys((*METRICS, "aos"))
-        for index, metric in enumerate(METRICS):
+        curves: dict[str, list[np.ndarray] | None] = dict.fromkeys((*OVERLAPS, "aos"))
+        for index, metric in enumerate(OVERLAPS):
             start, detection, values, unlabelled = pairs
             both = {
                 limit: [
@@ -132,18 +150,22 @@ def evaluate_tables(gt: Table, pred: Table, extra_ious: ExtraIous | None = None)
                     curves["aos"] = [similarity for _, similarity in both[IOU_LIMITS[name]]]
             for limit in extra.get(name, ()):
                 for difficulty, (precision, _) in zip(DIFFICULTIES, both[limit]):
-                    figures[f"{name}/{metric}/{difficulty}/{limit:g}"] = _ap40(precision)
-        for kind, mean in (("ap40", _ap40), ("ap11", _ap11)):
+                    figures[f"{name}/{metric}/{difficulty}/{limit:g}"] = mean_of_40(precision)
+        for kind, mean in (("ap40", mean_of_40), ("ap11", _ap11)):
             result[kind][name] = {
                 key: None if value is None else [mean(curve) for curve in value] for key, value in curves.items()
             }
     if extra_ious is not None:
         result["extra"] = figures
+    if depth_ranges is not None:
+        result["depth"] = {
+            figure.name: mean_of_40(_precision(pairs, gt, pred, figure)) for figure in depth_figures(extra, depths)
+        }
     return result
 
 
 def flatten(result: dict[str, Any]) -> dict[str, float]:
-    """AP40 figures of a result by name, such as ``car/3d/moderate/0.7``, extra limits included.
+    """AP40 figures of a result by name, such as ``car/3d/moderate/0.7``, extra limits and depth ranges included.
 
     A class without detections scores 0 here, so that every run has the same names; an undefined AOS is left out.
     """
@@ -154,7 +176,7 @@ def flatten(result: dict[str, Any]) -> dict[str, float]:
                 continue
             for difficulty, value in zip(DIFFICULTIES, values or (0.0, 0.0, 0.0)):
                 flat[f"{name}/{metric}/{difficulty}/{IOU_LIMITS[name]:g}"] = value
-    return {**flat, **result.get("extra", {})}
+    return {**flat, **result.get("extra", {}), **result.get("depth", {})}
 
 
 class KittiAP(GatheredRows):
@@ -162,17 +184,31 @@ class KittiAP(GatheredRows):
 
     Args:
         extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
+        depth_ranges: [near, far] in metres; see :func:`evaluate_folders`.
+        traced: also find what each frame adds to the figures, from which those of any choice of frames follow.
+
+    Attributes:
+        trace: what the last ``compute`` of a traced metric found: keys (F,) of its frames, and their contributions.
     """
 
     frames: list[torch.Tensor]
     gt_rows: list[torch.Tensor]
     pred_rows: list[torch.Tensor]
 
-    def __init__(self, extra_ious: dict[str, list[float]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        extra_ious: ExtraIous | None = None,
+        depth_ranges: DepthRanges | None = None,
+        traced: bool = False,
+        **kwargs: Any,
+    ) -> None:
         frames = torch.zeros(0, 3, dtype=torch.int64)  # key, objects, detections
         rows = torch.zeros(0, COLUMNS, dtype=torch.float64)
         super().__init__(frames=frames, gt_rows=rows, pred_rows=rows, **kwargs)
-        self.extra_ious = _checked(extra_ious) if extra_ious is not None else None
+        self.extra_ious = checked_ious(extra_ious) if extra_ious is not None else None
+        self.depth_ranges = checked_depths(depth_ranges) if depth_ranges is not None else None
+        self.traced = traced
+        self.trace: tuple[list[int], FrameCurves] | None = None  # no return value: torchmetrics knows tensors only
 
     def update(self, sample_ids: Sequence[str], gt: Sequence[Objects], pred: Sequence[Objects]) -> None:
         """Add the labels and predictions of some frames.
@@ -196,11 +232,20 @@ class KittiAP(GatheredRows):
         for column, name in ((1, "gt_rows"), (2, "pred_rows")):
             offsets = np.concatenate([[0], np.cumsum(frames[:, column])])
             tables.append(Table(self.held(name).numpy(), offsets).take(first))
-        return evaluate_tables(tables[0], tables[1], self.extra_ious)
+        if self.traced:
+            recorded = recorded_figures(self.extra_ious or {}, self.depth_ranges or ())
+            self.trace = frames[first, 0].tolist(), trace_frames(tables[0], tables[1], recorded)
+        return evaluate_tables(tables[0], tables[1], self.extra_ious, self.depth_ranges)
 
 
-def _ap40(curve: np.ndarray) -> float:
-    return float(curve[1:].sum() / 40 * 100)
+def _precision(pairs: Pairs, gt: Table, pred: Table, figure: Figure) -> np.ndarray:
+    """(41,) precision of one figure."""
+    start, detection, values, unlabelled = pairs
+    where = figure.target, figure.difficulty, figure.near, figure.far
+    states = object_states(gt.rows, *where), detection_states(pred.rows, *where)
+    scores = np.ascontiguousarray(pred.rows[:, SCORE])
+    metric, limit = figure.metric, figure.limit
+    return precision_curves(start, detection, values, metric, limit, scores, unlabelled, *states)[0]
 
 
 def _ap11(curve: np.ndarray) -> float:
@@ -212,16 +257,6 @@ def _evaluated(rows: np.ndarray) -> dict[str, bool]:
     ground = (rows[:, X] != -1000) & (rows[:, Z] != -1000) & (rows[:, WIDTH] > 0) & (rows[:, LENGTH] > 0)
     volume = ground & (rows[:, Y] != -1000) & (rows[:, HEIGHT] > 0)
     return {"bbox": bool((rows[:, BBOX] >= 0).any()), "bev": bool(ground.any()), "3d": bool(volume.any())}
-
-
-def _checked(extra_ious: ExtraIous) -> dict[str, list[float]]:
-    for name, limits in extra_ious.items():
-        if name not in EVALUATED:
-            raise InputError(f"extra_ious names the class {name!r}: expected one of {', '.join(EVALUATED)}")
-        for limit in limits:
-            if not 0 < limit < 1:
-                raise InputError(f"extra_ious[{name!r}] holds {limit!r}: expected IoU limits between 0 and 1")
-    return {name: list(limits) for name, limits in extra_ious.items()}
 
 
 def _read_split(path: str | os.PathLike[str], labelled: set[str], gt_dir: str | os.PathLike[str]) -> list[str]:

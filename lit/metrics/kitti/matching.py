@@ -14,7 +14,7 @@ from numba import njit
 from datamodules.rotated_iou import rectangle_intersection
 from lit.metrics.kitti.rows import ALPHA, BBOX, HEIGHT, LENGTH, OCCLUSION, TRUNCATION, WIDTH, YAW, X, Y, Z
 
-POINTS = 41
+RECALL_POINTS = 41
 MIN_HEIGHT = np.array([40.0, 25.0, 25.0])  # pixels, easy, moderate, hard
 MAX_OCCLUSION = np.array([0.0, 1.0, 2.0])
 MAX_TRUNCATION = np.array([0.15, 0.3, 0.5])
@@ -98,8 +98,18 @@ def overlapping_pairs(
 
 
 @njit(nogil=True, cache=True)
-def object_states(gt: np.ndarray, target: int, difficulty: int) -> np.ndarray:
-    """(G,) int8: 0 counts, 1 ignored (absorbs detections), -1 another class."""
+def object_states(
+    gt: np.ndarray, target: int, difficulty: int, near: float = -math.inf, far: float = math.inf
+) -> np.ndarray:
+    """(G,) int8: 0 counts, 1 ignored (absorbs detections), -1 another class.
+
+    Args:
+        gt: (G, 16) rows.
+        target: the evaluated class.
+        difficulty: 0 easy, 1 moderate, 2 hard.
+        near: least depth (z, m) of an object that counts; a nearer one is ignored.
+        far: objects from this depth on are ignored.
+    """
     states = np.full(len(gt), -1, np.int8)
     for i in range(len(gt)):
         if gt[i, 0] == target:
@@ -107,6 +117,8 @@ def object_states(gt: np.ndarray, target: int, difficulty: int) -> np.ndarray:
                 gt[i, OCCLUSION] > MAX_OCCLUSION[difficulty]
                 or gt[i, TRUNCATION] > MAX_TRUNCATION[difficulty]
                 or gt[i, BBOX + 3] - gt[i, BBOX + 1] <= MIN_HEIGHT[difficulty]
+                or gt[i, Z] < near
+                or gt[i, Z] >= far
             )
         elif gt[i, 0] == NEIGHBOUR_OF[target]:
             states[i] = 1
@@ -114,19 +126,25 @@ def object_states(gt: np.ndarray, target: int, difficulty: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def detection_states(det: np.ndarray, target: int, difficulty: int) -> np.ndarray:
-    """(D,) int8: 0 counts, 1 ignored because it is low (whatever its class), -1 another class."""
+def detection_states(
+    det: np.ndarray, target: int, difficulty: int, near: float = -math.inf, far: float = math.inf
+) -> np.ndarray:
+    """(D,) int8: 0 counts, 1 ignored because it is low (whatever its class), -1 another class.
+
+    2 lies outside the depths asked for: it matches like one that counts, and is no false alarm when it matches nothing.
+    Arguments as in :func:`object_states`.
+    """
     states = np.full(len(det), -1, np.int8)
     for j in range(len(det)):
         if abs(det[j, BBOX + 1] - det[j, BBOX + 3]) < MIN_HEIGHT[difficulty]:
             states[j] = 1
         elif det[j, 0] == target:
-            states[j] = 0
+            states[j] = 0 if near <= det[j, Z] < far else 2
     return states
 
 
 @njit(nogil=True, cache=True)
-def _select(
+def select_pairs(
     start: np.ndarray,
     detection: np.ndarray,
     overlap: np.ndarray,
@@ -153,7 +171,7 @@ def _select(
 
 
 @njit(nogil=True, cache=True)
-def _hit_scores(objects: np.ndarray, detection: np.ndarray, scores: np.ndarray, det_states: np.ndarray) -> np.ndarray:
+def hit_scores(objects: np.ndarray, detection: np.ndarray, scores: np.ndarray, det_states: np.ndarray) -> np.ndarray:
     """Scores of the true positives when each object takes its best-scored free detection, descending."""
     taken = np.zeros(len(det_states), np.bool_)
     hits = np.empty(len(objects))
@@ -166,7 +184,7 @@ def _hit_scores(objects: np.ndarray, detection: np.ndarray, scores: np.ndarray, 
                 best, best_score = j, scores[j]
         if best >= 0:
             taken[best] = True
-            if objects[o, 0] == 0 and det_states[best] == 0:
+            if objects[o, 0] == 0 and det_states[best] != 1:
                 hits[count] = best_score
                 count += 1
     return np.sort(hits[:count])[::-1]
@@ -180,7 +198,7 @@ def sample_thresholds(hits: np.ndarray, n_gt: int) -> np.ndarray:
         hits: scores of the true positives, descending.
         n_gt: number of objects that count.
     """
-    thresholds = np.empty(POINTS)
+    thresholds = np.empty(RECALL_POINTS)
     count, current = 0, 0.0
     for i in range(len(hits)):
         left = (i + 1) / n_gt
@@ -188,11 +206,79 @@ def sample_thresholds(hits: np.ndarray, n_gt: int) -> np.ndarray:
         right = left if last else (i + 2) / n_gt
         if right - current < current - left and not last:
             continue
-        if count < POINTS:
+        if count < RECALL_POINTS:
             thresholds[count] = hits[i]
             count += 1
-        current += 1 / (POINTS - 1.0)  # the reference accumulates, and its rounding decides ties
+        current += 1 / (RECALL_POINTS - 1.0)  # the reference accumulates, and its rounding decides ties
     return thresholds[:count]
+
+
+@njit(nogil=True, cache=True)
+def count_reported(
+    objects: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    scores: np.ndarray,
+    det_states: np.ndarray,
+    counted: np.ndarray,
+    excused: np.ndarray,
+    taken: np.ndarray,
+    stamp: int,
+    threshold: float,
+) -> tuple[int, int, float]:
+    """True positives at one threshold, all positives, and the summed orientation similarity of the true ones.
+
+    Args:
+        objects: (O, 3) of :func:`select_pairs`.
+        pairs: detection, overlap and orientation similarity of each pair.
+        scores: (D,) of the detections, with their states (D,).
+        det_states: see :func:`detection_states`.
+        counted: scores of the detections that count, ascending.
+        excused: detections that count, but not as false alarms.
+        taken: (D,) the last stamp at which a detection was taken; changed.
+        stamp: of this call.
+        threshold: least score of a detection that is reported.
+    """
+    detection, overlap, likeness = pairs
+    hits, outside, absorbed, likeness_sum = 0, 0, 0, 0.0
+    for o in range(len(objects)):
+        best, best_overlap = -1, 0.0
+        only_ignored = False
+        for p in range(objects[o, 1], objects[o, 2]):
+            j = detection[p]
+            if taken[j] == stamp or scores[j] < threshold:
+                continue
+            if det_states[j] != 1 and (overlap[p] > best_overlap or only_ignored):
+                best, best_overlap, only_ignored = p, overlap[p], False
+            elif det_states[j] == 1 and best < 0:
+                best, only_ignored = p, True
+        if best < 0:
+            continue
+        taken[detection[best]] = stamp
+        if only_ignored:
+            continue
+        if objects[o, 0] == 0:
+            hits += 1
+            outside += det_states[detection[best]] == 2
+            likeness_sum += likeness[best]
+        else:
+            absorbed += det_states[detection[best]] == 0
+    for j in excused:
+        absorbed += taken[j] != stamp and scores[j] >= threshold
+    reported = len(counted) - int(np.searchsorted(counted, threshold)) - absorbed + outside
+    return hits, reported, likeness_sum
+
+
+@njit(nogil=True, cache=True)
+def excused_detections(unlabelled: np.ndarray, det_states: np.ndarray, metric: int, limit: float) -> np.ndarray:
+    """Detections that count and lie in a DontCare area: no false alarms, in the image."""
+    return np.flatnonzero((det_states == 0) & (unlabelled > limit)) if metric == 0 else np.empty(0, np.int64)
+
+
+@njit(nogil=True, cache=True)
+def interpolate(curve: np.ndarray, last: int) -> None:
+    """Make a curve monotone in place: the maximum over later points, up to the last threshold."""
+    for t in range(last - 2, -1, -1):
+        curve[t] = max(curve[t], curve[t + 1])
 
 
 @njit(nogil=True, cache=True)
@@ -208,43 +294,19 @@ def precision_curves(
     det_states: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated precision (41,) and orientation similarity (41,) of one class, metric, difficulty and limit."""
-    precision, similarity = np.zeros(POINTS), np.zeros(POINTS)
-    objects, pairs, detection = _select(start, detection, values[:, metric], gt_states, det_states, limit)
-    overlap, likeness = values[pairs, metric], values[pairs, 3]
-    thresholds = sample_thresholds(_hit_scores(objects, detection, scores, det_states), np.sum(gt_states == 0))
+    precision, similarity = np.zeros(RECALL_POINTS), np.zeros(RECALL_POINTS)
+    objects, pairs, detection = select_pairs(start, detection, values[:, metric], gt_states, det_states, limit)
+    matches = (detection, values[pairs, metric], values[pairs, 3])
+    thresholds = sample_thresholds(hit_scores(objects, detection, scores, det_states), np.sum(gt_states == 0))
     counted = np.sort(scores[det_states == 0])
-    excused = np.flatnonzero((det_states == 0) & (unlabelled > limit)) if metric == 0 else np.empty(0, np.int64)
-    taken = np.full(len(scores), -1, np.int64)  # the last threshold at which a detection was taken
+    excused = excused_detections(unlabelled, det_states, metric, limit)
+    taken = np.full(len(scores), -1, np.int64)
     for t in range(len(thresholds)):
-        threshold = thresholds[t]
-        hits, absorbed, likeness_sum = 0, 0, 0.0
-        for o in range(len(objects)):
-            best, best_overlap = -1, 0.0
-            only_ignored = False
-            for p in range(objects[o, 1], objects[o, 2]):
-                j = detection[p]
-                if taken[j] == t or scores[j] < threshold:
-                    continue
-                if det_states[j] == 0 and (overlap[p] > best_overlap or only_ignored):
-                    best, best_overlap, only_ignored = p, overlap[p], False
-                elif det_states[j] == 1 and best < 0:
-                    best, only_ignored = p, True
-            if best < 0:
-                continue
-            taken[detection[best]] = t
-            if only_ignored:
-                continue
-            if objects[o, 0] == 0:
-                hits += 1
-                likeness_sum += likeness[best]
-            else:
-                absorbed += 1
-        for j in excused:
-            absorbed += taken[j] != t and scores[j] >= threshold
-        reported = len(counted) - np.searchsorted(counted, threshold) - absorbed  # true and false positives
+        hits, reported, likeness = count_reported(
+            objects, matches, scores, det_states, counted, excused, taken, t, thresholds[t]
+        )
         if reported > 0:
-            precision[t], similarity[t] = hits / reported, likeness_sum / reported
-    for t in range(len(thresholds) - 2, -1, -1):
-        precision[t] = max(precision[t], precision[t + 1])
-        similarity[t] = max(similarity[t], similarity[t + 1])
+            precision[t], similarity[t] = hits / reported, likeness / reported
+    interpolate(precision, len(thresholds))
+    interpolate(similarity, len(thresholds))
     return precision, similarity

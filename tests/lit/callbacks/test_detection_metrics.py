@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from datamodules.kitti.format import read_label
 from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
 from lit.callbacks.detection_metrics import KittiMetrics
+from lit.metrics.kitti.curve_files import read_curves
 from lit.metrics.kitti.evaluation import evaluate_folders
 from tests.lit.detection_training import data, trainer
 
@@ -98,3 +100,31 @@ def test_two_processes_equal_one(tiny_world: Path, tmp_path: Path) -> None:
 def test_states_its_evaluator() -> None:
     assert KittiMetrics().evaluator["name"] == "kitti"
     assert "1242" in KittiMetrics(reference_width=1242).evaluator["name"]
+
+
+def test_leaves_what_each_frame_adds(tiny_world: Path, tmp_path: Path) -> None:
+    callback = KittiMetrics(reference_width=1242, depth_ranges=[[0, 20], [20, None]])
+    run = trainer(tmp_path, [callback])
+    figures = run.validate(Noisy(), data(tiny_world), verbose=False)[0]
+    entry = callback.raw["val"]
+    path = tmp_path / entry["file"]
+    assert (path.name, entry["sha256"]) == ("frame_curves_val.npz", hashlib.sha256(path.read_bytes()).hexdigest())
+    frames = read_curves(path)
+    assert set(frames.samples) == set((tiny_world / "ImageSets" / "val.txt").read_text().split())
+    assert frames.groups == frames.samples  # each frame of the world is a scene of its own
+    names = [f"car/3d/moderate/{limit}" for limit in (0.7, 0.5, 0.3)]
+    assert set(frames.curves.curves) == {f"{name}{depth}" for name in names for depth in ("", "/0-20m", "/20m+")}
+    for name in (*names, "car/3d/moderate/0.5/0-20m", "car/3d/moderate/0.3/20m+"):
+        assert np.float32(frames.ap40(name)) == np.float32(figures[name])
+    assert figures["car/3d/moderate/0.5/0-20m"] > 5
+    assert "car/3d/moderate/0.7/0-20m" not in figures
+
+
+def test_frames_of_a_drive_form_a_group(tiny_world: Path, tmp_path: Path) -> None:
+    for name in ("training", "ImageSets"):
+        (tmp_path / name).symlink_to(tiny_world / name)
+    ids = (tiny_world / "ImageSets" / "val.txt").read_text().split()
+    (tmp_path / "drives.txt").write_text("".join(f"{name} drive_{k // 4}\n" for k, name in enumerate(ids)))
+    trainer(tmp_path, [KittiMetrics()]).test(Noisy(), data(tmp_path), verbose=False)
+    frames = read_curves(tmp_path / "frame_curves_test.npz")
+    assert dict(zip(frames.samples, frames.groups)) == {name: f"drive_{k // 4}" for k, name in enumerate(ids)}

@@ -65,6 +65,7 @@ def count(
     limit: float,
     threshold: float,
     metric: str,
+    depths: tuple[float, float],
 ) -> tuple[int, int, float]:
     """Pass 2 of one frame: true positives, false positives, orientation similarity."""
     assert pred.score is not None
@@ -80,15 +81,24 @@ def count(
         if state == 0 and det_state[best] == 0:
             hits += 1
             likeness += (1 + np.cos(gt.alpha[i] - pred.alpha[best])) / 2
-    false = [j for j in kept if j not in taken and det_state[j] == 0]
+    inside = (pred.boxes.center[:, 2] >= depths[0]) & (pred.boxes.center[:, 2] < depths[1])
+    false = [j for j in kept if j not in taken and det_state[j] == 0 and inside[j]]
     if metric in ("bbox", "aos"):
         areas = [gt.bbox[i] for i in range(len(gt)) if gt.names[i].lower() == "dontcare"]
         false = [j for j in false if not any(image_overlap(pred.bbox[j], area, True) > limit for area in areas)]
     return hits, len(false), likeness
 
 
-def ap40(gt: list[Objects], pred: list[Objects], name: str, metric: str, difficulty: int, limit: float) -> float:
-    """AP40 in percent."""
+def ap40(
+    gt: list[Objects],
+    pred: list[Objects],
+    name: str,
+    metric: str,
+    difficulty: int,
+    limit: float,
+    depths: tuple[float, float] = (-np.inf, np.inf),
+) -> float:
+    """AP40 in percent of objects at some depths."""
     occlusion, truncation, height = difficulty, (0.15, 0.3, 0.5)[difficulty], (40, 25, 25)[difficulty]
     frames, scores, n_gt = [], [], 0
     for g, p in zip(gt, pred):
@@ -96,6 +106,7 @@ def ap40(gt: list[Objects], pred: list[Objects], name: str, metric: str, difficu
         for i in range(len(g)):
             low = g.bbox[i, 3] - g.bbox[i, 1] <= height
             hard = low or g.occlusion[i] > occlusion or g.truncation[i] > truncation
+            hard = hard or not depths[0] <= g.boxes.center[i, 2] < depths[1]
             kind = g.names[i].lower()
             gt_state.append(int(hard) if kind == name else 1 if kind == NEIGHBOURS[name] else -1)
         for j in range(len(p)):
@@ -117,7 +128,7 @@ def ap40(gt: list[Objects], pred: list[Objects], name: str, metric: str, difficu
         current += 1 / 40
     curve = np.zeros(41)
     for k, threshold in enumerate(thresholds):
-        counts = [count(*frame, limit, threshold, metric) for frame in frames]
+        counts = [count(*frame, limit, threshold, metric, depths) for frame in frames]
         hits, false, likeness = (sum(column) for column in zip(*counts))
         if hits + false:
             curve[k] = (likeness if metric == "aos" else hits) / (hits + false)
