@@ -64,6 +64,13 @@ class Trained(msgspec.Struct, frozen=True):
     ground: Line
 
 
+class RawFile(msgspec.Struct, frozen=True):
+    """A file beside the record: its name, and the SHA-256 of what it holds."""
+
+    file: Identifier
+    sha256: Line
+
+
 class Evaluator(msgspec.Struct):
     """What measured the metrics; it may state more."""
 
@@ -89,6 +96,7 @@ class Recorded(msgspec.Struct):
     device: str | None = None
     key: RunKey | None = None
     trained: Trained | None = None
+    raw: RawFile | None = None
     git_commit: str | None = None
     samples: list[Identifier] | None = None  # pictures beside the record, nowhere else
 

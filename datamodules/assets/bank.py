@@ -118,6 +118,11 @@ class AssetBank(AssetSource):
             }
         return self._arrays[number]
 
+    @property
+    def pool(self) -> int:
+        """Its objects (see ``AssetSource.pool``)."""
+        return len(self)
+
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw one asset uniformly (:meth:`datamodules.assets.contract.AssetSource.sample`)."""
         return self[int(rng.integers(len(self)))]

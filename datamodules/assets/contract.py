@@ -100,8 +100,18 @@ class Wanted:
         box: the last box proposed, or None.
     """
 
-    def __init__(self, propose: Callable[[str], Proposal | None]) -> None:
-        self._propose = propose
+    def __init__(
+        self,
+        propose: Callable[[str], Proposal | None],
+        free: Callable[[str, Boxes3D], np.ndarray] | None = None,
+    ) -> None:
+        """Bind to a place.
+
+        Args:
+            propose: draws a free place for an object of a class.
+            free: (N,) bool, whether boxes of a class could stay where they are; by default all could.
+        """
+        self._propose, self._free = propose, free
         self.box: Boxes3D | None = None
 
     def __call__(self, name: str) -> Proposal | None:
@@ -109,6 +119,10 @@ class Wanted:
         proposal = self._propose(name)
         self.box = None if proposal is None else proposal.box
         return proposal
+
+    def free(self, name: str, boxes: Boxes3D) -> np.ndarray:
+        """(N,) bool, whether boxes of objects of a class touch nothing and stand on ground for them, as they are."""
+        return np.ones(len(boxes), dtype=np.bool_) if self._free is None else self._free(name, boxes)
 
 
 class LabelledFrames(Protocol):
@@ -133,6 +147,11 @@ class AssetSource(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def pool(self) -> int | None:
+        """How many distinct objects it draws from; None where there is no end of them. For records."""
+        return None
 
     def bind(self, frames: LabelledFrames) -> None:
         """Look at the frames a detector trains on, and at no others; by default there is nothing to look for."""

@@ -4,21 +4,31 @@ The rule is that of SimpleCopyPaste (Lian et al., CVPR 2022) as far as it is pub
 is that pixel position, viewing angle and distance stay those it was taken at. Through another camera the pixel ray and
 the depth of the box's centre are kept, the position and yaw follow, and the picture is scaled by the ratio of focal
 lengths.
+
+Which object is pasted is drawn after the place that placement has in mind: one near it in depth and observation angle,
+of those that can stand in the frame. Objects drawn uniformly would come mostly from near the camera, because few frames
+have ground at the far ones' places; other sources draw a place and bring their object to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Wanted
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Proposal, Wanted
 from datamodules.assets.view_assets import clip_layer, premultiply
 from datamodules.assets.visibility import EVERYWHERE
 from datamodules.errors import InputError
-from datamodules.geometry import Boxes3D, Camera, yaw_from_alpha
+from datamodules.geometry import Boxes3D, Camera, wrap_angle, yaw_from_alpha
 from datamodules.scene import Frame
+
+DEPTH_REACH = 0.1  # of the logarithm of depth: a crop this much nearer or farther than a place still suits it
+TAKEN = 1e3  # of the same units: farther than anything is a crop that cannot stand in the frame
+ALPHA_REACH = 0.2  # radians of observation angle, likewise
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,32 @@ def _move(
     return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR), int(low[0]), int(low[1])
 
 
+class CropPoses:
+    """Where many crops were taken, to find what suits a place.
+
+    Args:
+        crops: the crops.
+    """
+
+    def __init__(self, crops: Sequence[CropAsset]) -> None:
+        self.dims = np.array([crop.dims for crop in crops])
+        self.alpha = np.array([crop.box.alpha[0] for crop in crops])
+        lift = np.array([0.0, 0.5, 0.0])
+        seen = [crop.camera.project(crop.box.center[0] - lift * crop.dims[1]) for crop in crops]
+        self.pixels, self.depth = np.array([pixel for pixel, _ in seen]), np.array([float(depth) for _, depth in seen])
+
+    def boxes(self, camera: Camera) -> Boxes3D:
+        """(N) boxes at :meth:`CropAsset.posed_for` a camera."""
+        lift = np.array([0.0, 0.5, 0.0]) * self.dims[:, 1:2]
+        centers = camera.unproject(self.pixels, self.depth) + lift
+        return Boxes3D(centers, self.dims, yaw_from_alpha(self.alpha, centers[:, 0], centers[:, 2]))
+
+    def distance(self, place: Proposal) -> np.ndarray:
+        """(N,) how far each is from a place, in units of :data:`DEPTH_REACH` and :data:`ALPHA_REACH`."""
+        farther = np.log(self.depth / float(place.box.center[0, 2])) / DEPTH_REACH
+        return np.hypot(farther, wrap_angle(self.alpha - place.alpha) / ALPHA_REACH)
+
+
 class CopyPasteSource(AssetSource):
     """Objects of the labelled training frames as assets with a fixed pose.
 
@@ -112,6 +148,7 @@ class CopyPasteSource(AssetSource):
         flip: bool = False,
         feather: float = 0.08,
         max_crops: int = 4000,
+        draw: Literal["placement", "uniform"] = "placement",
     ) -> None:
         """Choose what is worth copying.
 
@@ -123,11 +160,15 @@ class CopyPasteSource(AssetSource):
             flip: also offer every crop mirrored.
             feather: share of the box over which a crop without a mask fades out.
             max_crops: crops to keep; with more, frames are taken evenly over the set.
+            draw: "placement" prefers crops whose depth and observation angle are those of the place that placement has
+                in mind, so that what is injected is spread as from any other source; "uniform" draws any crop.
         """
         self.name, self.min_height, self.max_truncation = name, min_height, max_truncation
         self.max_occlusion = max_occlusion
-        self.flip, self.feather, self.max_crops = flip, feather, max_crops
+        self.flip, self.feather, self.max_crops, self.draw = flip, feather, max_crops, draw
         self.crops: list[CropAsset] = []
+        self._offered: list[CropAsset] = []
+        self._poses: CropPoses | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -151,6 +192,13 @@ class CopyPasteSource(AssetSource):
             )
         crops.sort(key=lambda crop: crop.id)
         self.crops = crops
+        self._offered = crops + [crop.flipped() for crop in crops] if self.flip else crops
+        self._poses = CropPoses(self._offered)
+
+    @property
+    def pool(self) -> int:
+        """The crops it was bound to (see ``AssetSource.pool``); a mirrored one is no other object."""
+        return len(self.crops)
 
     def cut(self, frame: Frame) -> list[CropAsset]:
         """Crops of one frame's admissible objects."""
@@ -187,10 +235,16 @@ class CopyPasteSource(AssetSource):
         """
         if not self.crops:
             raise InputError("copy-paste source: expected to be bound to training frames first; call bind(frames)")
-        asset = self.crops[int(rng.integers(len(self.crops)))]
-        if self.flip and rng.random() < 0.5:
-            asset = asset.flipped()
-        return asset.posed_for(frame.camera)
+        place = wanted(self.name) if wanted is not None and self.draw == "placement" else None
+        if wanted is None or place is None:
+            return self._offered[int(rng.integers(len(self._offered)))].posed_for(frame.camera)
+        assert self._poses is not None
+        distance = self._poses.distance(place)
+        distance[~wanted.free(self.name, self._poses.boxes(frame.camera))] += TAKEN
+        weight = np.exp((distance.min() ** 2 - distance**2) / 2)
+        cumulative = np.cumsum(weight)
+        chosen = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        return self._offered[min(chosen, len(self._offered) - 1)].posed_for(frame.camera)
 
 
 def _spread(count: int) -> np.ndarray:

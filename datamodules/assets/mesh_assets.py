@@ -136,6 +136,11 @@ class MeshSource(AssetSource):
     def classes(self) -> tuple[str, ...]:
         return (self.name if self.files else "Car",)
 
+    @property
+    def pool(self) -> int:
+        """Its models (see ``AssetSource.pool``)."""
+        return self.models
+
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw one model uniformly (:meth:`datamodules.assets.contract.AssetSource.sample`)."""
         return self[int(rng.integers(self.models))]

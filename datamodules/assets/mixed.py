@@ -39,6 +39,13 @@ class MixedSource(AssetSource):
     def classes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for source in self.sources for name in source.classes))
 
+    @property
+    def pool(self) -> int | None:
+        """All of the parts' together; None where one has no end of them."""
+        pools = [source.pool for source in self.sources]
+        known = [pool for pool in pools if pool is not None]
+        return sum(known) if len(known) == len(pools) else None
+
     def bind(self, frames: LabelledFrames) -> None:
         for source in self.sources:
             source.bind(frames)

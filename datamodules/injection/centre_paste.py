@@ -8,6 +8,7 @@ and width are class means in the proportion of its height; its colours are light
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -132,6 +133,11 @@ class CentrePaste(AssetSource):
     @property
     def classes(self) -> tuple[str, ...]:
         return self.bank.classes
+
+    @property
+    def pool(self) -> int:
+        """Its pictures: each view is a crop of its own (see ``AssetSource.pool``)."""
+        return sum(math.prod(shard["projection"].shape[:2]) for shard in self.bank.index.shards)
 
     def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
         """Draw an object, one of its views, a distance and a height."""

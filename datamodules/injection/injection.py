@@ -13,10 +13,11 @@ from datamodules.assets.contract import AssetSource, LabelledFrames
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
-from datamodules.injection.occlusion import LEVELS, Backdrop, occlusion_level, total_hidden
+from datamodules.injection.occlusion import Backdrop, total_hidden
 from datamodules.injection.placement import Placement, Sites
 from datamodules.injection.site import Site
 from datamodules.object_classes import object_class
+from datamodules.occlusion_levels import LEVELS, occlusion_level
 from datamodules.scene import Frame, Objects
 
 
@@ -33,7 +34,7 @@ class Injection:
         shadow: bool = True,
         attempts: int = 40,
         min_pixels: int = 24,
-        max_hidden: float = 0.8,
+        max_hidden: float = LEVELS[2],
         on_impossible: Literal["skip", "raise"] = "skip",
     ) -> None:
         """Configure.

@@ -1,4 +1,4 @@
-"""What hides what: the depth of real things at a pixel, and KITTI's occlusion levels.
+"""What hides what: the depth of real things at a pixel, and the share of an object that is hidden.
 
 An injected object asks two questions of the frame it enters. *Which of my pixels are hidden?* Those at which something
 real begins nearer: :meth:`Backdrop.depth` over the object's window. *Whom do I hide?* :meth:`Backdrop.hidden` counts
@@ -27,13 +27,12 @@ import numpy as np
 from numba import njit
 
 from datamodules.geometry import CORNER_SIGNS, NEAR, Camera, canonical_projection, projected_bbox
+from datamodules.occlusion_levels import LEVEL_SHARE
 from datamodules.scene import Frame, Objects
 
 Knowledge = Literal["depth", "instances", "boxes"]
 DEPTH_TOLERANCE = 0.3  # metres; a depth image and a ground plane disagree by less
 SAMPLES = 500  # rays that measure how much of an object's outline is hidden
-LEVELS = (0.1, 0.4, 0.8)  # hidden shares from which KITTI's occlusion is 1, 2, and an object is not worth a label
-LEVEL_SHARE = {0: 0.0, 1: 0.25, 2: 0.6}  # the hidden share a level stands for
 
 # Solids in the canonical cube, low and high corners: x along the length, y down, z across.
 WHOLE = np.array([[[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]])
@@ -211,11 +210,6 @@ class Backdrop:
         loose = np.float32(self.boxes.center[index, 2])  # of mask pixels that the box misses
         seen = self.frame.instances[window.slices][::step, ::step] == row + 1
         return np.asarray(np.where(seen, np.where(np.isfinite(depth), depth, loose), np.float32(np.inf)))
-
-
-def occlusion_level(share: np.ndarray) -> np.ndarray:
-    """KITTI's occlusion 0, 1 or 2 of hidden shares, and 3 for what is hidden beyond use."""
-    return np.searchsorted(LEVELS, share, side="right").astype(np.int64)
 
 
 def total_hidden(objects: Objects, newly: np.ndarray) -> np.ndarray:

@@ -228,15 +228,22 @@ class Placement:
             alpha, elevation = observation_angles(canonical_projection(seer, box), box.dims)
             return Proposal(box, float(wrap_angle(alpha)[0]), float(elevation[0]))
 
-        return Wanted(propose)
+        def free(name: str, boxes: Boxes3D) -> np.ndarray:
+            site = sites[name]
+            return np.zeros(len(boxes), np.bool_) if site is None else self._is_free(site, name, boxes, occupied)
+
+        return Wanted(propose, free)
 
     def _free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> Boxes3D:
         """Those candidates that touch nothing, are in view and stand on the site."""
+        return candidates[np.flatnonzero(self._is_free(site, name, candidates, occupied))]
+
+    def _is_free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> np.ndarray:
         gap = 2 * self.habit(name).margin
         room = candidates.bev + np.array([0, 0, gap, gap, 0])
         free = ~(rotated_intersection(room, occupied.bev) > 0).any(1) & site.in_view(candidates)
         free[free] = site.holds(candidates[free]) >= self.footprint_share if self.map else True
-        return candidates[np.flatnonzero(free)]
+        return np.asarray(free)
 
     def _candidates(self, site: Site, name: str, dims: np.ndarray | None, rng: np.random.Generator) -> Boxes3D:
         """``trials`` boxes of one size and yaw offset at independent positions; without ``dims`` the class's size."""

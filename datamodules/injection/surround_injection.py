@@ -23,9 +23,10 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
 from datamodules.injection.injection import Injection
-from datamodules.injection.occlusion import LEVELS, Backdrop, total_hidden
+from datamodules.injection.occlusion import Backdrop, total_hidden
 from datamodules.injection.placement import Sites
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
+from datamodules.occlusion_levels import LEVELS
 from datamodules.scene import Capture, Frame, Objects
 from datamodules.surround import Moment, Surround, moved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,9 +19,16 @@ from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, 
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
 from datamodules.light import read_lights
+from datamodules.randomness import derive
 from datamodules.scene import Frame, Objects
 
 DEPTH_SCALE = 256.0  # stored units a metre, as in KITTI's depth benchmark
+
+
+def choose_frames(ids: list[str], count: int, seed: int) -> list[str]:
+    """``count`` of the ids, drawn by a seed, in their own order; a seed's smaller draw is part of its larger ones."""
+    chosen = set(derive(seed, "subset").permutation(len(ids))[:count].tolist())
+    return [name for index, name in enumerate(ids) if index in chosen]
 
 
 class KittiDataset:
@@ -33,17 +40,24 @@ class KittiDataset:
     """
 
     def __init__(
-        self, root: Path | str, split: str, frames: int | None = None, extras: bool = False, labels: bool = True
+        self,
+        root: Path | str,
+        split: str,
+        frames: int | None = None,
+        extras: bool = False,
+        labels: bool = True,
+        subset_seed: int | None = None,
     ) -> None:
         """Open a split; no image is read yet.
 
         Args:
             root: folder that holds ``training`` and ``ImageSets``.
             split: name of a file in ``ImageSets``, without ``.txt``.
-            frames: keep only the first ``frames`` ids, in the file's order; None keeps all.
+            frames: keep only so many ids, in the file's order; None keeps all.
             extras: also read road masks, planes, instance masks, depth and light where their folders exist.
             labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
                 measured with them in the picture: of the extras only the road mask and the light remain.
+            subset_seed: draws which ids are kept (:func:`choose_frames`); None keeps the first ones.
 
         Raises:
             DatasetNotFound: the split or a required folder does not exist.
@@ -53,7 +67,7 @@ class KittiDataset:
         ids = read_split(self.root, split)
         if frames is not None and not 0 < frames <= len(ids):
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
-        self.ids = ids[:frames]
+        self.ids = ids[:frames] if frames is None or subset_seed is None else choose_frames(ids, frames, subset_seed)
         self.folder = self.root / "training"
         for name, _ in REQUIRED_FILES:
             if not (self.folder / name).is_dir() and (labels or name != "label_2"):
@@ -119,6 +133,7 @@ class KittiDataModule(DetectionDataModule):
         train_frames: int | None = None,
         val_frames: int | None = None,
         unlabelled: bool = False,
+        subset: Literal["first", "seed"] = "first",
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -127,10 +142,13 @@ class KittiDataModule(DetectionDataModule):
             root: folder that holds ``training`` and ``ImageSets``.
             train_split: split to train on.
             val_split: split to evaluate on.
-            train_frames: only the first so many training frames.
+            train_frames: only so many training frames, chosen by ``subset``.
             val_frames: only the first so many evaluation frames.
             unlabelled: train without any human label: training frames are read as pictures alone, and every label is
                 that of an injected object (Lift3D, Table 3). Evaluation keeps its labels.
+            subset: which frames ``train_frames`` keeps: the first of the split's file, or a draw by the run's seed, so
+                that repeated runs also tell what a lucky draw of labels does. Under one seed the 50 frames are among
+                the 200, and every arm gets the same.
 
         Raises:
             InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
@@ -140,7 +158,7 @@ class KittiDataModule(DetectionDataModule):
         if unlabelled:
             check_unlabelled(self.injection)
         self.root, self.train_split, self.val_split = root, train_split, val_split
-        self.train_frames, self.val_frames = train_frames, val_frames
+        self.train_frames, self.val_frames, self.subset = train_frames, val_frames, subset
 
     @staticmethod
     def reads(root: str, train_split: str = "train", val_split: str = "val", **_: Any) -> tuple[str, list[Path]]:
@@ -161,7 +179,8 @@ class KittiDataModule(DetectionDataModule):
         if stage in (None, "fit"):
             # Extras only feed injection; without it they would be decoded for nothing.
             extras = self.injection is not None
-            reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels)
+            drawn = self.position().seed if self.subset == "seed" else None
+            reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels, drawn)
             self.train_reader = self.for_training(reader)
         self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames)
         self.groups = read_drives(self.root, self.val_reader.ids)

@@ -143,7 +143,7 @@ class NuscenesDataModule(DetectionDataModule):
         train_split: str = "train",
         val_split: str = "val",
         scene_share: float = 1.0,
-        scene_seed: int = 0,
+        scene_seed: int | None = 0,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -154,7 +154,7 @@ class NuscenesDataModule(DetectionDataModule):
             train_split: official split, or a text file of scene names.
             val_split: likewise; "test" predicts without annotations.
             scene_share: share of the training scenes to train on; 0.1 of 700 are 70.
-            scene_seed: chooses which.
+            scene_seed: chooses which, a smaller share among a larger one's; None takes the run's seed.
         """
         super().__init__(**options)
         self.root, self.version, self.train_split, self.val_split = root, version, train_split, val_split
@@ -181,7 +181,8 @@ class NuscenesDataModule(DetectionDataModule):
         if stage in (None, "fit"):
             samples = read_samples(tables, read_truth(tables, self.train_split).split())
             names = list(dict.fromkeys(sample.scene for sample in samples))
-            self.train_scenes = choose_scenes(names, self.scene_share, self.scene_seed)
+            drawn = self.position().seed if self.scene_seed is None else self.scene_seed
+            self.train_scenes = choose_scenes(names, self.scene_share, drawn)
             kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
             self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None))
             self._write_scenes()

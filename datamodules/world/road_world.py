@@ -4,7 +4,7 @@ Labels follow KITTI and are derived from what the ray caster saw:
 
 * 2D box: the tight rectangle of the object's whole silhouette inside the image, hidden parts included.
 * Truncation: share of the projected 3D box's rectangle that lies outside the image.
-* Occlusion: 0 when at least 80 % of the silhouette is visible, 1 from 50 %, 2 from 15 %; less becomes DontCare.
+* Occlusion: :mod:`datamodules.occlusion_levels` of the silhouette's hidden share; beyond its levels lies DontCare.
 * DontCare: cars and vans too small, too far or too hidden to be asked for; other classes are left out then.
 """
 
@@ -21,6 +21,7 @@ from datamodules.files.atomic_files import is_finished, write_atomically
 from datamodules.geometry import Boxes3D, projected_bbox, truncation
 from datamodules.images import write_image
 from datamodules.kitti.format import write_calibration, write_label, write_plane
+from datamodules.occlusion_levels import LEVELS, occlusion_level
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.scene import Objects
@@ -31,7 +32,7 @@ SCHEMA = 1
 FOLDERS = ("image_2", "label_2", "calib", "planes", "road_2", "depth_2", "instance_2", "semantic_2")
 PERSONS = ("Pedestrian", "Cyclist")  # riders with their bicycle
 LEAST_HEIGHT = 14.0  # pixels at KITTI's 375 rows; scaled with the image
-MIN_VISIBLE, MAX_DEPTH, MAX_TRUNCATION = 0.15, 60.0, 0.85
+MAX_DEPTH, MAX_TRUNCATION = 60.0, 0.85
 VAL_START = 100_000  # validation ids begin here, so that growing the training split renames nothing
 
 
@@ -46,14 +47,13 @@ def make_labels(scene: RoadScene, drawn: DrawnStreet) -> tuple[Objects, np.ndarr
     height = drawn.silhouettes[:, 3] - drawn.silhouettes[:, 1]
     inside = drawn.pixels > 0
     enough = (height >= LEAST_HEIGHT * camera.height / 375) & (boxes.center[:, 2] < MAX_DEPTH) & (cut < MAX_TRUNCATION)
-    labelled = inside & enough & (drawn.visible >= MIN_VISIBLE)
+    hidden = 1.0 - drawn.visible
+    labelled = inside & enough & (hidden <= LEVELS[2])
     ignored = np.nonzero(inside & ~labelled & np.isin(names, ("Car", "Van")))[0]
     rows = np.nonzero(labelled)[0]
     rows = rows[np.argsort(boxes.center[rows, 2], kind="stable")]
-    share = drawn.visible[rows]
-    occlusion = np.where(share >= 0.8, 0, np.where(share >= 0.5, 1, 2))
     known = Objects(
-        boxes[rows], names[rows], drawn.silhouettes[rows], cut[rows], occlusion.astype(np.int64), boxes[rows].alpha
+        boxes[rows], names[rows], drawn.silhouettes[rows], cut[rows], occlusion_level(hidden[rows]), boxes[rows].alpha
     )
     if not len(ignored):
         return known, rows

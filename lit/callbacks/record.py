@@ -9,10 +9,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import msgspec
-import numpy as np
 import torch
 
 from datamodules.scene import REAL, Batch, Frame
+from lit.callbacks.injected import InjectedObjects
 from lit.provenance import RunKey, git_commit, run_key
 from lit.results import SCHEMA, result_file, write_record
 
@@ -37,7 +37,8 @@ class Record(pl.Callback):
         self.trained: dict[str, str] | None = None
         self.metrics: dict[str, float] = {}
         self.metrics_step = -1
-        self._counts = {"images": 0.0, "seconds": 0.0, "injected": 0.0}
+        self._counts = {"images": 0.0, "seconds": 0.0}
+        self._objects = InjectedObjects()
         self._kept: list[Frame] = []
         self._started = time.perf_counter()
         self._mark = 0.0
@@ -56,10 +57,9 @@ class Record(pl.Callback):
         if not isinstance(batch, Batch):
             return
         self._counts["images"] += len(batch)
+        self._objects.count(batch)
         for index, objects in enumerate(batch.objects):
-            injected = int(np.count_nonzero(objects.provenance != REAL))
-            self._counts["injected"] += injected
-            if injected and len(self._kept) < self.samples:
+            if len(self._kept) < self.samples and (objects.provenance != REAL).any():
                 image = batch.images[index].detach().cpu().numpy().copy()
                 self._kept.append(Frame(image, batch.cameras[index], objects, batch.sample_ids[index]))
 
@@ -80,10 +80,16 @@ class Record(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         trained = self.key and {"digest": self.key.digest, "recipe": self.key.recipe, "ground": self.key.ground}
-        return {"counts": dict(self._counts), "trained": trained, "arm": self.arm, "frames": self.frames}
+        # Lightning asks every process; the first alone takes it back, so that a resumed run counts nothing twice.
+        objects = self._objects.over_ranks().state()
+        named = {"trained": trained, "arm": self.arm, "frames": self.frames}
+        return {"counts": dict(self._counts), "objects": objects, **named}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._counts.update(state_dict["counts"])
+        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        if alone or torch.distributed.get_rank() == 0:
+            self._objects.add(state_dict["objects"])
         self.trained = state_dict["trained"]
         self.arm = self.arm or state_dict["arm"]  # scores of a checkpoint belong to the arm that trained it
         self.frames = self.frames or state_dict["frames"]
@@ -97,6 +103,9 @@ class Record(pl.Callback):
             command: what ran; a training's record is replaced by a training alone.
         """
         counts = {key: self._summed(trainer, value) for key, value in self._counts.items() if key != "seconds"}
+        objects = self._objects.over_ranks()
+        source = getattr(getattr(getattr(trainer, "datamodule", None), "injection", None), "source", None)
+        named = None if source is None else type(source).__name__
         seconds = self._counts["seconds"]
         path = Path(trainer.default_root_dir) / result_file(command)
         if not trainer.is_global_zero:
@@ -111,8 +120,11 @@ class Record(pl.Callback):
             "human_labels": getattr(getattr(trainer, "datamodule", None), "human_labels", None),
             "metrics": self.metrics,
             "evaluator": evaluator(trainer),
+            "raw": raw_records(trainer, split),
             "steps": trainer.global_step,
-            "injected_objects": int(counts["injected"]),
+            "injected_objects": objects.injected,
+            "injected": objects.summary(getattr(source, "pool", None), named),
+            "labelled": objects.labelled(),
             "images_per_second": round(counts["images"] / seconds, 3) if seconds and counts["images"] else None,
             "duration_seconds": round(time.perf_counter() - self._started, 3),
             "device": device_name(trainer),
@@ -162,6 +174,12 @@ def evaluator(trainer: pl.Trainer) -> dict[str, Any] | None:
     """Name, version and whatever else (counts) the first callback with an ``evaluator`` states there."""
     stated = (getattr(callback, "evaluator", None) for callback in getattr(trainer, "callbacks", []))
     return next((dict(entry) for entry in stated if entry), None)
+
+
+def raw_records(trainer: pl.Trainer, split: str) -> dict[str, str] | None:
+    """File and SHA-256 of what a callback left of every frame of the split, or None."""
+    left = (getattr(callback, "raw", {}).get(split) for callback in getattr(trainer, "callbacks", []))
+    return next((entry for entry in left if entry), None)
 
 
 def device_name(trainer: pl.Trainer) -> str:

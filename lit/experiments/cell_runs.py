@@ -133,7 +133,7 @@ def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
             continue
         cell.folder.mkdir(parents=True, exist_ok=True)
         content = read_result(folder / RESULT_FILE).content
-        beside = [*(content.get("samples") or []), *(content.get("raw") or {})]
+        beside = [*(content.get("samples") or []), *([content["raw"]["file"]] if content.get("raw") else [])]
         for name in [*beside, CHECKPOINT, RESULT_FILE]:  # the record last
             if (folder / name).is_file():
                 shutil.copy2(folder / name, cell.folder / name)

@@ -162,7 +162,7 @@ def test_tables_name_their_source_and_files_that_exist(path: Path, monkeypatch: 
     assert all(cell.command.count("--data.root=elsewhere") == 1 for cell in grid.cells())
 
 
-@pytest.mark.parametrize(("table", "arm"), [("3", "lift3d"), ("3", "cad"), ("4", "plain"), ("4", "map_shadow")])
+@pytest.mark.parametrize(("table", "arm"), [("3", "lift3d"), ("3", "mesh"), ("4", "plain"), ("4", "map_shadow")])
 def test_arms_of_the_tables_train_a_step(
     table: str, arm: str, tiny_world: Path, tiny_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +170,7 @@ def test_arms_of_the_tables_train_a_step(
     grid = read_grid(CONF / "sweep" / f"lift3d_table{table}_world.yaml")
     options = {**grid.options, **grid.arms[arm].options, "data.root": str(tiny_world)}
     options |= {"data.train_split": "train"} if "data.train_split" in options else {}
-    options |= {"data.injection.source.folder": str(tiny_bank)} if arm != "cad" else {}
+    options |= {"data.injection.source.folder": str(tiny_bank)} if arm != "mesh" else {}
     words = [f"--{key}={value_text(value)}" for key, value in options.items()]
     words += ["--data.injection.probability=1.0", "--trainer.max_steps=3"]
     record = fit(tmp_path, grid.experiment, tiny_world, *words)

@@ -35,7 +35,7 @@ def test_kill_and_resume_gives_the_same_losses(tiny_surround: Path, tmp_path: Pa
     """With injection, augmentation, batch statistics and the optimiser's state."""
 
     def words(name: str, log: str, *extra: str) -> list[str]:
-        injection = ["--data.injection", str(ROOT / "conf/injection/surround_upper_bound.yaml")]
+        injection = ["--data.injection", str(ROOT / "conf/injection/surround_world_renderer.yaml")]
         callback = ["--trainer.callbacks+=tests.lit.toy_training.LossLog", f"--trainer.callbacks.path={tmp_path / log}"]
         brief = ["--checkpoint.seconds", "0", "--trainer.limit_val_batches", "1"]
         return command(tmp_path / name, tiny_surround, STEPS, *injection, *brief, *callback, *extra)

@@ -26,6 +26,11 @@ def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
     assert list(result.metrics) == ["car/3d/moderate/0.5"]
     assert 40 <= result.metrics["car/3d/moderate/0.5"] <= 41
     assert content["injected_objects"] == 4 * 4  # four steps of four frames, one object each
+    assert content["injected"] | {"classes": 0, "edges": 0} == {
+        "images": 16, "objects": 16, "distinct": 1, "passes": 16.0, "source": None, "pool": None,
+        "classes": 0, "edges": 0,
+    }  # fmt: skip
+    assert content["labelled"]["classes"]["Car"]["frames"][:2] == [0, 16]
     assert content["images_per_second"] > 0
     assert content["duration_seconds"] > 0
     assert content["human_labels"] is None  # this data module does not say

@@ -20,7 +20,7 @@ def command(folder: Path, world: Path, log: Path, *extra: str) -> list[str]:
     words += ["--trainer.max_steps", str(STEPS), "--trainer.max_epochs", "-1", "--trainer.limit_val_batches", "1"]
     words += ["--trainer.enable_progress_bar", "false", "--trainer.default_root_dir", str(folder)]
     words += ["--data.samples_per_epoch", "12", "--checkpoint.seconds", "0"]
-    words += ["--data.injection", str(ROOT / "conf/injection/upper_bound.yaml")]
+    words += ["--data.injection", str(ROOT / "conf/injection/world_renderer.yaml")]
     return [*words, "--trainer.callbacks+=tests.lit.toy_training.LossLog", f"--trainer.callbacks.path={log}", *extra]
 
 

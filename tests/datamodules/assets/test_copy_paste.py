@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.assets.contract import Asset, AssetSource
+from datamodules.assets.contract import Asset, AssetSource, Proposal, Wanted
 from datamodules.assets.copy_paste import CopyPasteSource, feathered_box
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
@@ -127,6 +127,28 @@ def test_sampling_follows_the_generator_and_needs_binding() -> None:
     draws = [source.sample(derive(0, i), origin).id for i in range(20)]
     assert draws == [source.sample(derive(0, i), origin).id for i in range(20)]
     assert len(set(draws)) == 3
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_crop_is_drawn_after_the_place_that_is_wanted_and_only_where_it_can_stand(flip: bool) -> None:
+    rows = [(-4, 12, 1.5), (0, 15, -1.5), (3, 20, 1.5), (-3, 30, -1.5), (2, 30, 1.5), (3, 44, -1.5)]
+    origin, other = frame(boxes(*rows)), frame(boxes(), sample_id="000002")
+    source = CopyPasteSource(min_height=5, flip=flip)
+    source.bind(Frames([origin]))
+    assert source.pool == len(rows)
+
+    def drawn(z: float, alpha: float, taken: float = 0.0) -> Boxes3D:
+        box = Boxes3D.single([0.0, 1.65, z], [3.9, 1.5, 1.6], alpha)
+        wanted = Wanted(lambda _: Proposal(box, alpha, 0.0), lambda _, poses: poses.center[:, 2] > taken)
+        return Boxes3D.concatenate([source.sample(derive(0, i), other, wanted).pose for i in range(10)])  # type: ignore[misc]
+
+    assert np.abs(drawn(44.0, -1.5).center[:, 2] - 44).max() < 0.1
+    assert np.abs(drawn(30.0, -1.5).yaw + 1.5).max() < 0.5
+    assert drawn(12.0, 1.5, taken=14.0).center[:, 2].min() > 14
+    uniform = CopyPasteSource(min_height=5, draw="uniform")
+    uniform.bind(Frames([origin]))
+    far = Wanted(lambda _: Proposal(boxes((0, 44, -1.5)), -1.5, 0.0))
+    assert len({uniform.sample(derive(0, i), other, far).id for i in range(60)}) == len(rows)
 
 
 def test_no_admissible_object_is_an_input_error() -> None:

@@ -8,7 +8,7 @@ from datamodules.assets.contract import Layer
 from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.harmonise import noise_level
-from datamodules.injection.occlusion import Backdrop, Knowledge, occlusion_level
+from datamodules.injection.occlusion import Backdrop, Knowledge
 from datamodules.light import Light
 from datamodules.scene import Frame
 from tests.datamodules.injection_scenes import CAMERA, SolidAsset, box_at, label_of, road_frame
@@ -169,10 +169,6 @@ def test_colour_match_draws_luminance_to_the_scene() -> None:
     )
     assert (matched < plain - 10).all()
     assert (matched > 120).all()
-
-
-def test_occlusion_levels() -> None:
-    assert occlusion_level(np.array([0.0, 0.09, 0.1, 0.39, 0.4, 0.79, 0.8, 1.0])).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_noise_level_is_measured() -> None:

@@ -115,7 +115,7 @@ def test_covered_real_objects_are_relabelled(knowledge: Knowledge) -> None:
     frame, compositor = road_frame(real, buffers=True), Compositor(occluders=knowledge)
     hidden_share = {
         0.0: 3,
-        0.8: 2,
+        0.7: 2,
         1.05: 1,
         3.0: 0,
     }  # lateral offset of a nearer car: expected occlusion, 3 for refused

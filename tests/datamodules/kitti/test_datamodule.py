@@ -54,6 +54,28 @@ def test_first_frames_are_nested(tmp_path: Path) -> None:
         KittiDataset(root, "train", 8)
 
 
+def test_a_seed_draws_frames_and_its_draws_are_nested(tmp_path: Path) -> None:
+    root = small_kitti(tmp_path)
+    every = KittiDataset(root, "train").ids
+
+    def drawn(count: int, seed: int) -> list[str]:
+        return KittiDataset(root, "train", count, subset_seed=seed).ids
+
+    assert all(set(drawn(3, seed)) < set(drawn(5, seed)) for seed in range(5))
+    assert len({tuple(drawn(3, seed)) for seed in range(8)}) > 4
+    assert drawn(3, 1) == sorted(drawn(3, 1), key=every.index)
+    assert drawn(len(every), 3) == every
+
+
+def test_the_run_seed_chooses_the_subset_only_where_asked(tmp_path: Path) -> None:
+    root = str(small_kitti(tmp_path))
+    modules = [KittiDataModule(root, train_frames=3, subset=subset, seed=1) for subset in ("first", "seed")]
+    for module in modules:
+        module.setup("fit")
+    assert modules[0].train_reader.ids == KittiDataset(root, "train", 3).ids
+    assert modules[1].train_reader.ids == KittiDataset(root, "train", 3, subset_seed=1).ids
+
+
 def test_world_is_a_kitti_tree(tiny_world: Path) -> None:
     report = check_tree(tiny_world)
     assert report.complete, report
