@@ -103,15 +103,15 @@ class Wanted:
     def __init__(
         self,
         propose: Callable[[str], Proposal | None],
-        free: Callable[[str, Boxes3D], np.ndarray] | None = None,
+        misfit: Callable[[str, Boxes3D], np.ndarray] | None = None,
     ) -> None:
         """Bind to a place.
 
         Args:
             propose: draws a free place for an object of a class.
-            free: (N,) bool, whether boxes of a class could stay where they are; by default all could.
+            misfit: what :meth:`misfit` answers; by default all boxes fit.
         """
-        self._propose, self._free = propose, free
+        self._propose, self._misfit = propose, misfit
         self.box: Boxes3D | None = None
 
     def __call__(self, name: str) -> Proposal | None:
@@ -120,9 +120,12 @@ class Wanted:
         self.box = None if proposal is None else proposal.box
         return proposal
 
-    def free(self, name: str, boxes: Boxes3D) -> np.ndarray:
-        """(N,) bool, whether boxes of objects of a class touch nothing and stand on ground for them, as they are."""
-        return np.ones(len(boxes), dtype=np.bool_) if self._free is None else self._free(name, boxes)
+    def misfit(self, name: str, boxes: Boxes3D) -> np.ndarray:
+        """(N,) metres that boxes of a class, left as they are, hang above the ground or reach into it.
+
+        Infinite where one would touch something or stand where none of its class may.
+        """
+        return np.zeros(len(boxes)) if self._misfit is None else self._misfit(name, boxes)
 
 
 class LabelledFrames(Protocol):

@@ -6,7 +6,7 @@ the depth of the box's centre are kept, the position and yaw follow, and the pic
 lengths.
 
 Which object is pasted is drawn after the place that placement has in mind: one near it in depth and observation angle,
-of those that can stand in the frame. Objects drawn uniformly would come mostly from near the camera, because few frames
+of those that can stand in the frame, on its ground. Objects drawn uniformly would come mostly from near the camera, because few frames
 have ground at the far ones' places; other sources draw a place and bring their object to it.
 """
 
@@ -29,6 +29,7 @@ from datamodules.scene import Frame
 DEPTH_REACH = 0.1  # of the logarithm of depth: a crop this much nearer or farther than a place still suits it
 TAKEN = 1e3  # of the same units: farther than anything is a crop that cannot stand in the frame
 ALPHA_REACH = 0.2  # radians of observation angle, likewise
+GROUND_REACH = 0.1  # metres above or below the ground of the frame, which its pitch moves under far crops
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,8 @@ class CopyPasteSource(AssetSource):
         if wanted is None or place is None:
             return self._offered[int(rng.integers(len(self._offered)))].posed_for(frame.camera)
         assert self._poses is not None
-        distance = self._poses.distance(place)
-        distance[~wanted.free(self.name, self._poses.boxes(frame.camera))] += TAKEN
+        off = wanted.misfit(self.name, self._poses.boxes(frame.camera)) / GROUND_REACH
+        distance = np.hypot(self._poses.distance(place), np.minimum(off, TAKEN))
         weight = np.exp((distance.min() ** 2 - distance**2) / 2)
         cumulative = np.cumsum(weight)
         chosen = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))

@@ -228,11 +228,14 @@ class Placement:
             alpha, elevation = observation_angles(canonical_projection(seer, box), box.dims)
             return Proposal(box, float(wrap_angle(alpha)[0]), float(elevation[0]))
 
-        def free(name: str, boxes: Boxes3D) -> np.ndarray:
-            site = sites[name]
-            return np.zeros(len(boxes), np.bool_) if site is None else self._is_free(site, name, boxes, occupied)
+        def misfit(name: str, boxes: Boxes3D) -> np.ndarray:
+            if (site := sites[name]) is None:
+                return np.full(len(boxes), np.inf)
+            x, y, z = boxes.center.T
+            off = np.abs(y - plane_height(site.plane, x, z))
+            return np.where(self._is_free(site, name, boxes, occupied), off, np.inf)
 
-        return Wanted(propose, free)
+        return Wanted(propose, misfit)
 
     def _free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> Boxes3D:
         """Those candidates that touch nothing, are in view and stand on the site."""
