@@ -28,7 +28,11 @@ class Detector(Protocol):
         ...
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Weighted scalar losses by name; training minimises their sum."""
+        """Weighted scalar losses by name; training minimises their sum.
+
+        What a loss divides by is counted over all processes that train together, which call this in step: the mean of
+        their gradients is the gradient of one process with the whole batch.
+        """
         ...
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Objects]:

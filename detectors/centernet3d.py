@@ -24,6 +24,7 @@ from datamodules.object_classes import CLASSES
 from datamodules.scene import Batch, Objects
 from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
 from detectors.necks import FPN, DLAUp
+from detectors.rank_counts import share_of
 from detectors.targets import REFERENCE_FOCAL, Selection, encode
 
 TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
@@ -135,7 +136,7 @@ class CenterNet3D(nn.Module):
         return torch.stack([grid[0] * 2, grid[1] * 6], 1).to(features.dtype)
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Weighted losses by name."""
+        """Weighted losses by name; see :class:`detectors.base.Detector`."""
         targets = encode(batch, self.classes, self.stride, self.selection, reach=self.reach)
         found = self.at(outputs, targets.index)
         nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
@@ -147,9 +148,10 @@ class CenterNet3D(nn.Module):
             "dims": (found["dims"] - ratio).abs().sum(1),
             "yaw": multibin(*self.yaw(found["yaw"]), targets.alpha),
         }
-        objects = targets.share.sum().clamp_min(1)
+        positives = (targets.heatmap == 1).sum().to(targets.share)
+        positives, objects = share_of(torch.stack([positives, targets.share.sum()]))
         means = {name: (value * targets.share).sum() / objects for name, value in terms.items()}
-        means = {"heatmap": centre_focal(outputs["heatmap"], targets.heatmap, targets.weight), **means}
+        means = {"heatmap": centre_focal(outputs["heatmap"], targets.heatmap, targets.weight, positives), **means}
         return {name: self.loss_weights[name] * value for name, value in means.items()}
 
     @staticmethod

@@ -31,9 +31,10 @@ from datamodules.base import MEAN, STD
 from datamodules.errors import InputError
 from datamodules.geometry import Camera
 from datamodules.scene import Batch, Objects
-from detectors import mmcv_ops, mmdet3d_config
+from detectors import mmcv_ops, mmdet3d_config, mmdet3d_counts
 from detectors.mmdet3d_config import Size
 from detectors.mmdet3d_samples import predictions, tilt_correction, training_labels
+from detectors.rank_counts import ranks
 
 OFFICIAL = "fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py"
 TRAINER_PREFIX = "detector.model."  # of this network's weights in the trainer's own checkpoints
@@ -210,11 +211,23 @@ class FCOS3D(nn.Module):
         """The head's weighted losses by name ("cls", "offset", "depth", "size", "rotsin", "centerness", "dir", ...)."""
         solid, flat = self.instances(batch)
         fields = self._fields(outputs)
-        if self.heatmap and not sum(map(len, flat)):  # SMOKE's targets need an object somewhere in the batch
-            return {name: sum_of(field) * 0 for name, field in zip(("cls", "bbox"), fields)}
-        metas = [self._meta(camera) for camera in batch.cameras]
-        losses = self.model.bbox_head.loss_by_feat(*fields, solid, flat, metas)
-        return {name.removeprefix("loss_"): value for name, value in losses.items()}
+        head = self.model.bbox_head
+        with mmdet3d_counts.kept_targets(head) as kept:
+            if self.heatmap and not sum(map(len, flat)):  # SMOKE's targets need an object somewhere in the batch
+                losses = {name: sum_of(field) * 0 for name, field in zip(("cls", "bbox"), fields)}
+                if ranks() > 1 and (heat := fields[0][0]) is not None:  # which another process's part may have
+                    losses["cls"] = head.loss_cls(heat, torch.zeros_like(heat), avg_factor=1)
+            else:
+                metas = [self._meta(camera) for camera in batch.cameras]
+                found = head.loss_by_feat(*fields, solid, flat, metas)
+                losses = {name.removeprefix("loss_"): value for name, value in found.items()}
+        if ranks() == 1:
+            return losses
+        if self.heatmap:
+            counts = mmdet3d_counts.heatmap_counts(kept)
+        else:
+            counts = mmdet3d_counts.anchor_counts(*kept, len(batch), len(self.classes))
+        return mmdet3d_counts.over_ranks(losses, counts)
 
     def instances(self, batch: Batch) -> tuple[list[Any], list[Any]]:
         """Each frame's labels as mmdetection3d's ``gt_instances_3d`` and ``gt_instances``, on the batch's device."""

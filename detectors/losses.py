@@ -9,20 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def centre_focal(logits: Tensor, heatmap: Tensor, weight: Tensor) -> Tensor:
+def centre_focal(logits: Tensor, heatmap: Tensor, weight: Tensor, positives: Tensor | None = None) -> Tensor:
     """Penalty-reduced focal loss (CornerNet, Law and Deng 2018, eq. 1; alpha 2, beta 4), divided by the positives.
 
     Args:
         logits: (B, C, h, w).
         heatmap: targets in [0, 1], 1 exactly at positives.
         weight: 0 where a cell does not count.
+        positives: scalar, what to divide by where other processes have a part of the batch
+            (:func:`detectors.rank_counts.share_of`); None for the positives here.
     """
     positive = heatmap == 1
     p = torch.sigmoid(logits)
     hit = F.logsigmoid(logits) * (1 - p) ** 2
     miss = F.logsigmoid(-logits) * p**2 * (1 - heatmap) ** 4
     total = torch.where(positive, hit, miss) * weight
-    return -total.sum() / positive.sum().clamp_min(1)
+    return -total.sum() / (positive.sum().clamp_min(1) if positives is None else positives)
 
 
 def laplacian_nll(prediction: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from datamodules.base import normalise
+from datamodules.errors import InputError
 from datamodules.scene import Batch, Objects
 from detectors.base import Detector
+from detectors.rank_counts import mean_over_ranks
 
 
 class LitDetector(pl.LightningModule):
@@ -36,7 +38,18 @@ class LitDetector(pl.LightningModule):
         gamma: factor at each milestone.
         optimizer: "sgd" has momentum 0.9 and the groups of :func:`bias_groups`, mmdetection3d's recipe for its camera
             detectors.
+        scale_lr: how ``lr`` follows the pictures of a step over all processes (``data.batch_size`` is one process's):
+            "linear" multiplies it by their number over ``reference_batch`` (mmdetection's auto-scale-lr, whose
+            base_batch_size that is), "sqrt" by the root of this ratio, "none" leaves it. None leaves it too, and with
+            several processes says so.
+        reference_batch: pictures a step that ``lr`` was chosen for.
         channels_last: store weights and images channels-last (faster on the CPU in bfloat16 and on tensor cores).
+
+    Attributes:
+        effective_batch: pictures a step over all processes, as far as the data module states its ``batch_size``.
+
+    Raises:
+        InputError: a rule without the batch it refers to.
     """
 
     detector: nn.Module
@@ -54,12 +67,20 @@ class LitDetector(pl.LightningModule):
         warmup_factor: float = 0.0,
         optimizer: Literal["adamw", "sgd"] = "adamw",
         channels_last: bool = True,
+        scale_lr: Literal["none", "linear", "sqrt"] | None = None,
+        reference_batch: int | None = None,
     ) -> None:
         super().__init__()
+        if scale_lr in ("linear", "sqrt") and (reference_batch or 0) < 1:
+            raise InputError(
+                f"scale_lr {scale_lr} with reference_batch {reference_batch}: expected the pictures a step that lr was "
+                "chosen for; set model.reference_batch"
+            )
         self.detector = detector.to(memory_format=torch.channels_last) if channels_last else detector
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.warmup, self.milestones, self.gamma = warmup, tuple(milestones), gamma
         self.warmup_steps, self.warmup_factor, self.optimizer = warmup_steps, warmup_factor, optimizer
+        self.scale_lr, self.reference_batch = scale_lr, reference_batch
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The detector's outputs for a batch of uint8 images."""
@@ -71,12 +92,14 @@ class LitDetector(pl.LightningModule):
         return self.detector
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the detector's losses."""
+        """Sum of the detector's losses; logged are those of all processes."""
         outputs = self(batch)
         losses = self._network.loss(outputs, batch)
-        total = torch.stack(list(losses.values())).sum()
-        logged = {f"train/{name}": value.detach() for name, value in losses.items()}
-        self.log_dict({**logged, "train/loss": total.detach()}, batch_size=len(batch))
+        values = torch.stack(list(losses.values()))
+        total = values.sum()
+        whole = mean_over_ranks(torch.cat([values, total[None]]).detach())
+        names = [f"train/{name}" for name in (*losses, "loss")]
+        self.log_dict(dict(zip(names, whole)), batch_size=len(batch))
         return total
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Objects]:
@@ -88,7 +111,7 @@ class LitDetector(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser and a schedule over all steps of the run."""
         steps = int(self.trainer.estimated_stepping_batches)
-        optimizer = self._optimizer()
+        optimizer = self._optimizer(self.scaled_lr())
         scheduler: LRScheduler
         if self.schedule == "one_cycle":
             warm = self._warm(steps)
@@ -99,13 +122,36 @@ class LitDetector(pl.LightningModule):
             scheduler = LambdaLR(optimizer, lambda step: self.factor(step / max(steps, 1), self._warm(steps)))
         return {"optimizer": optimizer, "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step")}
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    @property
+    def effective_batch(self) -> int | None:
+        pictures = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        return pictures and pictures * self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def scaled_lr(self) -> float:
+        """The (peak) learning rate of this run's batch; said once where nobody has chosen a rule for many processes.
+
+        Raises:
+            InputError: the data does not say how many pictures a step has.
+        """
+        batch, processes, reference = self.effective_batch, self.trainer.world_size, self.reference_batch
+        if self.scale_lr is None and processes > 1 and self.trainer.is_global_zero:
+            print(
+                f"{processes} processes: {batch or 'many'} pictures a step, learning rate {self.lr:g} as given; "
+                "model.scale_lr may be linear or sqrt (of model.reference_batch), or none"
+            )
+        if self.scale_lr in (None, "none") or reference is None:
+            return self.lr
+        if batch is None:
+            raise InputError(f"scale_lr {self.scale_lr}: the data has no batch_size; set model.scale_lr to none")
+        return self.lr * (batch / reference) ** (1.0 if self.scale_lr == "linear" else 0.5)
+
+    def _optimizer(self, lr: float) -> torch.optim.Optimizer:
         if self.optimizer == "sgd":
-            return torch.optim.SGD(bias_groups(self, self.lr, self.weight_decay), lr=self.lr, momentum=0.9)
+            return torch.optim.SGD(bias_groups(self, lr, self.weight_decay), lr=lr, momentum=0.9)
         weights = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.lr)
+        return torch.optim.AdamW(groups, lr=lr)
 
     def _warm(self, steps: int) -> float:
         """Share of all steps that the rise takes."""
@@ -113,7 +159,8 @@ class LitDetector(pl.LightningModule):
 
     def factor(self, progress: float, warm: float) -> float:
         """Learning rate over its peak at a share of the run, for "multi_step" and "constant"."""
-        rise = min(1.0, max(progress, 1e-3 * (self.warmup_factor == 0)) / warm) if warm > 0 else 1.0
+        start = min(1e-3, 0.2 * warm) * (self.warmup_factor == 0)  # a first step at rate 0 would be lost
+        rise = min(1.0, max(progress, start) / warm) if warm > 0 else 1.0
         passed = sum(progress >= m for m in self.milestones) if self.schedule == "multi_step" else 0
         return float((self.warmup_factor + (1 - self.warmup_factor) * rise) * self.gamma**passed)
 

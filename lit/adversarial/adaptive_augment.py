@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from detectors.rank_counts import mean_over_ranks
 from lit.adversarial.diff_augment import DiffAugment
-from lit.adversarial.rank_average import mean_over_ranks
 
 
 class AdaptiveAugment(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lit.adversarial.rank_average import mean_over_ranks
+from detectors.rank_counts import mean_over_ranks
 from lit.losses.adversarial import path_length
 
 

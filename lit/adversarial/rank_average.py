@@ -1,19 +1,13 @@
-"""Means over the processes of a training: of statistics, and of gradients before a step."""
+"""Means of gradients over the processes of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean of a tensor over all processes, in place."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(values)
-        values /= torch.distributed.get_world_size()
-    return values
+from detectors.rank_counts import mean_over_ranks, ranks
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], finite: bool = True) -> None:
@@ -27,8 +21,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], finite: bool = True) -
         finite: values that are not finite become 0 or large, as in the published training, so that one bad step does
             not end it. A loss scaler has to see them: it leaves the step out.
     """
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    known = [p for p in parameters if several or p.grad is not None]
+    known = [p for p in parameters if ranks() > 1 or p.grad is not None]
     if not known:
         return
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in known]

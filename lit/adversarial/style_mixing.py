@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detectors.rank_counts import mean_over_ranks
 from lit.adversarial.phase import full_precision
-from lit.adversarial.rank_average import mean_over_ranks
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from datamodules.errors import InputError
 from datamodules.scene import Objects, collate
 from detectors.centernet3d import CenterNet3D
 from lit.detection import LitDetector
@@ -61,6 +63,38 @@ def test_learning_rate_by_step(
         rates.append(optimizer.param_groups[0]["lr"])
     for step, rate in expected.items():
         assert rates[min(step, 99)] == pytest.approx(rate, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("rule", "processes", "expected"),
+    [(None, 1, 0.01), (None, 8, 0.01), ("none", 8, 0.01), ("linear", 1, 0.005), ("linear", 8, 0.04), ("sqrt", 8, 0.02)],
+)
+def test_the_learning_rate_follows_the_batch_by_a_stated_rule(
+    rule: str | None, processes: int, expected: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate for 8 pictures a step, in batches of 4 a process; without a rule many processes say what they do."""
+    lit = module(lr=0.01, scale_lr=rule, reference_batch=8)
+    lit.trainer = SimpleNamespace(  # type: ignore[assignment]  # a trainer has as many processes as run
+        world_size=processes, is_global_zero=True, accumulate_grad_batches=1, datamodule=SimpleNamespace(batch_size=4)
+    )
+    assert lit.scaled_lr() == pytest.approx(expected)
+    assert lit.effective_batch == 4 * processes
+    said = capsys.readouterr().out
+    assert (said == "") == (rule is not None or processes == 1)
+    assert not said or f"{processes} processes: {4 * processes} pictures a step, learning rate 0.01" in said
+
+
+def test_a_rule_needs_the_batch_it_refers_to() -> None:
+    with pytest.raises(InputError, match=r"scale_lr linear .* set model\.reference_batch"):
+        module(scale_lr="linear")
+
+
+def test_no_warm_up_is_lost_in_a_long_run() -> None:
+    """500 of 5 million steps: the rise still takes all of them, from a fifth of the peak on."""
+    lit = module(schedule="multi_step", warmup_steps=500)
+    warm = 500 / 5e6
+    factors = [lit.factor(step / 5e6, warm) for step in (0, 250, 500)]
+    assert factors == pytest.approx([0.2, 0.5, 1.0])
 
 
 def test_decay_spares_biases_and_norms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
