@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
 
+from datamodules.errors import InputError
 from datamodules.randomness import derive
 
 
@@ -141,3 +142,19 @@ class ShardSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+class ExactShards(ShardSampler):
+    """Each rank's share without repeats, for what is written and not scored.
+
+    Raises:
+        InputError: a rank would have nothing, and the others would wait for it.
+    """
+
+    def __init__(self, length: int, position: Position) -> None:
+        super().__init__(length, position)
+        if length < position.world:
+            raise InputError(
+                f"{length} samples for {position.world} processes: expected one each; lower trainer.devices"
+            )
+        self.indices = list(range(position.rank, length, position.world))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,35 @@ def share_of(counts: Tensor, least: float = 1.0) -> Tensor:
         call this together.
     """
     return mean_over_ranks(counts.detach().clone()).clamp_min(least / ranks())
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum of a tensor over all processes, for losses that are no means of samples.
+
+    The mean over processes of a loss's gradients through it is the gradient of the loss of the whole batch.
+    """
+    if ranks() == 1:
+        return values
+    total = values.detach().clone()
+    torch.distributed.all_reduce(total)
+    own = values * ranks()
+    return own + (total - own.detach())
+
+
+def effective_batch(trainer: Any) -> int | None:
+    """Samples a step over all processes and accumulated batches; None where the data states no ``batch_size``."""
+    data = getattr(trainer, "datamodule", None)
+    size = getattr(data, "batch_size", None) or getattr(data, "hparams", {}).get("batch_size")
+    return None if size is None else int(size) * int(trainer.world_size) * int(trainer.accumulate_grad_batches)
+
+
+def batch_line(batch: int | None, lr: float, cure: str) -> str:
+    """What several processes change of a recipe that was chosen for one: a line for the log.
+
+    Args:
+        batch: samples a step over all processes, where known.
+        lr: learning rate.
+        cure: how to change it.
+    """
+    size = "many" if batch is None else str(batch)
+    return f"{ranks()} processes: {size} samples a step, learning rate {lr:g} as given; {cure}"

@@ -15,7 +15,7 @@ from datamodules.base import normalise
 from datamodules.errors import InputError
 from datamodules.scene import Batch, Objects
 from detectors.base import Detector
-from detectors.rank_counts import mean_over_ranks
+from detectors.rank_counts import batch_line, effective_batch, mean_over_ranks
 
 
 class LitDetector(pl.LightningModule):
@@ -124,8 +124,7 @@ class LitDetector(pl.LightningModule):
 
     @property
     def effective_batch(self) -> int | None:
-        pictures = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-        return pictures and pictures * self.trainer.world_size * self.trainer.accumulate_grad_batches
+        return effective_batch(self.trainer)
 
     def scaled_lr(self) -> float:
         """The (peak) learning rate of this run's batch; said once where nobody has chosen a rule for many processes.
@@ -133,11 +132,10 @@ class LitDetector(pl.LightningModule):
         Raises:
             InputError: the data does not say how many pictures a step has.
         """
-        batch, processes, reference = self.effective_batch, self.trainer.world_size, self.reference_batch
-        if self.scale_lr is None and processes > 1 and self.trainer.is_global_zero:
+        batch, reference = self.effective_batch, self.reference_batch
+        if self.scale_lr is None and self.trainer.world_size > 1 and self.trainer.is_global_zero:
             print(
-                f"{processes} processes: {batch or 'many'} pictures a step, learning rate {self.lr:g} as given; "
-                "model.scale_lr may be linear or sqrt (of model.reference_batch), or none"
+                batch_line(batch, self.lr, "model.scale_lr may be linear or sqrt (of model.reference_batch), or none")
             )
         if self.scale_lr in (None, "none") or reference is None:
             return self.lr

@@ -87,11 +87,26 @@ class PictureBatches(Dataset[ImageBatch]):
         if self.shuffle:
             chosen = endless_order(total, position, self.seed, epoch, "pictures").tolist()
         else:
-            chosen = position[position < total].tolist()
+            chosen = self.held_out()[step].tolist()
         drawn = [self.picture(index, epoch) for index in chosen]
         images = torch.from_numpy(np.stack([image for image, _ in drawn]).transpose(0, 3, 1, 2).copy())
         pose = torch.from_numpy(np.stack([angles for _, angles in drawn]).astype(np.float32))
         return ImageBatch(images, pose, tuple(self.name(index) for index in chosen))
+
+    def held_out(self) -> list[np.ndarray]:
+        """This process's pictures in the set's order, in as many batches as every other process has, none empty.
+
+        Raises:
+            InputError: fewer pictures than processes.
+        """
+        total = len(self.posed) * self.posed.views
+        if total < self.ranks:
+            raise InputError(f"{total} held-out pictures for {self.ranks} processes: expected one each; hold out more")
+        batches = min(-(-total // (self.ranks * self.batch)), total // self.ranks)
+        own = np.array_split(np.arange(total), self.ranks)[self.rank]
+        if (batches - 1) * self.batch < len(own) <= batches * self.batch:
+            return [own[step * self.batch : (step + 1) * self.batch] for step in range(batches)]
+        return np.array_split(own, batches)
 
     def name(self, index: int) -> str:
         """Id of one picture."""
@@ -180,8 +195,5 @@ class ObjectImages(StudioSet):
     def val_dataloader(self) -> DataLoader[ImageBatch]:
         """Each held-out picture once over all processes, in the set's order."""
         batches = self._batches(self.val_set, False)
-        total, share = len(batches.posed) * batches.posed.views, batches.batch * batches.ranks
-        steps = [
-            (0, s) for s in range(-(-total // share)) if (s * batches.ranks + batches.rank) * batches.batch < total
-        ]
+        steps = [(0, step) for step in range(len(batches.held_out()))]
         return DataLoader(batches, batch_size=None, sampler=steps)

@@ -13,24 +13,23 @@ from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.posed_rays import PosedObject, RayBatch, draw_rays
 from datamodules.objects.studio_set import StudioSet
 from datamodules.randomness import derive
-from datamodules.samplers import endless_order
+from datamodules.samplers import ExactShards, Position, ShardSampler, endless_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class RayDataset(Dataset[RayBatch]):
-    """Whole batches of rays keyed by (epoch, step): each object comes up equally often, each batch has its own
-    generator.
+    """Batches of rays keyed by (epoch, step): each object comes up equally often, each batch has its own generator.
 
     Args:
         posed: the training views.
-        objects: objects a batch.
+        objects: objects a batch of one process; fewer where the set has fewer than all processes ask for.
         views: views an object that share its rays.
         rays: rays an object.
         patch: side of one patch an object; 0 for none.
         shares: where rays are drawn (:func:`datamodules.objects.posed_rays.draw_pixels`).
-        seed: the run's seed.
+        position: of the run; each of its processes draws the batch of all and takes its part, one after the other.
     """
 
     def __init__(
@@ -41,22 +40,24 @@ class RayDataset(Dataset[RayBatch]):
         rays: int,
         patch: int,
         shares: Sequence[float] | None,
-        seed: int,
         labels: bool,
+        position: Position,
     ) -> None:
-        self.posed, self.objects, self.views = posed, min(objects, len(posed.ids)), min(views, posed.rgba.shape[1])
-        self.rays, self.patch, self.shares, self.seed, self.labels = rays, patch, shares, seed, labels
+        self.posed, self.views, self.position = posed, min(views, posed.rgba.shape[1]), position
+        self.objects = max(min(objects, len(posed.ids) // position.world), 1)
+        self.rays, self.patch, self.shares, self.labels = rays, patch, shares, labels
 
     def __getitem__(self, key: tuple[int, int]) -> RayBatch:
         epoch, step = key
-        count, total = len(self.posed.ids), self.posed.rgba.shape[1]
-        rng = derive(self.seed, epoch, step, "rays")
-        places = step * self.objects + np.arange(self.objects)
-        objects = endless_order(count, places, self.seed, epoch, "objects")
+        count, total, here = len(self.posed.ids), self.posed.rgba.shape[1], self.position
+        rng = derive(here.seed, epoch, step, "rays")
+        whole, first = self.objects * here.world, self.objects * here.rank
+        objects = endless_order(count, step * whole + np.arange(whole), here.seed, epoch, "objects")
         views = np.stack([rng.choice(total, self.views, replace=False) for _ in objects])
         parts = self.posed.parts if self.labels else None
+        posed, part = self.posed, slice(first, first + self.objects)
         return draw_rays(
-            self.posed.rgba, self.posed.projection, parts, objects, views, self.rays, self.patch, self.shares, rng
+            posed.rgba, posed.projection, parts, objects, views, self.rays, self.patch, self.shares, rng, part
         )
 
 
@@ -89,7 +90,7 @@ class PosedDataModule(StudioSet):
         objects: use only the first so many objects; None for all.
         held_out_every: every so many-th view is held out from training and used for validation.
         val_views: held-out views an object that validation renders; None for all.
-        batch_objects: objects a training batch.
+        batch_objects: objects a training batch and process.
         views_per_object: views that share an object's rays; batch_objects * views_per_object images a batch.
         rays: rays an object.
         patch: side of one square patch an object, for perceptual losses; 0 for none.
@@ -158,11 +159,23 @@ class PosedDataModule(StudioSet):
     def train_dataloader(self) -> DataLoader[RayBatch]:
         assert self.train_set is not None
         h: Any = self.hparams
-        dataset = RayDataset(
-            self.train_set, h.batch_objects, h.views_per_object, h.rays, h.patch, h.ray_shares, h.seed, h.part_labels
-        )
-        return self.step_loader(dataset)
+        asked = (h.batch_objects, h.views_per_object, h.rays, h.patch, h.ray_shares, h.part_labels)
+        return self.step_loader(RayDataset(self.train_set, *asked, Position.of(self, h.seed)))
 
     def val_dataloader(self) -> DataLoader[PosedObject]:
+        """Held-out views of each object; so that all processes have as many, some objects come up twice."""
+        return self._objects(ShardSampler)
+
+    def predict_dataloader(self) -> DataLoader[PosedObject]:
+        """Held-out views, each object on one process: what is predicted is written.
+
+        Raises:
+            InputError: more processes than objects.
+        """
+        return self._objects(ExactShards)
+
+    def _objects(self, shards: type[ShardSampler]) -> DataLoader[PosedObject]:
         assert self.held_out is not None
-        return DataLoader(ObjectDataset(self.held_out), batch_size=None)
+        h: Any = self.hparams
+        sampler = shards(len(self.held_out.ids), Position.of(self, h.seed))
+        return DataLoader(ObjectDataset(self.held_out), batch_size=None, sampler=sampler)

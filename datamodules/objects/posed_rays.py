@@ -13,6 +13,8 @@ import torch
 from datamodules.geometry import CORNER_SIGNS
 from datamodules.objects.mapped_views import MappedViews
 
+WHOLE = slice(None)
+
 
 @dataclass(frozen=True)
 class RayBatch:
@@ -28,7 +30,7 @@ class RayBatch:
         images: number of posed images the rays were drawn from.
         patches: patches an object.
         patch: side of a patch in pixels.
-        seed: seed of anything the training step draws for this batch (sample jitter).
+        seed: seed of anything the training step draws for the batch of all processes (sample jitter).
     """
 
     objects: torch.Tensor
@@ -132,6 +134,7 @@ def draw_rays(
     patch: int,
     shares: Sequence[float] | None,
     rng: np.random.Generator,
+    part: slice = WHOLE,
 ) -> RayBatch:
     """Draw a batch.
 
@@ -145,6 +148,7 @@ def draw_rays(
         patch: side of one patch an object, taken from its first view; 0 for none.
         shares: see :func:`draw_pixels`.
         rng: source of every draw.
+        part: objects of the batch that are returned; the draws are those of the whole batch.
     """
     size, per_view = rgba.shape[2], rays // views.shape[1]
     view_of, pixel_of = [], []
@@ -156,7 +160,8 @@ def draw_rays(
             source.append(np.full(per_view, view))
         pixel_of.append(np.concatenate(picked))
         view_of.append(np.concatenate(source))
-    pixel, view = np.stack(pixel_of), np.stack(view_of)
+    background, seed = rng.random((len(objects), 1, 3), dtype=np.float32), int(rng.integers(0, 2**62))
+    pixel, view, objects = np.stack(pixel_of)[part], np.stack(view_of)[part], objects[part]
     row, column = pixel // size, pixel % size
     item = objects[:, None]
     inverse = np.linalg.inv(projection[item, view, :, :3])  # B R 3 3
@@ -166,10 +171,10 @@ def draw_rays(
         origins=torch.from_numpy(-np.einsum("brij,brj->bri", inverse, projection[item, view, :, 3]).astype(np.float32)),
         directions=torch.from_numpy(np.einsum("brij,brj->bri", inverse, homogeneous).astype(np.float32)),
         rgba=torch.from_numpy(rgba[item, view, row, column]).float() / 255.0,
-        background=torch.from_numpy(rng.random((len(objects), 1, 3), dtype=np.float32)),
+        background=torch.from_numpy(background[part]),
         labels=None if labels is None else torch.from_numpy(labels[item, view, row, column].astype(np.int64)),
-        images=views.size,
+        images=views[part].size,
         patches=int(patch > 0),
         patch=patch,
-        seed=int(rng.integers(0, 2**62)),
+        seed=seed,
     )

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError, closest
+from lit.networks.batch_draws import batch_draw
 
 
 def colour(images: Sequence[Tensor]) -> list[Tensor]:
     """Shift the brightness by up to 0.5, scale the saturation by 0 to 2 and the contrast by 0.5 to 1.5."""
     first = images[0]
-    draws = torch.rand(3, len(first), 1, 1, 1, device=first.device, dtype=first.dtype)
+    draws = batch_draw(lambda n: torch.rand(3, n, 1, 1, 1, device=first.device, dtype=first.dtype), len(first), dim=1)
     return [_coloured(image, *draws) for image in images]
 
 
@@ -32,11 +33,12 @@ def _coloured(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: 
 def translation(images: Sequence[Tensor], share: float = 0.125) -> list[Tensor]:
     """Shift by whole pixels (of the coarsest images), up to ``share`` of each side; what comes in is 0 (mid-grey)."""
     coarse = _coarsest(images)
-    shifts = [
-        torch.randint(-round(side * share), round(side * share) + 1, (len(coarse), 1), device=coarse.device)
-        for side in coarse.shape[-2:]
-    ]
-    return [_shifted(image, *(shift * (image.shape[-1] // coarse.shape[-1]) for shift in shifts)) for image in images]
+
+    def shift(reach: int) -> Tensor:
+        return batch_draw(lambda n: torch.randint(-reach, reach + 1, (n, 1), device=coarse.device), len(coarse))
+
+    shifts = [shift(round(side * share)) for side in coarse.shape[-2:]]
+    return [_shifted(image, *(moved * (image.shape[-1] // coarse.shape[-1]) for moved in shifts)) for image in images]
 
 
 def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
@@ -56,8 +58,12 @@ def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 def cutout(images: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
     """Set a square of ``share`` of the sides, whose middle lies anywhere in the image, to 0."""
     coarse, covered = _coarsest(images), []
+
+    def place(side: int) -> Tensor:
+        return batch_draw(lambda n: torch.randint(0, side + 1, (n, 1), device=coarse.device), len(coarse))
+
     for side in coarse.shape[-2:]:
-        middle = torch.randint(0, side + 1, (len(coarse), 1), device=coarse.device)
+        middle = place(side)
         offset = torch.arange(side, device=coarse.device)[None] - middle + round(side * share) // 2
         covered.append((offset >= 0) & (offset < round(side * share)))
     hole = covered[0][:, None, :, None] & covered[1][:, None, None]
@@ -109,7 +115,8 @@ class DiffAugment(nn.Module):
         """
         done = [*pictures, *maps]
         for step in self.steps:
-            chosen = torch.rand(len(done[0]), 1, 1, 1, device=done[0].device) < probability
+            count, device = len(done[0]), done[0].device
+            chosen = batch_draw(lambda n, on=device: torch.rand(n, 1, 1, 1, device=on), count) < probability
             touched = done[: len(pictures)] if step == "colour" else done
             changed = STEPS[step](touched)
             done[: len(changed)] = [torch.where(chosen, new, old) for new, old in zip(changed, touched)]

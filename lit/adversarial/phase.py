@@ -25,7 +25,8 @@ class Turn:
         batch: real data of this process.
         seen: images before this step, and
         step: images of this step, both over all processes.
-        draw: random numbers of this step, phase and process; a coin that decides over one phase falls from it.
+        draw: random numbers of this step and phase, the same on all processes, which take their parts of what is drawn
+            for the whole batch (:mod:`lit.networks.batch_draws`); a coin that decides over one phase falls from it.
     """
 
     batch: Any
@@ -34,7 +35,7 @@ class Turn:
     draw: torch.Generator
 
     def coin(self, probability: float) -> bool:
-        """True with a probability, once for the batch of this process."""
+        """True with a probability, once for the whole batch."""
         return bool(torch.rand((), generator=self.draw, device=self.draw.device) < probability)
 
     def due(self, cadence: Cadence) -> bool:

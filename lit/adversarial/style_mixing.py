@@ -10,6 +10,7 @@ from torch import Tensor
 
 from detectors.rank_counts import mean_over_ranks
 from lit.adversarial.phase import full_precision
+from lit.networks.batch_draws import batch_draw
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 
@@ -25,10 +26,11 @@ def mixed_latents(generator: StyleGAN2Generator, count: int, mixing: float, kept
     mapping, rows = generator.mapping, generator.rows
     device = mapping.w_avg.device
     with full_precision(device):
-        first, second = mapping(torch.randn(2 * count, generator.z_dim, device=device)).chunk(2)
+        z = batch_draw(lambda n: torch.randn(2 * n, generator.z_dim, device=device).unflatten(0, (2, n)), count, dim=1)
+        first, second = mapping(z.flatten(0, 1)).chunk(2)
     if kept is not None:
         mapping.w_avg.lerp_(mean_over_ranks(first.detach().mean(0)), 1 - kept)
-    mixed = torch.rand(count, 1, device=device) < mixing
-    crossover = torch.randint(1, rows, (count, 1), device=device)
+    mixed = batch_draw(lambda n: torch.rand(n, 1, device=device), count) < mixing
+    crossover = batch_draw(lambda n: torch.randint(1, rows, (n, 1), device=device), count)
     later = (torch.arange(rows, device=device) >= crossover) & mixed
     return torch.where(later[..., None], second[:, None], first[:, None])

@@ -33,7 +33,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: training decides when to save, not validation."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if time.monotonic() - self._saved >= self.seconds:
+        due = time.monotonic() - self._saved >= self.seconds
+        if trainer.strategy.broadcast(due):  # saving waits for all processes: the first one's clock decides for them
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

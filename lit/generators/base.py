@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import ParallelStrategy
+
+from detectors.rank_counts import batch_line
+from lit.adversarial.rank_average import average_gradients
 
 
 class Generator(LightningModule):
@@ -13,15 +18,23 @@ class Generator(LightningModule):
 
     The count is what loggers draw everything over: Lightning takes a value logged as "step" for the x axis.
 
+    Under ``strategy: ddp`` every process averages the gradients itself: DDP's own hooks expect that each backward pass
+    goes through all parameters, and a stage of a training may leave some alone.
+
     Args:
         total_images: training stops after so many images; learning rates fall along a half cosine until then.
         final_lr: share of the learning rate that is left at the end.
         warmup: share of the training in which learning rates rise linearly.
+
+    Attributes:
+        images_seen: images of all processes so far.
+        effective_batch: images a step over all processes; None before the first.
     """
 
     def __init__(self, total_images: int, final_lr: float = 0.05, warmup: float = 0.02) -> None:
         super().__init__()
         self.images_seen = 0
+        self.effective_batch: int | None = None
         self.total_images, self.final_lr, self.warmup = total_images, final_lr, warmup
 
     @property
@@ -39,11 +52,23 @@ class Generator(LightningModule):
         scale = self.lr_scale()
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("base_lr", group["lr"]) * scale
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        strategy = self.trainer.strategy
+        own = strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+        with own:  # on_after_backward averages
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+    def on_after_backward(self) -> None:
+        """Average the gradients of all processes, before a loss scaler looks at them."""
+        if self.automatic_optimization and self.trainer.world_size > 1:
+            average_gradients((p for p in self.parameters() if p.requires_grad), finite=False)
 
     def count_images(self, images: int) -> None:
         """Count one step's images (of all ranks) and stop when the training is complete."""
-        self.images_seen += images * self.trainer.world_size
+        if self.effective_batch is None and self.trainer.world_size > 1 and self.trainer.is_global_zero:
+            rate = self.trainer.optimizers[0].defaults["lr"]
+            print(batch_line(images * self.trainer.world_size, rate, "the data's batch and model.lr change both"))
+        self.effective_batch = images * self.trainer.world_size
+        self.images_seen += self.effective_batch
         self.log("images", float(self.images_seen), prog_bar=True, logger=False)
         self.log("step", float(self.images_seen))
         if self.images_seen >= self.total_images:

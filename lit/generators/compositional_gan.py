@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,6 +18,8 @@ from lit.adversarial.phase import Phase, Turn, full_precision
 from lit.adversarial.weight_average import WeightAverage
 from lit.generators.adversarial_generator import AdversarialGenerator
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from lit.networks.fields.feature_image import Codes
+from lit.networks.fields.object_scene import Scene
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.posing.view_bank import ViewBank
 from lit.weights.official.giraffe import load_official, official_state
@@ -91,15 +94,21 @@ class CompositionalGAN(AdversarialGenerator):
         return {"generator": generator_loss(self.discriminator(fake)), **own}
 
     @torch.no_grad()
-    def samples(self, count: int, draw: torch.Generator) -> Tensor:
-        """Pictures (count, 3, R, R) uint8 of the averaged weights."""
-        scene = self.ema.scene.ranges.sample(count, draw)
-        images: Tensor = self.ema(self.ema.codes(count, draw), scene)
+    def samples(self, ids: Sequence[str]) -> Tensor:
+        """Pictures (B, 3, R, R) uint8 of the averaged weights, one a name: the same ones at every call."""
+        drawn = [self._drawn(torch.Generator().manual_seed(self.number(name, "validation"))) for name in ids]
+        codes, scenes = ([torch.cat(parts).to(self.device) for parts in zip(*kind)] for kind in zip(*drawn))
+        images: Tensor = self.ema(Codes(*codes), Scene(*scenes))
         return to_pixels(images)
 
+    def _drawn(self, draw: torch.Generator) -> tuple[Codes, Scene]:
+        """Codes and scene of one picture."""
+        scene = self.ema.scene.ranges.sample(1, draw)
+        return self.ema.codes(1, draw), scene
+
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        """As many samples as the batch has images, which callbacks compare with it; the same ones at every call."""
-        return self.samples(len(batch.images), self.draw(batch_idx, "validation"))
+        """As many samples as the batch has images, which callbacks compare with it."""
+        return self.samples(batch.ids)
 
     test_step = validation_step
 

@@ -16,9 +16,11 @@ from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.objects.posed_rays import PosedObject, RayBatch
 from datamodules.randomness import derive
+from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
 from lit.generators.ray_objective import RayObjective
 from lit.losses.regularisers import total_variation
+from lit.networks.batch_draws import part_of_batch
 from lit.networks.fields.plane_residuals import PlaneResiduals
 from lit.networks.fields.triplane_field import TriplaneField
 from lit.networks.latent_gaussian import LatentGaussian
@@ -111,7 +113,19 @@ class Lift3D(Generator):
         return torch.optim.Adam(groups, betas=(0.9, 0.99))
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> Tensor:
+        with part_of_batch(self.global_rank, self.trainer.world_size):
+            losses = self.losses(batch)
+        values = torch.stack(list(losses.values()))
+        whole = mean_over_ranks(values.detach().clone())
+        self.log_dict({f"train/{name}": value for name, value in zip(losses, whole)})
+        self.count_images(batch.images)
+        return values.sum()
+
+    def losses(self, batch: RayBatch) -> dict[str, Tensor]:
+        """Weighted losses of the present stage by name."""
         self.network.requires_grad_(not self.refining)
+        if self.residuals is not None:
+            self.residuals.requires_grad_(self.refining)  # what stands still is not averaged over processes
         if self.refining and self.residuals is not None:
             planes, style = self.residuals(batch.objects, self.network, self.latents)
             losses = self.objective(self.network.field(planes, style), batch)
@@ -119,9 +133,7 @@ class Lift3D(Generator):
             losses["roughness"] = self.hparams["smoothness"] * rough
         else:
             losses = self.objective(self.network.field(*self.network(self.latents[batch.objects])), batch)
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
-        self.count_images(batch.images)
-        return torch.stack(list(losses.values())).sum()
+        return losses
 
     def object_planes(self, index: int) -> tuple[Tensor, Tensor]:
         """Planes (1, 3, C, R, R), refined where they were, and style (1, w_dim) of a training object."""
@@ -144,14 +156,14 @@ class Lift3D(Generator):
 
     @torch.no_grad()
     def predict_step(self, batch: PosedObject, batch_idx: int) -> list[VoxelAsset]:
-        """The object's asset; with the first one also the new objects."""
+        """The object's asset; with the first one also this process's share of the new objects."""
         planes, style = self.object_planes(batch.index)
         assets = [self.asset(planes, style, batch.id, batch.name, batch.dims)]
         if batch_idx == 0 and self.hparams["new_objects"]:
             latents, dims = self.sample_latents(self.hparams["new_objects"], self.hparams["seed"])
-            for number, (latent, size) in enumerate(zip(latents, dims)):
-                planes, style = self.network(latent[None])
-                assets.append(self.asset(planes, style, f"new-{number:06d}", batch.name, size.cpu()))
+            for number in range(self.global_rank, len(latents), self.trainer.world_size):
+                planes, style = self.network(latents[number : number + 1])
+                assets.append(self.asset(planes, style, f"new-{number:06d}", batch.name, dims[number].cpu()))
         return assets
 
     def sample_latents(self, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from datamodules.objects.posed_rays import RayBatch
 from lit.losses.mask import semantic_loss, soft_iou_loss
 from lit.losses.perceptual import PerceptualLoss
 from lit.losses.photometric import photometric_loss
+from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.field_values import Field
 from lit.networks.fields.quadrature import Rendering
 from lit.rendering.render import render_rays
@@ -46,8 +47,12 @@ class RayObjective(nn.Module):
     def forward(self, field: Field, batch: RayBatch) -> dict[str, Tensor]:
         """Weighted losses by name; the batch's seed decides the samples' jitter."""
         device, alpha = batch.origins.device, batch.rgba[..., 3]
-        shape = (self.samples,) if self.shared_jitter else (*alpha.shape, self.samples)
-        jitter = torch.rand(shape, generator=torch.Generator(device).manual_seed(batch.seed), device=device)
+        draw = torch.Generator(device).manual_seed(batch.seed)
+        if self.shared_jitter:
+            jitter = torch.rand(self.samples, generator=draw, device=device)
+        else:
+            each = (alpha.shape[1], self.samples)
+            jitter = batch_draw(lambda n: torch.rand(n, *each, generator=draw, device=device), len(alpha))
         out = render_rays(field, batch.origins, batch.directions, in_cube(self.samples, jitter))
         losses = {
             "photometric": photometric_loss(out.rgb, out.opacity, batch.rgba, batch.background, self.photometric),

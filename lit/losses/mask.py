@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from detectors.rank_counts import share_of
+
 
 def soft_iou_loss(opacity: Tensor, alpha: Tensor) -> Tensor:
     """``1 - mean_n(sum(a b) / sum(a + b - a b))`` over masks (N, R) in [0, 1] (Eq. 8, made differentiable)."""
@@ -15,4 +17,4 @@ def soft_iou_loss(opacity: Tensor, alpha: Tensor) -> Tensor:
 def semantic_loss(logits: Tensor, labels: Tensor, alpha: Tensor) -> Tensor:
     """Cross-entropy of part logits (B, R, K) against labels (B, R), weighted by the observed mask."""
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(alpha)
-    return (loss * alpha).sum() / alpha.sum().clamp_min(1.0)
+    return (loss * alpha).sum() / share_of(alpha.sum())

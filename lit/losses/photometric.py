@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from detectors.rank_counts import share_of
+
 
 def photometric_loss(
     rgb: Tensor, opacity: Tensor, target: Tensor, background: Tensor | None = None, region: str = "composited"
@@ -23,7 +25,7 @@ def photometric_loss(
     if region == "mask":
         # Un-premultiplied: without a background to show, a half transparent render must not have to be brighter.
         straight = rgb / opacity.unsqueeze(-1).clamp_min(0.05)
-        return ((straight - target[..., :3]).abs() * alpha).sum() / (3.0 * alpha.sum()).clamp_min(1.0)
+        return ((straight - target[..., :3]).abs() * alpha).sum() / share_of(3.0 * alpha.sum())
     if background is None:
         raise ValueError("the composited photometric loss needs a background")
     rendered = rgb + (1 - opacity.unsqueeze(-1)) * background

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detectors.rank_counts import mean_over_ranks
+from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.feature_image import Codes
 from lit.networks.fields.object_scene import Scene, SceneRanges
 from lit.networks.layers.mapping import MappingNetwork
@@ -114,9 +116,10 @@ class GiraffeHDGenerator(SceneGenerator):
         shift = torch.zeros_like(scene.translation[:, 0])
         row = self.mix_row
         if generator is not None:
-            place = 2 * torch.rand(len(shift), 2, generator=generator, device=shift.device) - 1
+            device = shift.device
+            place = batch_draw(lambda n: 2 * torch.rand(n, 2, generator=generator, device=device) - 1, len(shift))
             shift = torch.cat([self.background_shift * place, shift[:, 2:]], 1)
-            choice = torch.rand(2, generator=generator, device=shift.device)
+            choice = torch.rand(2, generator=generator, device=device)
             row = int(choice[0] * self.front.rows) if choice[1] < self.mix else self.front.rows
         if self.share_height:
             shift = torch.cat([shift[:, :2], scene.translation[:, 0, 2:]], 1)
@@ -155,5 +158,9 @@ def outside_box(mask: Tensor, box: Tensor) -> Tensor:
 
 
 def missing_coverage(mask: Tensor, least: float) -> Tensor:
-    """How much of the picture the mask covers too little, on the mean of the batch: relu(least - mean)."""
-    return F.relu(least - mask.mean())
+    """How much of the picture the mask covers too little, on the mean of the batch: relu(least - mean).
+
+    Whether it is too little is decided on the mean of all processes.
+    """
+    mean = mask.mean()
+    return (least - mean) * (mean_over_ranks(mean.detach().clone()) < least)

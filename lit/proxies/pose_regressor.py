@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from datamodules.objects.object_images import ImageBatch
+from detectors.rank_counts import batch_line, effective_batch
 from lit.networks.image_range import from_pixels
 from lit.weights.fitting import restore
 
@@ -62,7 +63,14 @@ class PoseRegressor(LightningModule):
         azimuth = torch.rad2deg(torch.atan2(sine, cosine)) % 360
         return torch.stack([azimuth, torch.rad2deg(torch.asin(height.clamp(-1, 1)))], 1)
 
+    @property
+    def effective_batch(self) -> int | None:
+        """Pictures a step over all processes."""
+        return effective_batch(self.trainer)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
+            print(batch_line(self.effective_batch, self.hparams["lr"], "data.batch_size and model.lr change both"))
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-3)
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

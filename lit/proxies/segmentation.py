@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
+from detectors.rank_counts import batch_line, effective_batch, share_of, sum_over_ranks
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
@@ -86,14 +87,16 @@ class Segmenter(LightningModule):
         return self(images.to(self.device)).softmax(1)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy, and soft Dice averaged over the classes that the batch shows."""
+        """Cross-entropy, and soft Dice averaged over the classes that the batch (of all processes) shows."""
         logits = self(images)
         known = labels != IGNORED
-        entropy = F.cross_entropy(logits, labels, ignore_index=IGNORED)
+        pixels = known.sum().float()
+        entropy = F.cross_entropy(logits, labels, ignore_index=IGNORED) * (pixels / share_of(pixels))
         wanted = F.one_hot(labels.where(known, 0), len(self.classes)).movedim(-1, 1) * known[:, None]
         likely = logits.softmax(1) * known[:, None]
-        both, total = (likely * wanted).sum((0, 2, 3)), (likely + wanted).sum((0, 2, 3))
-        shown = wanted.sum((0, 2, 3)) > 0
+        areas = [values.sum((0, 2, 3)) for values in (likely * wanted, likely + wanted, wanted.to(likely))]
+        both, total, area = sum_over_ranks(torch.stack(areas))
+        shown = area > 0
         dice = 1 - (2 * both[shown] + 1) / (total[shown] + 1)
         return {"entropy": entropy, "dice": self.hparams["dice_weight"] * dice.mean()}
 
@@ -113,7 +116,14 @@ class Segmenter(LightningModule):
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
+    @property
+    def effective_batch(self) -> int | None:
+        """Pictures a step over all processes."""
+        return effective_batch(self.trainer)
+
     def configure_optimizers(self) -> Any:
+        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
+            print(batch_line(self.effective_batch, self.hparams["lr"], "data.batch_size and model.lr change both"))
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warm = max(steps // 20, 1)

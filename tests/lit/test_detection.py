@@ -81,7 +81,7 @@ def test_the_learning_rate_follows_the_batch_by_a_stated_rule(
     assert lit.effective_batch == 4 * processes
     said = capsys.readouterr().out
     assert (said == "") == (rule is not None or processes == 1)
-    assert not said or f"{processes} processes: {4 * processes} pictures a step, learning rate 0.01" in said
+    assert not said or f"{4 * processes} samples a step, learning rate 0.01 as given; model.scale_lr" in said
 
 
 def test_a_rule_needs_the_batch_it_refers_to() -> None:

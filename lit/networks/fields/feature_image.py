@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.feature_fields import FeatureField, compose
 from lit.networks.fields.object_scene import Scene, SceneRanges, to_box
 from lit.networks.fields.quadrature import INFINITE, ray_weights, spans
@@ -42,7 +43,11 @@ class Codes(NamedTuple):
         """Standard normal codes on the generator's device."""
         device = generator.device if generator is not None else None
         sizes = [(count, objects, z_dim)] * 2 + [(count, background_z_dim)] * 2
-        return Codes(*(torch.randn(size, generator=generator, device=device) for size in sizes))
+
+        def normal(size: tuple[int, ...]) -> Tensor:
+            return batch_draw(lambda n: torch.randn(n, *size[1:], generator=generator, device=device), count)
+
+        return Codes(*(normal(size) for size in sizes))
 
     def repeat(self, views: int) -> Codes:
         """Every scene ``views`` times, one after the other."""
@@ -99,7 +104,7 @@ class FeatureImage(nn.Module):
                 rows, rays, _ = torch.nonzero(inside, as_tuple=True)
                 shape, look = codes.shape[:, number], codes.look[:, number]
                 feature, raw = self.field(points, along[rows, rays], rows, shape, look)
-                density = torch.zeros_like(depths).masked_scatter(inside, self._positive(raw, generator))
+                density = torch.zeros_like(depths).masked_scatter(inside, self._positive(raw, generator, False))
                 densities.append(density)
                 features.append((inside, feature))
         if parts != "objects":
@@ -109,7 +114,7 @@ class FeatureImage(nn.Module):
             rows = torch.arange(len(points), device=points.device).repeat_interleave(depths[0].numel())
             along = directions.unsqueeze(2).expand_as(points).reshape(-1, 3)
             feature, raw = self.background(points.reshape(-1, 3), along, rows, codes.back_shape, codes.back_look)
-            densities.append(self._positive(raw, generator).view_as(depths))
+            densities.append(self._positive(raw, generator, True).view_as(depths))
             features.append((everywhere, feature))
         density, shares = compose(torch.stack(densities))
         weights = ray_weights(density * spans(depths, INFINITE) * directions.norm(dim=-1, keepdim=True))
@@ -141,11 +146,17 @@ class FeatureImage(nn.Module):
             return even
         middle = (even[..., 1:] + even[..., :-1]) / 2
         low, high = torch.cat([even[..., :1], middle], -1), torch.cat([middle, even[..., -1:]], -1)
-        return low + (high - low) * torch.rand(even.shape, generator=generator, device=device)
+        place = batch_draw(lambda n: torch.rand(n, *even.shape[1:], generator=generator, device=device), batch)
+        return low + (high - low) * place
 
-    def _positive(self, raw: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _positive(self, raw: Tensor, generator: torch.Generator | None, even: bool) -> Tensor:
+        """Densities (M,) of raw ones; ``even``: every process of a training has as many."""
         if generator is not None and self.density_noise > 0:
-            raw = raw + self.density_noise * torch.randn(raw.shape, generator=generator, device=raw.device)
+            shape = raw.shape[1:]
+            noise = batch_draw(
+                lambda n: torch.randn(n, *shape, generator=generator, device=raw.device), len(raw), even=even
+            )
+            raw = raw + self.density_noise * noise
         return raw.relu()
 
     def _inside(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
+from lit.networks.batch_draws import batch_draw
 
 
 class Scene(NamedTuple):
@@ -77,7 +78,8 @@ class SceneRanges:
 
         def uniform(low: Tensor, high: Tensor, *shape: int) -> Tensor:
             low, high = low.to(device), high.to(device)
-            return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
+            place = batch_draw(lambda n: torch.rand(n, *shape, generator=generator, device=device), count)
+            return low + (high - low) * place
 
         sine = [math.sin(math.radians(angle)) for angle in self.elevation]
         size, place = (torch.tensor(pair, dtype=torch.float32) for pair in (self.scale, self.translation))

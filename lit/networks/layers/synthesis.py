@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from lit.networks.batch_draws import batch_draw
 from lit.networks.layers.equalised import activated
 from lit.networks.layers.modulated import ModulatedConv, clamped, upsample
 
@@ -67,7 +68,8 @@ class StyledConv(ModulatedConv):
         """Map (B, inputs, H, W) with style rows (B, w_dim) to (B, outputs, R, R)."""
         x = super().forward(x, w)
         if self.noisy and noise == "random":
-            x = x + torch.randn_like(x[:, :1]) * self.noise_strength
+            drawn = batch_draw(lambda n: x.new_empty(n, 1, *x.shape[2:]).normal_(), len(x))
+            x = x + drawn * self.noise_strength
         elif self.noisy and noise == "const":
             x = x + self.noise_const * self.noise_strength
         return clamped(activated(x), self.clamp)
