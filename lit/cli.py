@@ -23,6 +23,7 @@ TARGETS = {
     "evaluate": ("commands.evaluate.main", "score result files against labels"),
     "sweep": ("commands.sweep.main", "run a grid of experiments, one process and one folder a run"),
     "leaderboard": ("commands.leaderboard.main", "rank recorded runs: table, CSV, Markdown, JSON and one HTML page"),
+    "results": ("commands.results.main", "pack a sweep's raw records, and recompute published figures from them"),
     "bench": ("commands.bench.main", "measure speed beside a named reference"),
     "demo": ("commands.demo.main", "the whole chain on a small world, in minutes"),
 }

@@ -11,6 +11,8 @@ from lit.leaderboard.page import ranking_page
 from lit.leaderboard.tables import csv_table, markdown, print_board
 from lit.results import write_json
 
+TABLES = "leaderboard"  # the files' name where nobody gives another
+
 
 def write_all(places: Sequence[Path], page: Path, metric: str | None = None, sweeps: Sequence[Path] = ()) -> Board:
     """Read the records, print the table, write the page and its CSV, Markdown and JSON companions.
