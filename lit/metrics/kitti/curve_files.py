@@ -49,7 +49,7 @@ class RecordedFrames:
     curves: FrameCurves
     evaluator: str = ""
 
-    def ap40(self, figure: str, frames: np.ndarray | None = None) -> float:
+    def ap(self, figure: str, frames: np.ndarray | None = None) -> float:
         """AP40 in percent of a figure over some frames; see :func:`lit.metrics.kitti.frame_curves.ap40`.
 
         Raises:

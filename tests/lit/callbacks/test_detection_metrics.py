@@ -115,7 +115,7 @@ def test_leaves_what_each_frame_adds(tiny_world: Path, tmp_path: Path) -> None:
     names = [f"car/3d/moderate/{limit}" for limit in (0.7, 0.5, 0.3)]
     assert set(frames.curves.curves) == {f"{name}{depth}" for name in names for depth in ("", "/0-20m", "/20m+")}
     for name in (*names, "car/3d/moderate/0.5/0-20m", "car/3d/moderate/0.3/20m+"):
-        assert np.float32(frames.ap40(name)) == np.float32(figures[name])
+        assert np.float32(frames.ap(name)) == np.float32(figures[name])
     assert figures["car/3d/moderate/0.5/0-20m"] > 5
     assert "car/3d/moderate/0.7/0-20m" not in figures
 

@@ -105,9 +105,9 @@ def test_a_file_gives_the_same_figures(tmp_path: Path, ties: bool) -> None:
     for name, curve in frames.curves.curves.items():
         for field, values in vars(curve).items():
             np.testing.assert_array_equal(values, getattr(again.curves.curves[name], field))
-        assert again.ap40(name, picks) == frames.ap40(name, picks)
+        assert again.ap(name, picks) == frames.ap(name, picks)
     with pytest.raises(InputError, match=r"'car/3d/easy/0\.9' is not recorded"):
-        again.ap40("car/3d/easy/0.9")
+        again.ap("car/3d/easy/0.9")
 
 
 def test_scores_of_detectors_are_kept_as_float32(tmp_path: Path) -> None:
