@@ -132,9 +132,13 @@ class NuscenesDataModule(DetectionDataModule):
     """Training and validation scenes of a nuScenes folder.
 
     A training batch holds ``batch_size`` pictures of any cameras; an evaluation batch whole samples of six.
+
+    Attributes:
+        groups: evaluation sample to its scene; set by ``setup``.
     """
 
     val_reader: NuscenesDataset
+    groups: dict[str, str]
 
     def __init__(
         self,
@@ -189,6 +193,7 @@ class NuscenesDataModule(DetectionDataModule):
         samples = read_samples(tables, read_truth(tables, self.val_split).split())
         self.val_reader = NuscenesDataset(samples, root)
         self._truths = {sample.token: sample.truth for sample in samples}
+        self.groups = {sample.token: sample.scene for sample in samples}
 
     def _write_scenes(self) -> None:
         """The training scenes' names, beside the run's other files."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import distributed
 
 from datamodules.kitti.format import write_label
 from datamodules.scene import Batch, Objects
+from lit.callbacks.frame_names import gather_names, groups_of
 from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
 from lit.metrics.kitti.evaluation import VERSION, KittiAP, flatten
 from lit.metrics.sample_keys import sample_key
@@ -101,18 +101,7 @@ class KittiMetrics(pl.Callback):
             return
         keys, curves = self.metric.trace
         samples = tuple(names[key] for key in keys)
-        known: Mapping[str, str] = getattr(getattr(trainer, "datamodule", None), "groups", None) or {}
-        groups = tuple(known.get(sample, sample) for sample in samples)
         evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
         path = Path(trainer.default_root_dir) / f"frame_curves_{split}.npz"
-        checksum = write_curves(path, RecordedFrames(samples, groups, curves, evaluator))
+        checksum = write_curves(path, RecordedFrames(samples, groups_of(trainer, samples), curves, evaluator))
         self.raw[split] = {"file": path.name, "sha256": checksum}
-
-
-def gather_names(names: Mapping[int, str]) -> dict[int, str]:
-    """Sample ids by key, of all ranks."""
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return dict(names)
-    shards: list[dict[int, str]] = [{}] * distributed.get_world_size()
-    distributed.all_gather_object(shards, dict(names))
-    return {key: name for shard in shards for key, name in shard.items()}

@@ -9,7 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import lightning.pytorch as pl
 
 from datamodules.nuscenes.format import GlobalBoxes, SampleTruth, write_submission
+from lit.callbacks.frame_names import gather_names, groups_of
 from lit.metrics.nuscenes.evaluation import VERSION, NuscenesDetection, flatten, gather_samples
+from lit.metrics.nuscenes.sample_matches import RecordedSamples, write_matches
+from lit.metrics.sample_keys import sample_key
 
 
 @runtime_checkable
@@ -41,7 +44,9 @@ class NuscenesMetrics(pl.Callback):
     """Scores the predictions that ``validation_step`` and ``test_step`` return, over all ranks, by sample token.
 
     Logs "nuscenes/mAP", "nuscenes/NDS", "nuscenes/mATE", "nuscenes/car/AP", "nuscenes/car/AP/2.0", "nuscenes/car/ATE"
-    and their like. ``test`` also writes the official submission file, with every sample of all ranks once.
+    and their like. ``test`` also writes the official submission file, with every sample of all ranks once. Beside the
+    run's record it leaves what each sample adds to AP (``sample_matches_val.npz``, ``sample_matches_test.npz``; see
+    :mod:`lit.metrics.nuscenes.sample_matches`), from which intervals over scenes are computed.
 
     Args:
         scoring: how batches and outputs are read; None asks the data module when it has the two methods of
@@ -49,6 +54,9 @@ class NuscenesMetrics(pl.Callback):
         path: the submission file; None means ``results_nusc.json`` in the run's folder.
         prefixes: log only figures whose name, without "nuscenes/", starts with one of these; None logs all.
         meta: which inputs the detector uses, for the submission; None means the camera alone.
+
+    Attributes:
+        raw: on rank zero, split ("val", "test") to ``{"file": name in the run's folder, "sha256": of its content}``.
     """
 
     def __init__(
@@ -60,7 +68,9 @@ class NuscenesMetrics(pl.Callback):
     ) -> None:
         self.scoring, self.path, self.meta = scoring, path, meta
         self.prefixes = tuple(prefixes) if prefixes is not None else None
-        self.metric = NuscenesDetection()
+        self.metric = NuscenesDetection(traced=True)
+        self.names: dict[int, str] = {}
+        self.raw: dict[str, dict[str, str]] = {}
         self.predicted: dict[str, GlobalBoxes] = {}
         self.evaluator = {"name": "nuscenes", "version": VERSION}
 
@@ -78,6 +88,7 @@ class NuscenesMetrics(pl.Callback):
             names = f"{', '.join(sorted(found)) or 'none'}, expected {', '.join(sorted(truths)) or 'none'}"
             raise ValueError(f"predictions for the samples {names}: return one entry for each sample of the batch")
         self.metric.update(list(truths), list(truths.values()), [found[token] for token in truths])
+        self.names.update({sample_key(token): token for token in truths})
         return found
 
     def _write(self, trainer: pl.Trainer) -> None:
@@ -90,7 +101,7 @@ class NuscenesMetrics(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.metric.reset()
         self.metric.to(pl_module.device)
-        self.predicted = {}
+        self.predicted, self.names = {}, {}
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -106,11 +117,23 @@ class NuscenesMetrics(pl.Callback):
             self.predicted.setdefault(token, boxes)  # of a repeated sample the metric, too, keeps the first
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "test")
+        self._write(trainer)
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
         figures = flatten(self.metric.compute())
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
         pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, sync_dist=True)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.on_validation_epoch_end(trainer, pl_module)
-        self._write(trainer)
+        names = gather_names(self.names)
+        if self.metric.trace is None or not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        keys, classes = self.metric.trace
+        samples = tuple(names[key] for key in keys)
+        evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
+        path = Path(trainer.default_root_dir) / f"sample_matches_{split}.npz"
+        checksum = write_matches(path, RecordedSamples(samples, groups_of(trainer, samples), classes, evaluator))
+        self.raw[split] = {"file": path.name, "sha256": checksum}

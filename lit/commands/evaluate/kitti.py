@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -28,11 +29,15 @@ def kitti(argv: list[str]) -> int:
     parser.add_argument(
         "--extra-ious", nargs="+", metavar="CLASS=IOU,..", help="further IoU limits, such as car=0.5,0.3 pedestrian=0.3"
     )
+    parser.add_argument(
+        "--depth-ranges", nargs="+", metavar="NEAR-FAR", help="cars by depth in metres, such as 0-20 20-40 40+"
+    )
     options = parser.parse_args(argv)
+    depths = _depth_ranges(options.depth_ranges) if options.depth_ranges else None
     extra = _extra_ious(options.extra_ious) if options.extra_ious else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = evaluate_folders(options.gt, options.pred, extra, options.split)
+        result = evaluate_folders(options.gt, options.pred, extra, options.split, depths)
     tell(kitti_table(result, f"KITTI AP (%), {VERSION}"), result, options.out)
     for warning in caught:
         Console().print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
@@ -53,6 +58,9 @@ def kitti_table(result: dict[str, Any], title: str) -> Table:
     for key, figure in result.get("extra", {}).items():
         name, metric, _, limit = key.split("/")
         by_row.setdefault((name, f"{metric} > {limit}"), []).append(f"{figure:.2f}")
+    for key, figure in result.get("depth", {}).items():
+        name, metric, _, limit, depth = key.split("/")
+        by_row[(name, f"{metric} > {limit}, {depth}")] = ["", f"{figure:.2f}", ""]
     for (name, metric), cells in by_row.items():
         table.add_row(name, metric, *cells, "", "", "")
     return table
@@ -67,3 +75,13 @@ def _extra_ious(options: list[str]) -> dict[str, list[float]]:
         except ValueError:
             raise InputError(f"--extra-ious {option!r}: expected CLASS=IOU,.. such as car=0.5,0.3") from None
     return extra
+
+
+def _depth_ranges(options: list[str]) -> list[list[float | None]]:
+    ranges: list[list[float | None]] = []
+    for option in options:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:\+|-(\d+(?:\.\d+)?))", option, re.ASCII)
+        if match is None:
+            raise InputError(f"--depth-ranges {option!r}: expected NEAR-FAR in metres, such as 0-20 or 40+")
+        ranges.append([float(match[1]), None if match[2] is None else float(match[2])])
+    return ranges

@@ -8,28 +8,20 @@ one after another, ``counted``, ``hit_counts``, ``step_counts`` (M, F), ``hits``
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.errors import InputError, printable
-from datamodules.files.atomic_files import read_bytes, write_atomically
+from datamodules.errors import InputError
+from lit.metrics.array_files import read_arrays, smallest, write_arrays
 from lit.metrics.kitti.frame_curves import Curve, FrameCurves, ap40
 
 SCHEMA = 1
 EXPECTED = "frame curves, as a run's evaluation writes them"
 COUNTS = ("counted", "hit_counts", "step_counts")
 LISTS = ("hits", "steps", "true", "reported")
-DAMAGE = (  # what numpy and zipfile raise for bytes that are no such archive
-    *(ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
-)
 TEXTS = ("evaluator", "samples", "groups", "figures")
 
 
@@ -77,11 +69,7 @@ def write_curves(path: Path, frames: RecordedFrames) -> str:
         "step_counts": _small([np.diff(curve.step_offsets) for curve in curves.values()]),
         **{name: _small([getattr(curve, name) for curve in curves.values()], flat=True) for name in LISTS},
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # its stubs take a name for allow_pickle
-    content = buffer.getvalue()
-    write_atomically(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return write_arrays(path, arrays)
 
 
 def read_curves(path: Path) -> RecordedFrames:
@@ -91,20 +79,12 @@ def read_curves(path: Path) -> RecordedFrames:
         DatasetNotFound: it does not exist.
         InputError: it is damaged, or something else.
     """
-    content = read_bytes(path, EXPECTED)
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-        return _checked(stored)
-    except DAMAGE as error:
-        problem = printable(" ".join(str(error).split())[:200]) or type(error).__name__
-        raise InputError(f"{path}: {problem}; expected {EXPECTED}; evaluate again") from None
+    return read_arrays(path, EXPECTED, _checked)
 
 
 def _small(parts: Sequence[np.ndarray], flat: bool = False) -> np.ndarray:
     """Parts (M, F), or one after another, in the smallest unsigned integers."""
-    whole = np.concatenate(parts) if flat else np.stack(parts)
-    return whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
+    return smallest(np.concatenate(parts) if flat else np.stack(parts))
 
 
 def _checked(stored: dict[str, np.ndarray]) -> RecordedFrames:

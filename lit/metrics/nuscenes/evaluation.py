@@ -28,7 +28,15 @@ from datamodules.nuscenes.boxes import (
 )
 from datamodules.nuscenes.format import check_boxes, check_truth, read_ground_truth, read_submission
 from lit.metrics.gathered_rows import GatheredRows
-from lit.metrics.nuscenes.matching import DISTANCE_LIMITS, ERRORS, evaluate_class, filter_boxes
+from lit.metrics.nuscenes.matching import (
+    DISTANCE_LIMITS,
+    ERRORS,
+    Filtered,
+    evaluate_class,
+    filter_boxes,
+    match_class,
+)
+from lit.metrics.nuscenes.sample_matches import ClassMatches
 from lit.metrics.sample_keys import sample_key
 
 VERSION = "detection_cvpr_2019-1"  # recorded beside every figure; changes when a figure could
@@ -81,21 +89,33 @@ def evaluate_tables(
     Raises:
         InputError: the two hold different samples.
     """
-    index = {token: i for i, token in enumerate(truth.samples.tokens)}
-    _check_tokens(index, pred.tokens, gt_name, pred_name)
-    owners = np.array([index[token] for token in pred.tokens], dtype=np.int64)
-    surroundings = (truth.ego_translation, truth.bikeracks, truth.rack_offsets)
-    gt_sample = np.repeat(np.arange(len(index)), np.diff(truth.samples.offsets))
-    gt = filter_boxes(truth.samples.boxes, gt_sample, *surroundings)
-    found = filter_boxes(pred.boxes, np.repeat(owners, np.diff(pred.offsets)), *surroundings)
+    gt, found = _filtered(truth, pred, gt_name, pred_name)
+    samples = len(truth.samples.tokens)
     aps: dict[str, dict[str, float]] = {}
     errors: dict[str, dict[str, float]] = {}
     for code, name in enumerate(DETECTION_NAMES):
-        one, other = (table.take(np.flatnonzero(table.boxes.labels == code)) for table in (gt, found))
-        precisions, errors[name] = evaluate_class(one, other, name, len(index))
+        one, other = gt.of_class(code), found.of_class(code)
+        precisions, errors[name] = evaluate_class(one, other, name, samples)
         aps[name] = {str(limit): precision for limit, precision in zip(DISTANCE_LIMITS.tolist(), precisions)}
     summary = _summarise(aps, errors)
     return {**summary, "n_gt_filtered": len(gt.boxes), "n_pred_filtered": len(found.boxes)}
+
+
+def trace_samples(truth: GroundTruth, pred: SampleBoxes) -> dict[str, ClassMatches]:
+    """What each sample adds to the AP of each class; samples in the order of the annotations.
+
+    Raises:
+        InputError: the two hold different samples.
+    """
+    gt, found = _filtered(truth, pred, "ground truth", "predictions")
+    samples = len(truth.samples.tokens)
+    traced = {}
+    for code, name in enumerate(DETECTION_NAMES):
+        one = gt.of_class(code)
+        ranked, hits, _ = match_class(one, found.of_class(code), samples)
+        counted = np.bincount(one.sample, minlength=samples)
+        traced[name] = ClassMatches(counted, ranked.sample, ranked.boxes.scores, hits >= 0)
+    return traced
 
 
 def flatten(result: dict[str, Any]) -> dict[str, float]:
@@ -115,6 +135,12 @@ class NuscenesDetection(GatheredRows):
 
     Rows are gathered, and a sample that several processes saw counts once. Samples are ordered by the digests
     of their tokens, so that ties of scores do not depend on the processes.
+
+    Args:
+        traced: also find what each sample adds to AP, from which that of any choice of samples follows.
+
+    Attributes:
+        trace: what the last ``compute`` of a traced metric found: keys (S,) of its samples, and their matches by class.
     """
 
     samples: list[torch.Tensor]
@@ -123,10 +149,12 @@ class NuscenesDetection(GatheredRows):
     gt_rows: list[torch.Tensor]
     pred_rows: list[torch.Tensor]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, traced: bool = False, **kwargs: Any) -> None:
         samples = torch.zeros(0, 4, dtype=torch.int64)  # key, racks, boxes, predictions
         ego, racks, rows = (torch.zeros(0, width, dtype=torch.float64) for width in (3, 10, BOX_COLUMNS))
         super().__init__(samples=samples, ego=ego, racks=racks, gt_rows=rows, pred_rows=rows, **kwargs)
+        self.traced = traced
+        self.trace: tuple[list[int], dict[str, ClassMatches]] | None = None
 
     def update(self, tokens: Sequence[str], truths: Sequence[SampleTruth], preds: Sequence[GlobalBoxes]) -> None:
         """Add the annotations and predictions of some samples.
@@ -163,7 +191,10 @@ class NuscenesDetection(GatheredRows):
         tokens = tuple(str(key) for key in samples[first, 0])
         gt = SampleBoxes(tokens, offsets[1], GlobalBoxes.from_rows(tables[1]))
         truth = GroundTruth(gt, self.held("ego").numpy()[first], tables[0], offsets[0])
-        return evaluate_tables(truth, SampleBoxes(tokens, offsets[2], GlobalBoxes.from_rows(tables[2])))
+        found = SampleBoxes(tokens, offsets[2], GlobalBoxes.from_rows(tables[2]))
+        if self.traced:
+            self.trace = samples[first, 0].tolist(), trace_samples(truth, found)
+        return evaluate_tables(truth, found)
 
 
 def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]:
@@ -177,6 +208,17 @@ def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]
         for token, boxes in shard.items():
             joined.setdefault(token, boxes)
     return {token: joined[token] for token in sorted(joined, key=sample_key)}
+
+
+def _filtered(truth: GroundTruth, pred: SampleBoxes, gt_name: str, pred_name: str) -> tuple[Filtered, Filtered]:
+    """Annotations and predictions that count."""
+    index = {token: i for i, token in enumerate(truth.samples.tokens)}
+    _check_tokens(index, pred.tokens, gt_name, pred_name)
+    owners = np.array([index[token] for token in pred.tokens], dtype=np.int64)
+    surroundings = (truth.ego_translation, truth.bikeracks, truth.rack_offsets)
+    gt_sample = np.repeat(np.arange(len(index)), np.diff(truth.samples.offsets))
+    gt = filter_boxes(truth.samples.boxes, gt_sample, *surroundings)
+    return gt, filter_boxes(pred.boxes, np.repeat(owners, np.diff(pred.offsets)), *surroundings)
 
 
 def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]) -> dict[str, Any]:

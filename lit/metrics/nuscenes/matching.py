@@ -41,6 +41,10 @@ class Filtered:
         """Some of them, in the order given."""
         return Filtered(self.boxes[index], self.sample[index])
 
+    def of_class(self, code: int) -> Filtered:
+        """Those of one class."""
+        return self.take(np.flatnonzero(self.boxes.labels == code))
+
 
 def filter_boxes(
     boxes: GlobalBoxes, sample: np.ndarray, ego: np.ndarray, racks: np.ndarray, rack_offsets: np.ndarray
@@ -119,6 +123,32 @@ def match(
     return hits, distances
 
 
+def match_class(gt: Filtered, pred: Filtered, samples: int) -> tuple[Filtered, np.ndarray, np.ndarray]:
+    """Predictions of one class, best first, and of each the annotation it finds and its distance; see :func:`match`."""
+    # Reversed, so that among equal scores the later box of the submission comes first.
+    order = np.argsort(pred.boxes.scores, kind="stable")[::-1]
+    pred = pred.take(order)
+    start = np.searchsorted(gt.sample, np.arange(samples + 1))
+    places = (np.ascontiguousarray(boxes.translation[:, :2]) for boxes in (pred.boxes, gt.boxes))
+    pred_xy, gt_xy = places
+    return pred, *match(pred_xy, pred.sample, gt_xy, start, DISTANCE_LIMITS)
+
+
+def average_precision(found: np.ndarray, objects: int) -> float:
+    """AP of predictions, best first.
+
+    Args:
+        found: (P,) bool, whether each matches an annotation.
+        objects: number of annotations.
+    """
+    if not found.any():
+        return 0.0
+    hit_count = np.cumsum(found).astype(np.float64)
+    precision = hit_count / np.arange(1, len(found) + 1)
+    curve = np.interp(np.linspace(0, 1, POINTS), hit_count / objects, precision, right=0)
+    return float(np.mean(np.maximum(curve[FIRST:] - MIN_PRECISION, 0))) / (1 - MIN_PRECISION)
+
+
 def evaluate_class(gt: Filtered, pred: Filtered, name: str, samples: int) -> tuple[list[float], dict[str, float]]:
     """Average precision at each limit, and the errors of true positives, of one class.
 
@@ -134,31 +164,22 @@ def evaluate_class(gt: Filtered, pred: Filtered, name: str, samples: int) -> tup
     Raises:
         InputError: scores that the devkit refuses, too (below 0 at a recall that was reached).
     """
-    # Reversed, so that among equal scores the later box of the submission comes first.
-    order = np.argsort(pred.boxes.scores, kind="stable")[::-1]
-    pred = pred.take(order)
-    start = np.searchsorted(gt.sample, np.arange(samples + 1))
-    places = (np.ascontiguousarray(boxes.translation[:, :2]) for boxes in (pred.boxes, gt.boxes))
-    pred_xy, gt_xy = places
-    hits, distances = match(pred_xy, pred.sample, gt_xy, start, DISTANCE_LIMITS)
+    pred, hits, distances = match_class(gt, pred, samples)
     recalls = np.linspace(0, 1, POINTS)
     precisions = []
     errors = dict.fromkeys(ERRORS, 1.0)
     for k in range(len(DISTANCE_LIMITS)):
         found = hits[k] >= 0
+        precisions.append(average_precision(found, len(gt.boxes)))
         if not found.any():
-            precisions.append(0.0)
             continue
-        hit_count = np.cumsum(found).astype(np.float64)
-        recall = hit_count / len(gt.boxes)
-        precision = np.interp(recalls, recall, hit_count / np.arange(1, len(found) + 1), right=0)
+        recall = np.cumsum(found).astype(np.float64) / len(gt.boxes)
         confidence = np.interp(recalls, recall, pred.boxes.scores, right=0)
         if (np.diff(confidence) > 0).any():
             lowest = pred.boxes.scores.min()
             raise InputError(
                 f"predictions: detection_score {lowest:g} of a {name}, expected none below 0; map the scores to 0..1"
             )
-        precisions.append(float(np.mean(np.maximum(precision[FIRST:] - MIN_PRECISION, 0))) / (1 - MIN_PRECISION))
         last = int(np.flatnonzero(confidence)[-1]) if confidence.any() else 0
         if k == ERROR_LIMIT and last >= FIRST:
             pairs = _errors(gt.boxes[hits[k][found]], pred.boxes[found], distances[k][found], name)

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from datamodules.errors import InputError
 from datamodules.nuscenes.format import GlobalBoxes, GroundTruth, SampleTruth, read_submission, write_ground_truth
 from lit.callbacks.nuscenes_metrics import DirectScoring, NuscenesMetrics, NuscenesScoring
 from lit.commands.bench.nuscenes import draw_samples
+from lit.experiments.recorded import read_recorded
 from lit.metrics.nuscenes.evaluation import VERSION, evaluate_boxes, evaluate_files, flatten, gather_samples
 
 TRUTHS, PREDICTIONS = draw_samples(7, 14, 24, seed=3)
@@ -137,3 +139,17 @@ def test_states_follow_the_module(tmp_path: Path) -> None:
         trainer(tmp_path, callback), Detector(), [*PREDICTIONS.items()], batch_of([*TRUTHS]), 0
     )
     assert callback.metric.gt_rows[0].dtype == torch.float64
+
+
+def test_leaves_what_each_sample_adds(tmp_path: Path) -> None:
+    callback = NuscenesMetrics()
+    trainer(tmp_path, callback).validate(Detector(), loader(), verbose=False)
+    entry = callback.raw["val"]
+    assert entry["file"] == "sample_matches_val.npz"
+    frames = read_recorded(tmp_path / entry["file"], entry["sha256"])
+    assert set(frames.samples) == set(TRUTHS)
+    assert frames.groups == frames.samples
+    for name in ("mAP", "car/AP", "pedestrian/AP/4.0"):
+        assert frames.ap(f"nuscenes/{name}") == expected()[f"nuscenes/{name}"]
+    with pytest.raises(InputError, match="of the record"):
+        read_recorded(tmp_path / entry["file"], "0" * 64)

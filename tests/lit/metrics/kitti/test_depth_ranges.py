@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from datamodules.errors import InputError
+from datamodules.kitti.format import write_label
+from lit.commands.evaluate.command import main
 from lit.metrics.kitti.evaluation import KittiAP, evaluate_objects, flatten
 from tests.lit.metrics.kitti.kitti_frames import objects, random_frames
 from tests.lit.metrics.kitti.kitti_reference import ap40
@@ -79,3 +84,19 @@ def test_ranges_without_car_limits_use_kittis_own() -> None:
 def test_impossible_ranges_are_refused(ranges: list[list[float | None]]) -> None:
     with pytest.raises(InputError, match="depth_ranges holds"):
         KittiAP(depth_ranges=ranges)
+
+
+def test_the_command_asks_for_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for k in range(41):
+        write_label(tmp_path / "gt" / f"{k}.txt", objects([NEAR, FAR]))
+        write_label(tmp_path / "pred" / f"{k}.txt", objects([NEAR], [0.5]))
+    out = tmp_path / "figures.json"
+    arguments = ["kitti", "--gt", str(tmp_path / "gt"), "--pred", str(tmp_path / "pred"), "--out", str(out)]
+    assert main([*arguments, "--extra-ious", "car=0.5", "--depth-ranges", "0-20", "20-40", "40+"]) == 0
+    written = json.loads(out.read_text())["depth"]
+    assert list(written.values()) == pytest.approx([100, 0, 0])
+    assert list(written)[-1] == "car/3d/moderate/0.5/40m+"
+    assert "0-20m" in capsys.readouterr().out
+    for wrong in ("20", "a-b", "+", "20-10", "5-9+"):
+        with pytest.raises(InputError, match=r"depth[-_]ranges"):
+            main([*arguments, "--depth-ranges", wrong])

@@ -1,0 +1,59 @@
+"""Plain arrays in an ``.npz``: written whole or not at all, the same bytes for the same arrays, read without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from datamodules.errors import InputError, printable
+from datamodules.files.atomic_files import read_bytes, write_atomically
+
+T = TypeVar("T")
+
+DAMAGE = (  # what numpy and zipfile raise for bytes that are no such archive
+    *(ValueError, KeyError, IndexError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
+)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write a file; returns its SHA-256."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # its stubs take a name for allow_pickle
+    content = buffer.getvalue()
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_arrays(path: Path, expected: str, build: Callable[[dict[str, np.ndarray]], T]) -> T:
+    """Read a file.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the messages.
+        build: makes of its arrays what it holds; raises ValueError or KeyError where they do not fit together.
+
+    Raises:
+        DatasetNotFound: it does not exist.
+        InputError: it is damaged, or something else.
+    """
+    content = read_bytes(path, expected)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        return build(stored)
+    except DAMAGE as error:
+        problem = printable(" ".join(str(error).split())[:200]) or type(error).__name__
+        raise InputError(f"{path}: {problem}; expected {expected}; evaluate again") from None
+
+
+def smallest(values: np.ndarray) -> np.ndarray:
+    """Counts in the smallest unsigned integers that hold them."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
