@@ -6,8 +6,8 @@ the depth of the box's centre are kept, the position and yaw follow, and the pic
 lengths.
 
 Which object is pasted is drawn after the place that placement has in mind: one near it in depth and observation angle,
-of those that can stand in the frame, on its ground. Objects drawn uniformly would come mostly from near the camera, because few frames
-have ground at the far ones' places; other sources draw a place and bring their object to it.
+of those that can stand in the frame, on its ground. Objects drawn uniformly would come mostly from near the camera,
+because few frames have ground at the far ones' places; other sources draw a place and bring their object to it.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ def structure(path: Path, place: str, content: Any, type_: Any, wanted: str = ""
     field = (place + where).lstrip(".") or "the file"
     if inner.startswith("key in "):
         raise InputError(f"{path}: a key of {field}: {problem[0].lower()}{problem[1:]}")
-    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
+    for name, index in re.findall(r"\.(\w+)|\[(\d+|\.{3})\]", where):
+        if index == "...":  # some value of a mapping: msgspec does not say whose
+            break
         content = content[name] if name else content[int(index)]
     if not problem.startswith("Expected"):  # what a structure says of itself
         raise InputError(f"{path}: {field}: {problem}")

@@ -139,9 +139,8 @@ def test_a_crop_is_drawn_after_the_place_that_is_wanted_and_only_where_it_can_st
 
     def drawn(z: float, alpha: float, taken: float = 0.0) -> Boxes3D:
         box = Boxes3D.single([0.0, 1.65, z], [3.9, 1.5, 1.6], alpha)
-        wanted = Wanted(
-            lambda _: Proposal(box, alpha, 0.0), lambda _, poses: np.where(poses.center[:, 2] > taken, 0, np.inf)
-        )
+        place = Proposal(box, alpha, 0.0)
+        wanted = Wanted(lambda _: place, lambda _, poses: np.where(poses.center[:, 2] > taken, 0, np.inf))
         return Boxes3D.concatenate([source.sample(derive(0, i), other, wanted).pose for i in range(10)])  # type: ignore[misc]
 
     assert np.abs(drawn(44.0, -1.5).center[:, 2] - 44).max() < 0.1
