@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def ranks() -> int:
@@ -47,6 +47,13 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     torch.distributed.all_reduce(total)
     own = values * ranks()
     return own + (total - own.detach())
+
+
+def align_buffers(module: nn.Module) -> None:
+    """Give all processes the first one's buffers: batch statistics that each has followed on its own samples."""
+    if ranks() > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def effective_batch(trainer: Any) -> int | None:

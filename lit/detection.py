@@ -15,7 +15,7 @@ from datamodules.base import normalise
 from datamodules.errors import InputError
 from datamodules.scene import Batch, Objects
 from detectors.base import Detector
-from detectors.rank_counts import batch_line, effective_batch, mean_over_ranks
+from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
 
 
 class LitDetector(pl.LightningModule):
@@ -107,6 +107,9 @@ class LitDetector(pl.LightningModule):
         return self._network.decode(self(batch), batch)
 
     validation_step = test_step = predict_step  # type: ignore[assignment]  # callbacks take it
+
+    def on_train_end(self) -> None:
+        align_buffers(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser and a schedule over all steps of the run."""

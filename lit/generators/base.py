@@ -65,7 +65,8 @@ class Generator(LightningModule):
     def count_images(self, images: int) -> None:
         """Count one step's images (of all ranks) and stop when the training is complete."""
         if self.effective_batch is None and self.trainer.world_size > 1 and self.trainer.is_global_zero:
-            rate = self.trainer.optimizers[0].defaults["lr"]
+            group = self.trainer.optimizers[0].param_groups[0]
+            rate = group.get("base_lr", group["lr"])
             print(batch_line(images * self.trainer.world_size, rate, "the data's batch and model.lr change both"))
         self.effective_batch = images * self.trainer.world_size
         self.images_seen += self.effective_batch

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from datamodules.objects.object_images import ImageBatch
-from detectors.rank_counts import batch_line, effective_batch
+from detectors.rank_counts import align_buffers, batch_line, effective_batch
 from lit.networks.image_range import from_pixels
 from lit.weights.fitting import restore
 
@@ -67,6 +67,9 @@ class PoseRegressor(LightningModule):
     def effective_batch(self) -> int | None:
         """Pictures a step over all processes."""
         return effective_batch(self.trainer)
+
+    def on_train_end(self) -> None:
+        align_buffers(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         if self.trainer.world_size > 1 and self.trainer.is_global_zero:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
-from detectors.rank_counts import batch_line, effective_batch, share_of, sum_over_ranks
+from detectors.rank_counts import align_buffers, batch_line, effective_batch, share_of, sum_over_ranks
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
@@ -120,6 +120,9 @@ class Segmenter(LightningModule):
     def effective_batch(self) -> int | None:
         """Pictures a step over all processes."""
         return effective_batch(self.trainer)
+
+    def on_train_end(self) -> None:
+        align_buffers(self)
 
     def configure_optimizers(self) -> Any:
         if self.trainer.world_size > 1 and self.trainer.is_global_zero:

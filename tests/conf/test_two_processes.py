@@ -1,0 +1,198 @@
+"""Two processes equal one: every experiment of conf/ trains a little on both, from one plan of commands each.
+
+Both see the same samples in each step, with the same injected objects, and their first losses agree where no layer
+looks at the statistics of its own batch. The figures of two processes are those of one that evaluates their weights;
+what both predict from these is one bank.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from datamodules.assets.bank import AssetBank
+from lit.cli import ROOT
+from lit.results import read_result
+from tests.conf.two_processes import run
+from tests.lit.posed_boxes import write_posed_boxes
+
+pytestmark = pytest.mark.slow
+CONF = ROOT / "conf"
+COMMON = (
+    "--trainer.accelerator cpu --trainer.precision 32-true --trainer.max_epochs 1 --trainer.limit_train_batches 2 "
+    "--trainer.enable_progress_bar false --trainer.num_sanity_val_steps 0"
+)
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+ONE = ["--trainer.devices", "1", "--trainer.strategy", "auto"]
+LIFT3D = (
+    "--data.folder {boxes} --data.held_out_every 5 --data.rays 64 --data.num_workers 0 --model.objective.samples 4 "
+    "--model.network.plane_resolution 16 --model.network.channel_base 128 --model.network.channel_max 16 "
+    "--model.network.w_dim 16 --model.network.plane_channels 4 --model.network.hidden 16 --model.objects 3 "
+    "--model.eval_samples 4 --model.bake_shape [8,6,6] --model.new_objects 3 "
+    "--trainer.callbacks.init_args.folder {bank}"
+)
+REFINE = " --model.joint_images 16 --model.refine_images 1000"  # the second step's stage
+GIRAFFE = (
+    "--data.folder {boxes} --data.val_every 3 --model.network.samples 8 --trainer.callbacks.init_args.folder {bank} "
+    "--model.bank.objects 3 --model.bank.views 4 --model.bank.min_foreground 0 --model.bank.max_border 1 "
+    "--model.bank.reference null --model.bank.steepness -6"  # what is nearly empty after two steps becomes solid
+)
+STYLEGAN2 = (
+    "--data.folder {boxes} --data.val_every 3 --data.num_workers 0 --model.resolution 64 --model.channel_base 256 "
+    "--model.channel_max 8 --model.z_dim 8 --model.w_dim 8 --trainer.callbacks.init_args.extractor random:0 "
+    "--trainer.callbacks.init_args.weights null"
+)
+WORLD = "--data.root {world} --data.workers 0 --data.size [96,320] --data.train_frames 12 "
+SURROUND = (
+    "--data.root {surround} --data.workers 0 --data.version v1.0-world "
+    "--data.train_split {surround}/ImageSets/train.txt --data.val_split {surround}/ImageSets/val.txt "
+)
+SMALL_FCOS3D = (
+    "--model.detector.size.depth 18 --model.detector.size.base_channels 8 --model.detector.size.channels 16 "
+    "--model.detector.size.strides [8,16,32]"
+)
+
+
+class Case(NamedTuple):
+    """What an experiment needs.
+
+    Attributes:
+        words: options.
+        batch: the option of the batch of one process.
+        of_two: its value on each of two processes; one process takes twice as many.
+        exact: whether the first step's losses agree to rounding; with batch normalisation and the minibatch deviation
+            of StyleGAN2's discriminator they do so but roughly.
+        bank: whether prediction writes one.
+    """
+
+    words: str
+    batch: str = "data.batch_size"
+    of_two: int = 2
+    exact: bool = False
+    bank: bool = False
+
+
+def lift3d(words: str = REFINE) -> Case:
+    return Case(LIFT3D + words, "data.batch_objects", 1, exact=True, bank=True)
+
+
+CASES = {
+    "giraffe": Case(GIRAFFE, exact=True, bank=True),
+    "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
+    "kitti_centernet": Case(
+        WORLD
+        + "--trainer.sync_batchnorm false --model.detector.deformable false --model.detector.neck_channels 16 --model.detector.head_channels 16 "
+        "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
+    ),
+    "lift3d": lift3d(),
+    "lift3d_demo": lift3d(),
+    "lift3d_gan": lift3d(),
+    "lift3d_paper": lift3d(" --data.patch 8"),
+    "nuscenes_fcos3d": Case(SURROUND + SMALL_FCOS3D),
+    "nuscenes_fcos3d_world": Case(SURROUND + "--model.detector.size.base_channels 8 --model.detector.size.channels 16"),
+    "object_segmenter": Case("--data.folder {boxes} --data.held_out 1"),
+    "pose_regressor": Case("--data.folder {boxes} --data.val_every 3"),
+    "road_segmenter": Case("--data.root {world} --data.train_frames 8 --data.val_frames 3"),
+    "stylegan2_paper": Case(STYLEGAN2),
+    "stylegan2_studio": Case(STYLEGAN2),
+    "world_centernet": Case(
+        WORLD + "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
+    ),
+}
+HERE = {name: case for name, case in CASES.items() if "fcos3d" not in name or importlib.util.find_spec("mmdet3d")}
+
+
+def test_every_experiment_is_here() -> None:
+    assert sorted(CASES) == sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
+
+
+def words(command: str, name: str, folder: Path, places: dict[str, Path], ranks: int) -> list[str]:
+    """A command line of an experiment for so many processes."""
+    case = HERE[name]
+    options = case.words.format(**places, conf=CONF, bank=folder / f"{name}-bank{ranks}")
+    if command == "predict":
+        options = options.replace("--data.injection {conf}", "")
+    batch = [f"--{case.batch}", str(case.of_two * 2 // ranks)]
+    root = ["--trainer.default_root_dir", str(folder / f"{name}-{command}{ranks}")]
+    chosen = [*COMMON.split(), *options.split(), *batch, *root, *(ONE if ranks == 1 else TWO)]
+    if command == "fit":
+        seen = f"--trainer.callbacks.folder={folder / f'{name}-seen{ranks}'}"
+        return ["fit", "-c", str(CONF / "experiment" / f"{name}.yaml"), *chosen, SEEN, seen]
+    trained = ["--ckpt_path", str(folder / f"{name}-fit2" / "last.ckpt")]
+    return [command, "-c", str(CONF / "experiment" / f"{name}.yaml"), *chosen, *trained]
+
+
+SEEN = "--trainer.callbacks+=tests.conf.two_processes.Seen"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_surround: Path) -> Path:
+    """The folder in which two processes and one have run all experiments."""
+    folder = tmp_path_factory.mktemp("ranks")
+    boxes = write_posed_boxes(folder / "boxes", objects=3, views=10, size=64)
+    places = {"boxes": boxes, "world": tiny_world, "surround": tiny_surround}
+    banks = [name for name, case in HERE.items() if case.bank]
+    plan = [words("fit", name, folder, places, 2) for name in HERE]
+    plan += [words("predict", name, folder, places, 2) for name in banks]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    began = time.monotonic()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (folder / "log.txt").open("w") as log:
+        command = [sys.executable, "-m", "tests.conf.two_processes", str(folder / "plan.json")]
+        pair = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)
+        try:
+            run([words("fit", name, folder, places, 1) for name in HERE])
+            assert pair.wait(timeout=400) == 0, (folder / "log.txt").read_text()[-3000:]
+        finally:
+            if pair.poll() is None:
+                os.killpg(pair.pid, 9)
+    print(f"{time.monotonic() - began:.0f} s")
+    run([words("predict", name, folder, places, 1) for name in banks])
+    run([words("validate", name, folder, places, 1) for name in HERE])
+    return folder
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """What all processes of a training saw together, step by step."""
+    ranks = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [
+        {"samples": [text for part in step for text in part["samples"]], **step[0]["losses"]} for step in zip(*ranks)
+    ]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_both_train_on_the_same_samples(name: str, runs: Path) -> None:
+    two, one = steps(runs / f"{name}-seen2"), steps(runs / f"{name}-seen1")
+    assert len(two) == len(one) == 2
+    for together, alone in zip(two, one):
+        assert sorted(together["samples"]) == sorted(alone["samples"])
+    first, expected = ({key: value for key, value in step[0].items() if key != "samples"} for step in (two, one))
+    assert expected
+    assert first == pytest.approx(expected, rel=1e-3 if HERE[name].exact else 0.5, abs=1e-5)
+    if "injection" in HERE[name].words:
+        counts = [read_result(runs / f"{name}-fit{n}" / "result.json").content["injected_objects"] for n in (1, 2)]
+        assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_figures_are_those_of_one_process_with_the_same_weights(name: str, runs: Path) -> None:
+    two = read_result(runs / f"{name}-fit2" / "result.json").metrics
+    one = read_result(runs / f"{name}-validate1" / "result.json").metrics
+    assert one
+    assert {key: two[key] for key in one} == pytest.approx(one, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [name for name, case in HERE.items() if case.bank])
+def test_banks_are_complete_and_equal(name: str, runs: Path) -> None:
+    two, one = (AssetBank(runs / f"{name}-bank{ranks}") for ranks in (2, 1))
+    assert len(one) == (6 if "lift3d" in name else 3)
+    assert [asset.id for asset in two] == [asset.id for asset in one]
+    assert two.hash == one.hash
