@@ -163,4 +163,5 @@ def missing_coverage(mask: Tensor, least: float) -> Tensor:
     Whether it is too little is decided on the mean of all processes.
     """
     mean = mask.mean()
-    return (least - mean) * (mean_over_ranks(mean.detach().clone()) < least)
+    short = mean_over_ranks(mean.detach().clone()) < least
+    return torch.where(short, least - mean, torch.zeros_like(mean))

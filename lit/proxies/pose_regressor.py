@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from datamodules.objects.object_images import ImageBatch
-from detectors.rank_counts import align_buffers, batch_line, effective_batch
+from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
 from lit.networks.image_range import from_pixels
 from lit.weights.fitting import restore
 
@@ -83,7 +83,7 @@ class PoseRegressor(LightningModule):
         angles = torch.deg2rad(batch.pose)
         target = torch.stack([angles[:, 0].cos(), angles[:, 0].sin(), angles[:, 1].sin()], 1)
         loss = F.smooth_l1_loss(self(batch.images), target, beta=0.1)
-        self.log("train/loss", loss)
+        self.log("train/loss", mean_over_ranks(loss.detach().clone()))
         return loss
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:

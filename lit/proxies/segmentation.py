@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
-from detectors.rank_counts import align_buffers, batch_line, effective_batch, share_of, sum_over_ranks
+from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks, share_of, sum_over_ranks
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
@@ -102,7 +102,8 @@ class Segmenter(LightningModule):
 
     def training_step(self, batch: MaskBatch, batch_idx: int) -> Tensor:
         losses = self.loss(batch.images, batch.labels)
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
+        whole = mean_over_ranks(torch.stack(list(losses.values())).detach())
+        self.log_dict({f"train/{name}": value for name, value in zip(losses, whole)})
         return losses["entropy"] + losses["dice"]
 
     def validation_step(self, batch: MaskBatch, batch_idx: int) -> None:

@@ -43,7 +43,8 @@ REFINE = " --model.joint_images 16 --model.refine_images 1000"  # the second ste
 GIRAFFE = (
     "--data.folder {boxes} --data.val_every 3 --model.network.samples 8 --trainer.callbacks.init_args.folder {bank} "
     "--model.bank.objects 3 --model.bank.views 4 --model.bank.min_foreground 0 --model.bank.max_border 1 "
-    "--model.bank.reference null --model.bank.steepness -6"  # what is nearly empty after two steps becomes solid
+    "--model.bank.reference {boxes} --model.bank.calibration_objects 1 "
+    "--model.bank.steepness -6"  # what is nearly empty after two steps becomes solid
 )
 STYLEGAN2 = (
     "--data.folder {boxes} --data.val_every 3 --data.num_workers 0 --model.resolution 64 --model.channel_base 256 "
@@ -88,8 +89,8 @@ CASES = {
     "giraffe": Case(GIRAFFE, exact=True, bank=True),
     "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
     "kitti_centernet": Case(
-        WORLD
-        + "--trainer.sync_batchnorm false --model.detector.deformable false --model.detector.neck_channels 16 --model.detector.head_channels 16 "
+        WORLD + "--trainer.sync_batchnorm false --model.detector.deformable false "
+        "--model.detector.neck_channels 16 --model.detector.head_channels 16 "
         "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
     ),
     "lift3d": lift3d(),

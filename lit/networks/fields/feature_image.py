@@ -150,7 +150,8 @@ class FeatureImage(nn.Module):
         return low + (high - low) * place
 
     def _positive(self, raw: Tensor, generator: torch.Generator | None, even: bool) -> Tensor:
-        """Densities (M,) of raw ones; ``even``: every process of a training has as many."""
+        """Densities (M,) float32 of raw ones of any precision; ``even``: every process of a training has as many."""
+        raw = raw.float()
         if generator is not None and self.density_noise > 0:
             shape = raw.shape[1:]
             noise = batch_draw(
@@ -179,7 +180,7 @@ class FeatureImage(nn.Module):
         depths = self._depths(len(origins), directions.shape[1], None, directions.device)
         inside, points, _ = self._inside(scene, number, origins, directions, depths)
         raw, _ = self.field.density(points, torch.nonzero(inside)[:, 0], codes.shape[:, number])
-        density = torch.zeros_like(depths).masked_scatter(inside, raw.relu())
+        density = torch.zeros_like(depths).masked_scatter(inside, raw.float().relu())
         weights = ray_weights(density * spans(depths) * directions.norm(dim=-1, keepdim=True))
         return weights.sum(-1).unflatten(-1, (size, size))
 

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
@@ -69,6 +70,27 @@ def trainer(folder: Path, **changes: Any) -> pl.Trainer:
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=8, views=16, size=SIZE)
+
+
+HALF = {
+    "bf16": lambda: MixedPrecision("bf16-mixed", "cpu"),
+    "16": lambda: MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0)),
+}
+
+
+@pytest.mark.parametrize("build", [giraffe, giraffe_hd])
+@pytest.mark.parametrize("precision", HALF)
+def test_half_precision_follows_full_precision(build: Any, precision: str, boxes: Path, tmp_path: Path) -> None:
+    """Of a scaler's choices, too, which the trainer's own option offers on GPUs alone."""
+    runs = []
+    for plugins in ([], [HALF[precision]()]):
+        losses, model = Losses(), build()
+        trainer(tmp_path, max_epochs=1, plugins=plugins, callbacks=[losses]).fit(model, datamodule=data(boxes))
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+        assert model.samples(["a"]).dtype == torch.uint8
+        runs.append(losses.values)
+    assert runs[1] == pytest.approx(runs[0], rel=0.15, abs=0.05)
+    assert runs[0] != runs[1]
 
 
 class Losses(pl.Callback):
