@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from rich.console import Console
@@ -12,6 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+WATCH = 1.0  # seconds between looks at the parent, where the kernel does not tell
 
 
 def progress_bar(console: Console | None = None, disable: bool = False) -> Progress:
@@ -46,5 +57,53 @@ def run_jobs(
     if workers == 1 or len(jobs) < 2:
         return shown(map(function, jobs))
     # Spawned, because forked processes would inherit the ray caster's threads in an unknown state.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return shown(pool.map(function, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers)))))
+    context = multiprocessing.get_context("spawn")
+    with (
+        termination_raises(),
+        ProcessPoolExecutor(workers, context, initializer=end_with_parent, initargs=(os.getpid(),)) as pool,
+    ):
+        try:
+            return shown(pool.map(function, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers)))))
+        except BaseException:  # the jobs that wait would hold up the error, or the end that was asked for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Make this process end when the one that started it does, however that ended.
+
+    Linux's kernel sends the signal; a thread that watches covers other systems, and parents that end before this call.
+
+    Args:
+        parent: the process to end with; by default the one above this.
+    """
+    parent = os.getppid() if parent is None else parent
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """SIGTERM, which schedulers send first, unwinds the program like Ctrl-C: what it began is closed and removed.
+
+    Does nothing outside the main thread, which alone may set handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

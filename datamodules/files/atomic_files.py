@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,16 +19,41 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
 
     Args:
         path: target; missing folders above it are made.
-        data: the whole content.
+        data: the whole content; text becomes UTF-8, whatever the system's locale.
+
+    Raises:
+        InputError: the disk refuses: it is full, read-only, or something else stands there. No temporary file stays.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash of the system may keep the name and lose the content
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()  # only there when writing failed
+
+
+@contextmanager
+def disk_refusals(path: str | Path) -> Iterator[None]:
+    """What a disk refuses while ``path`` is written, as one line.
+
+    Raises:
+        InputError: names path and reason.
+    """
     try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # only there when writing failed, on a full disk for example
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{path}: cannot be written ({reason}); expected a folder with room and the right to write; free space, "
+            "correct its permissions, or choose another folder"
+        ) from None
 
 
 def is_finished(index: Path, settings: Mapping[str, object], own: Collection[str]) -> bool:

@@ -1,0 +1,108 @@
+"""Processes end with the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datamodules.processes import run_jobs, termination_raises
+
+# A parent starts a child that ends with it, tells its number and waits.
+PARENT = """
+import os, subprocess, sys, time
+child = "import sys, time; from datamodules.processes import end_with_parent; end_with_parent(int(sys.argv[1])); " \\
+        "print('ready', flush=True); time.sleep(60)"
+started = subprocess.Popen([sys.executable, "-c", child, str(os.getpid())], stdout=subprocess.PIPE, text=True)
+started.stdout.readline()
+print(started.pid, flush=True)
+time.sleep(60)
+"""
+POOL = """
+import sys
+from datamodules.processes import run_jobs
+from tests.datamodules.test_processes import note_and_wait
+if __name__ == "__main__":
+    run_jobs(note_and_wait, [(sys.argv[1], n) for n in range(40)], 2, False, "jobs")
+"""
+
+
+def note_and_wait(job: tuple[str, int]) -> None:
+    """Leave this process's number as a file and take a while."""
+    (Path(job[0]) / str(os.getpid())).touch()
+    time.sleep(0.5)
+
+
+def alive(number: int) -> bool:
+    """Whether a process runs (one that ended and nobody asked for does not)."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(numbers: list[int]) -> bool:
+    """Whether all of some processes end soon."""
+    for _ in range(100):
+        if not any(map(alive, numbers)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def square(value: int) -> int:
+    return value * value
+
+
+def test_results_come_in_order() -> None:
+    assert run_jobs(square, range(5), 1, False, "squares") == [0, 1, 4, 9, 16]
+    assert run_jobs(square, range(5), 2, False, "squares") == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_child_ends_with_its_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.communicate()
+    assert gone([child])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_command(tmp_path: Path, sent: signal.Signals) -> None:
+    (tmp_path / "pool.py").write_text(POOL)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "pool.py"), str(notes)], env=environment)
+    while not (workers := [int(path.name) for path in notes.iterdir()]):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    parent.send_signal(sent)
+    assert parent.wait(60) == (-sent if sent == signal.SIGKILL else 128 + sent)
+    assert gone(workers)
+
+
+def test_a_termination_unwinds_and_the_old_handler_returns() -> None:
+    before, closed = signal.getsignal(signal.SIGTERM), []
+
+    def interrupted() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            closed.append(True)
+
+    with pytest.raises(SystemExit) as end, termination_raises():
+        interrupted()
+    assert end.value.code == 128 + signal.SIGTERM
+    assert closed == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
