@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from datamodules.errors import DatasetNotFound, InputError
+from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, verify
 from datamodules.files.typed_json import read_json
 
 
@@ -56,6 +57,21 @@ def disk_refusals(path: str | Path) -> Iterator[None]:
         ) from None
 
 
+def write_index(index: Path, content: str, files: Mapping[str, str]) -> None:
+    """Write a folder's index, last, and before it the checksums of all files, the index among them.
+
+    Args:
+        index: whose presence says that the folder is complete.
+        content: its text.
+        files: :func:`digest_of` every other file by its path from the folder.
+    """
+    stated = {**files, index.name: digest_of(content.encode())}
+    with disk_refusals(index):
+        index.unlink(missing_ok=True)  # an old one would not fit the new checksums if this process were killed now
+    write_atomically(index.parent / CHECKSUMS, checksums_text(stated))
+    write_atomically(index, content)
+
+
 def is_finished(index: Path, settings: Mapping[str, object], own: Collection[str]) -> bool:
     """Whether a folder whose JSON index is written last holds exactly what is asked for.
 
@@ -90,29 +106,30 @@ def refuse_foreign(index: Path, own: Collection[str]) -> None:
         InputError: names what lies there.
     """
     found = ["the bytes of a file"] if index.parent.is_file() else sorted(path.name for path in index.parent.glob("*"))
-    if foreign := [name for name in found if not any(fnmatch(name, pattern) for pattern in (".*", *own))]:
+    if foreign := [name for name in found if not any(fnmatch(name, pattern) for pattern in (".*", CHECKSUMS, *own))]:
         raise InputError(
             f"{index.parent}: holds {', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)} and no {index.name}, "
             "expected a new or empty folder; choose another one"
         )
 
 
-def read_bytes(path: Path, kind: str) -> bytes:
+def read_bytes(path: Path, kind: str, cure: str = "restore it") -> bytes:
     """A file's bytes.
 
     Args:
         path: the file.
         kind: what it should be, for the message.
+        cure: what to do where it is missing.
 
     Raises:
         DatasetNotFound: it does not exist.
-        InputError: it cannot be read.
+        InputError: it cannot be read, or differs from its checksum.
     """
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetNotFound(
-            f"{path} does not exist; expected {kind}; restore it or drop its id from ImageSets"
-        ) from None
+        raise DatasetNotFound(f"{path} does not exist; expected {kind}; {cure}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected {kind} that can be read") from None
+    verify(path, content)
+    return content

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from datamodules.errors import DatasetNotFound, InputError
+from datamodules.files.checksums import verify
 
 MARKS = {  # UTF-32 first: its little-endian mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
@@ -27,14 +28,16 @@ def read_text(path: str | Path, expected: str) -> str:
 
     Raises:
         DatasetNotFound: it does not exist.
-        InputError: it cannot be read, or is no text.
+        InputError: it cannot be read, is no text, or differs from its checksum.
     """
+    path = Path(path)
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetNotFound(f"{path} does not exist; expected {expected}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    verify(path, content)
     return decoded(content, path, expected)
 
 

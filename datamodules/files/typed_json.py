@@ -20,6 +20,8 @@ import yaml
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest, printable
+from datamodules.files.checksums import verify
+from datamodules.files.text_files import decoded
 
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ def read_json(path: str | Path, type_: type[T], expected: str) -> T:
     """Parse a JSON file.
 
     Args:
-        path: the file, in UTF-8.
+        path: the file; :func:`datamodules.files.text_files.decoded` says in which encodings.
         type_: what it has to hold.
         expected: what it should be and who writes it, for the messages: "an asset bank (`... predict` writes one)".
 
@@ -98,9 +100,13 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Callable[[bytes], Any]) -> T:
+def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Callable[[str], Any]) -> T:
     try:
-        content = parse(Path(path).read_bytes())
+        raw = Path(path).read_bytes()
+        verify(Path(path), raw)
+        content = parse(decoded(raw, path, expected))
+    except InputError as error:
+        raise InputError(printable(str(error))) from None
     except (FileNotFoundError, NotADirectoryError):
         problem = ": not found"
     except OSError as error:

@@ -5,75 +5,52 @@ Every reader refuses with one line that names the file, the row and the cure; ev
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import read_bytes, write_atomically
+from datamodules.files.atomic_files import write_atomically
+from datamodules.files.text_files import read_text
 from datamodules.geometry import Boxes3D
+from datamodules.kitti.rows import RESULT_COLUMNS, cells_of, number, read_row
 from datamodules.scene import Objects
 
-LABEL_COLUMNS = 15
-RESULT_COLUMNS = 16
 DIFFICULTIES = ("easy", "moderate", "hard")
-
-
-def _text(path: Path, kind: str) -> str:
-    try:
-        return read_bytes(path, kind).decode()
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file; expected {kind}; copy it again") from None
-
-
-def _row(path: Path, number: int, line: str) -> tuple[str, list[float]]:
-    """Class name and the numeric columns of one row."""
-    cells = line.split()
-    if len(cells) not in (LABEL_COLUMNS, RESULT_COLUMNS):
-        raise InputError(
-            f"{path}:{number}: {len(cells)} columns, expected {LABEL_COLUMNS} (label) or {RESULT_COLUMNS} (result); "
-            "repair or delete the row"
-        )
-    bad = next((cell for cell in cells[1:] if not _is_number(cell)), None)
-    if bad is not None:
-        raise InputError(f"{path}:{number}: {bad!r} is not a finite number; repair or delete the row")
-    values = [float(cell) for cell in cells[1:]]
-    # Detectors that see in 2D alone report -1000 for the place; only labels must have boxes in front of the camera.
-    if len(cells) == LABEL_COLUMNS and cells[0] != "DontCare":
-        width, length, z, yaw = values[8], values[9], values[12], values[13]
-        farthest = z + (abs(length * math.sin(yaw)) + abs(width * math.cos(yaw))) / 2
-        if farthest <= 0:
-            raise InputError(
-                f"{path}:{number}: {cells[0]} at z = {z:g} m lies behind the camera, expected z > 0; "
-                "repair or delete the row"
-            )
-    return cells[0], values
+STEEPEST, HIGHEST = 0.5, 100.0  # cosine of a ground plane's tilt; metres of the camera above it
+LARGEST = 20_000.0  # of a projection's entries: pixels, and pixels times metres
 
 
 def _numbers(text: str) -> np.ndarray:
     """The finite numbers of a row; none when any cell is something else."""
-    cells = text.split()
-    return np.array([float(cell) for cell in cells] if all(map(_is_number, cells)) else [], dtype=np.float64)
+    values = [number(cell) for cell in cells_of(text)]
+    return np.array([] if None in values else values, dtype=np.float64)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
-
-
-def read_label(path: Path | str) -> Objects:
+def read_label(
+    path: Path | str,
+    scored: bool | None = None,
+    class_map: Mapping[str, str] | None = None,
+) -> Objects:
     """Read a label_2 file (15 columns) or a result file (16, the last is the score).
+
+    An ``alpha`` of -10 is kept, also of labels: like the C++ development kit, which asks of ground truth only that the
+    angle is a number.
+
+    Args:
+        path: the file.
+        scored: whether rows have to end in a score; None takes both kinds.
+        class_map: names in the file to names of classes.
 
     Raises:
         DatasetNotFound: the file does not exist.
-        InputError: a row has another number of columns, a value that is not finite, or a box behind the camera.
+        InputError: a row breaks a rule of :mod:`datamodules.kitti.rows`, or the file is not what was written.
     """
     path = Path(path)
-    text = _text(path, "a KITTI label file")
-    rows = [_row(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    text = read_text(path, "a KITTI label file")
+    lines = enumerate(text.split("\n"), 1)
+    rows = [read_row(f"{path}:{place}", line, scored, class_map) for place, line in lines if cells_of(line)]
     if not rows:
         return Objects.empty()
     if len({len(values) for _, values in rows}) > 1:
@@ -116,17 +93,25 @@ def read_calibration(path: Path | str) -> np.ndarray:
 
     Raises:
         DatasetNotFound: the file does not exist.
-        InputError: no P2 row, or not twelve finite numbers in it.
+        InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths above 0 and a
+            third row 0 0 1 t, as KITTI's rectified cameras have.
     """
     path = Path(path)
-    for number, line in enumerate(_text(path, "a KITTI calibration file").splitlines(), 1):
+    for place, line in enumerate(read_text(path, "a KITTI calibration file").split("\n"), 1):
         key, _, cells = line.partition(":")
         if key.strip() != "P2":
             continue
         values = _numbers(cells)
         if values.shape != (12,):
-            raise InputError(f"{path}:{number}: P2 is not twelve finite numbers; restore the calibration file")
-        return values.reshape(3, 4)
+            raise InputError(f"{path}:{place}: P2 is not twelve finite numbers; restore the calibration file")
+        projection = values.reshape(3, 4)
+        focal, third = np.diag(projection)[:2], projection[2, :3]
+        if np.abs(values).max() > LARGEST or focal.min() <= 0 or np.abs(third - [0, 0, 1]).max() > 1e-6:
+            raise InputError(
+                f"{path}:{place}: P2 is no rectified camera's, expected f > 0, entries within {LARGEST:g} and a third "
+                "row 0 0 1 t; restore the calibration file"
+            )
+        return projection
     raise InputError(f"{path}: no row 'P2:', expected the left colour camera's projection; restore the file")
 
 
@@ -152,11 +137,17 @@ def read_plane(path: Path | str) -> np.ndarray:
         InputError: the fourth line is not a plane.
     """
     path = Path(path)
-    rows = _text(path, "a ground plane").splitlines()
+    rows = read_text(path, "a ground plane").split("\n")
     values = _numbers(rows[3] if len(rows) > 3 else "")
     if values.shape != (4,) or not values[:3].any():
         raise InputError(f"{path}:4: not four finite plane coefficients; delete the planes folder or restore the file")
     values = values / np.linalg.norm(values[:3])
+    if abs(values[1]) < STEEPEST or abs(values[3]) > HIGHEST:
+        found = " ".join(f"{value:g}" for value in values)
+        raise InputError(
+            f"{path}:4: no ground below a camera ({found}), expected a normal near "
+            f"the y axis and at most {HIGHEST:g} m; delete the planes folder or restore the file"
+        )
     return values if values[1] < 0 else -values
 
 

@@ -1,0 +1,86 @@
+"""Checksums of a folder that this suite wrote, compared whenever one of its files is read.
+
+``checksums.json`` lies at the folder's top and holds a digest of each file, by its path from there, and one of itself.
+Every reader of :mod:`datamodules.files` and of :mod:`datamodules.images` asks :func:`verify`, so nothing has to know
+which folders have one. What others wrote has none, and is read as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+from datamodules.errors import InputError
+
+CHECKSUMS = "checksums.json"
+LEVELS = 3  # folders above a file in which its checksums may lie
+SEAL = "itself"
+
+
+def digest_of(content: bytes) -> str:
+    """32 hexadecimal digits that stand for some bytes."""
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def checksums_text(files: dict[str, str]) -> str:
+    """The content of ``checksums.json``.
+
+    Args:
+        files: digest of each file by its path from the folder, with slashes.
+    """
+    return json.dumps({"files": dict(sorted(files.items())), SEAL: _seal(files)}, indent=1) + "\n"
+
+
+def verify(path: Path, content: bytes) -> None:
+    """Compare a file's bytes with its checksum, where a folder above it has one.
+
+    Raises:
+        InputError: they differ, or the checksums themselves are damaged.
+    """
+    folder = path.parent
+    for _ in range(LEVELS):
+        files = read_checksums(folder)
+        stated = files.get(path.relative_to(folder).as_posix()) if files else None
+        if stated is not None:
+            if stated != digest_of(content):
+                raise InputError(
+                    f"{path}: differs from its checksum in {folder / CHECKSUMS}, expected the file as it was written; "
+                    "copy it again or write the folder again"
+                )
+            return
+        if folder == folder.parent:
+            return
+        folder = folder.parent
+
+
+def read_checksums(folder: Path) -> dict[str, str] | None:
+    """Digests of a folder's files, or None where it has none.
+
+    Raises:
+        InputError: the list is damaged.
+    """
+    path = folder / CHECKSUMS
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, *_: int) -> dict[str, str]:
+    """The list of a file, kept until the file changes."""
+    try:
+        content = json.loads(path.read_bytes())
+        files: dict[str, str] = content["files"]
+        if content[SEAL] == _seal(files):
+            return files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise InputError(f"{path}: damaged, expected the checksums of its folder; copy it again or write the folder again")
+
+
+def _seal(files: dict[str, str]) -> str:
+    return digest_of(json.dumps(sorted(files.items())).encode())
