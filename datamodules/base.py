@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -177,15 +178,51 @@ class DetectionDataModule(pl.LightningDataModule):
         """Where the run is, which decides what it reads next."""
         return Position.of(self, self.seed)
 
+    @property
+    def detector_classes(self) -> tuple[str, ...] | None:
+        """Names that the detector of this run learns; None without a run, or where it does not say."""
+        module = getattr(self.trainer, "lightning_module", None)
+        return getattr(getattr(module, "detector", None), "classes", None)
+
+    def warn_of_classes(self, found: Mapping[str, int], where: str) -> None:
+        """Say when a detector learns nothing that is labelled.
+
+        Args:
+            found: labelled objects by class.
+            where: the split, for the message.
+        """
+        wanted = self.detector_classes
+        if wanted is not None and not any(found.get(name) for name in wanted):
+            named = ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "no object at all"
+            warnings.warn(
+                f"{where}: no {' or '.join(wanted)} is labelled, which the detector learns (found {named}); "
+                "data.class_map gives labels other names",
+                stacklevel=3,
+            )
+
     def for_training(self, reader: FrameReader) -> TrainingReader:
         """The reader with this module's treatment of broken samples and its cache.
 
         A source of objects that lives on labelled frames (copy-paste) is bound to it, and to nothing else.
+
+        Raises:
+            InputError: objects of a class would be injected that the detector lacks and would learn as background.
         """
         training = TrainingReader(reader, self.on_error, self.cache)
         if self.injection is not None:
             self.injection.bind(training)
+            self._check_injected(self.injection)
         return training
+
+    def _check_injected(self, injection: Injection) -> None:
+        wanted = self.detector_classes
+        if wanted is None:
+            return
+        if foreign := [name for name in injection.source.classes if name not in wanted]:
+            raise InputError(
+                f"data.injection gives {', '.join(foreign)}, the detector knows {', '.join(wanted)}: what it lacks "
+                "would be taught as background; take another source, or name the class in model.detector.classes"
+            )
 
     def teardown(self, stage: str | None = None) -> None:
         if stage == "fit":

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import cv2
@@ -9,38 +15,102 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
+from datamodules.image_bytes import NAMES, ImageFacts, image_facts
 
-PNG_HEADER, PNG_TRAILER = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-JPEG_HEADER, JPEG_TRAILER = b"\xff\xd8\xff", b"\xff\xd9"
-TAIL = 1024  # bytes: some tools append a few of their own to the trailer
+DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Unsupported marker", "Invalid SOS", "Inconsistent progression")
+_OUTPUT = threading.Lock()  # the process's standard error is taken for the length of a decode
 
 
 def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
     """Read an image as (3, H, W) uint8 RGB, a view on (H, W, 3) memory (or (H, W) as stored, with other ``flags``).
 
+    Pixels come as they are stored: calibrations belong to those. A picture whose EXIF data ask for a turn is therefore
+    refused; nobody could say which of both its labels mean.
+
     Raises:
         DatasetNotFound: the file does not exist.
-        InputError: the file is cut short or no image.
+        InputError: the file is cut short, damaged, no image, turned, or of another format than its name says.
     """
     path = Path(path)
     data = read_bytes(path, "an image")
-    # Decoders fill what is missing with black or grey and say nothing, so the trailer is looked for first.
-    for kind, header, trailer in (("PNG", PNG_HEADER, PNG_TRAILER), ("JPEG", JPEG_HEADER, JPEG_TRAILER)):
-        if data.startswith(header) and trailer not in data[-TAIL:]:
-            size = f"{len(data)} bytes without a {kind} trailer"
-            raise InputError(f"{path}: {size}, the file is cut short; copy it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    facts = checked_facts(path, data)
+    if flags == cv2.IMREAD_UNCHANGED and (facts.palette or 1 < facts.bits < 8):
+        kind = "numbers of a palette" if facts.palette else f"{facts.bits} bits a pixel"
+        raise InputError(f"{path}: {kind}, expected grey of 8 or 16 bits; convert it, its colours are not its values")
+    turned_off = 0 if flags < 0 else cv2.IMREAD_IGNORE_ORIENTATION  # as stored, nothing is turned
+    with _decoder_complaints() if facts.kind == "JPEG" else nullcontext([]) as complaints:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | turned_off)
+    if complaints:
+        raise InputError(f"{path}: damaged rows (the decoder says: {complaints[0]}); copy it again")
     if image is None:
         raise InputError(f"{path}: {len(data)} bytes that decode to no image; copy it again")
     return image.transpose(2, 0, 1) if image.ndim == 3 else image
 
 
+def checked_facts(path: Path, data: bytes) -> ImageFacts:
+    """What an image file's headers say, when they say nothing that a reader of calibrated pictures must refuse.
+
+    Raises:
+        InputError: see :func:`read_image`.
+    """
+    try:
+        facts = image_facts(data)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy it again") from None
+    named = NAMES.get(path.suffix.lower(), facts.kind)
+    if named != facts.kind:
+        raise InputError(f"{path}: {facts.kind} bytes in a file named {path.suffix}; convert it to {named}")
+    if facts.orientation != 1:
+        raise InputError(
+            f"{path}: EXIF orientation {facts.orientation}, expected pixels stored upright as the calibration means "
+            "them; remove the tag, or turn the pixels and correct calibration and labels"
+        )
+    return facts
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file; no pixel is decoded.
+
+    Raises:
+        InputError: see :func:`read_image`.
+    """
+    facts = checked_facts(path, read_bytes(path, "an image"))
+    return facts.height, facts.width
+
+
+@contextmanager
+def _decoder_complaints() -> Iterator[list[str]]:
+    """Collect what libjpeg says of damaged data: it tells standard error alone, and goes on with grey."""
+    found: list[str] = []
+    with _OUTPUT, tempfile.TemporaryFile() as taken:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(taken.fileno(), 2)
+        try:
+            yield found
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            taken.seek(0)
+            for line in taken.read().decode("utf-8", "replace").splitlines(keepends=True):
+                if line.startswith(DAMAGE):
+                    found.append(line.strip())
+                else:  # of another thread
+                    os.write(2, line.encode())
+
+
 def write_image(path: Path | str, image: np.ndarray) -> None:
     """Write (3, H, W) RGB or (H, W) uint8 or uint16 as PNG."""
+    write_atomically(path, png_bytes(path, image))
+
+
+def png_bytes(path: Path | str, image: np.ndarray) -> bytes:
+    """What :func:`write_image` writes; ``path`` is for the message."""
     pixels = image
     if image.ndim == 3:
         pixels = cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise InputError(f"{path}: an array {image.shape} {image.dtype} is no image; expected (3, H, W) or (H, W)")
-    write_atomically(path, data.tobytes())
+    return bytes(data.tobytes())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +12,9 @@ import cv2
 import numpy as np
 
 from datamodules.base import DetectionDataModule
-from datamodules.errors import InputError
+from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera
-from datamodules.images import read_image
+from datamodules.images import image_size, read_image
 from datamodules.injection.injection import Injection
 from datamodules.kitti.drives import read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
@@ -46,6 +49,7 @@ class KittiDataset:
         frames: int | None = None,
         extras: bool = False,
         labels: bool = True,
+        class_map: Mapping[str, str] | None = None,
         subset_seed: int | None = None,
     ) -> None:
         """Open a split; no image is read yet.
@@ -58,12 +62,14 @@ class KittiDataset:
             labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
                 measured with them in the picture: of the extras only the road mask and the light remain.
             subset_seed: draws which ids are kept (:func:`choose_frames`); None keeps the first ones.
+            class_map: names in the labels to names of classes; None takes them as they are.
 
         Raises:
             DatasetNotFound: the split or a required folder does not exist.
             InputError: more frames are asked for than the split has.
         """
         self.root, self.split, self.extras, self.labels = Path(root), split, extras, labels
+        self.class_map = dict(class_map or {})
         ids = read_split(self.root, split)
         if frames is not None and not 0 < frames <= len(ids):
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
@@ -73,6 +79,7 @@ class KittiDataset:
             if not (self.folder / name).is_dir() and (labels or name != "label_2"):
                 raise not_found(self.folder / name, self.root)
         kept = OPTIONAL_FOLDERS if labels else ("road_2",)
+        read_lights(self.root)  # of a world: its index is whole, so are its checksums
         self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL_FOLDERS}
 
     def __len__(self) -> int:
@@ -87,8 +94,39 @@ class KittiDataset:
         sample_id = self.ids[index]
         image = read_image(self.folder / "image_2" / f"{sample_id}.png")
         camera = Camera(read_calibration(self.folder / "calib" / f"{sample_id}.txt"), image.shape[2], image.shape[1])
-        objects = read_label(self.folder / "label_2" / f"{sample_id}.txt") if self.labels else Objects.empty()
+        objects = self._read_labels(sample_id) if self.labels else Objects.empty()
         return Frame(image, camera, objects, sample_id, **self._read_extras(sample_id, camera))
+
+    def _read_labels(self, sample_id: str) -> Objects:
+        return read_label(self.folder / "label_2" / f"{sample_id}.txt", scored=False, class_map=self.class_map)
+
+    def check(self) -> Counter[str]:
+        """Look at every frame without decoding it: its files are there and its labels can be read.
+
+        Returns:
+            Labelled objects by class.
+
+        Raises:
+            InputError: the first file that is missing or broken.
+        """
+        found: Counter[str] = Counter()
+        names = [(name, suffix) for name, suffix in REQUIRED_FILES if self.labels or name != "label_2"]
+        there = {name: set(os.listdir(self.folder / name)) for name, _ in names}
+        for sample_id in self.ids:
+            for name, suffix in names:
+                if f"{sample_id}.{suffix}" not in there[name]:
+                    path = self.folder / name / f"{sample_id}.{suffix}"
+                    raise DatasetNotFound(f"{path} does not exist; restore it or drop its id from ImageSets")
+            if self.labels:
+                found.update(self._read_labels(sample_id).names.tolist())
+        return found
+
+    def image_sizes(self) -> dict[tuple[int, int], str]:
+        """Height and width of the pictures, each with the first id that has it."""
+        found: dict[tuple[int, int], str] = {}
+        for sample_id in self.ids:
+            found.setdefault(image_size(self.folder / "image_2" / f"{sample_id}.png"), sample_id)
+        return found
 
     def _read_extras(self, sample_id: str, camera: Camera) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -97,15 +135,15 @@ class KittiDataset:
         if self._has["planes"]:
             found["plane"] = read_plane(self.folder / "planes" / f"{sample_id}.txt")
         if self._has["road_2"]:
-            found["road"] = self._read_map("road_2", sample_id, camera) > 127
+            found["road"] = self._read_map("road_2", sample_id, camera, (np.uint8,)) > 127
         if self._has["instance_2"]:
-            found["instances"] = self._read_map("instance_2", sample_id, camera)
+            found["instances"] = self._read_map("instance_2", sample_id, camera, (np.uint8, np.uint16))
         if self._has["depth_2"]:
-            found["depth"] = self._read_map("depth_2", sample_id, camera) * np.float32(1 / DEPTH_SCALE)
+            found["depth"] = self._read_map("depth_2", sample_id, camera, (np.uint16,)) * np.float32(1 / DEPTH_SCALE)
         found["light"] = read_lights(self.root).get(sample_id)
         return found
 
-    def _read_map(self, name: str, sample_id: str, camera: Camera) -> np.ndarray:
+    def _read_map(self, name: str, sample_id: str, camera: Camera, types: tuple[type, ...]) -> np.ndarray:
         path = self.folder / name / f"{sample_id}.png"
         stored = read_image(path, cv2.IMREAD_UNCHANGED)
         if stored.shape != (camera.height, camera.width):
@@ -113,6 +151,9 @@ class KittiDataset:
                 f"{path}: {stored.shape}, expected one channel of {camera.height} x {camera.width} like the image; "
                 f"write it again or delete the folder {name}"
             )
+        if stored.dtype not in types:
+            bits = " or ".join(str(8 * np.dtype(type_).itemsize) for type_ in types)
+            raise InputError(f"{path}: {stored.dtype} values, expected {bits} bits a pixel; write it again")
         return stored
 
 
@@ -134,6 +175,7 @@ class KittiDataModule(DetectionDataModule):
         val_frames: int | None = None,
         unlabelled: bool = False,
         subset: Literal["first", "seed"] = "first",
+        class_map: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -149,6 +191,8 @@ class KittiDataModule(DetectionDataModule):
             subset: which frames ``train_frames`` keeps: the first of the split's file, or a draw by the run's seed, so
                 that repeated runs also tell what a lucky draw of labels does. Under one seed the 50 frames are among
                 the 200, and every arm gets the same.
+            class_map: names in the labels to names of classes, such as {car: Car}; a name of its own for itself states
+                that it is meant.
 
         Raises:
             InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
@@ -159,6 +203,7 @@ class KittiDataModule(DetectionDataModule):
             check_unlabelled(self.injection)
         self.root, self.train_split, self.val_split = root, train_split, val_split
         self.train_frames, self.val_frames, self.subset = train_frames, val_frames, subset
+        self.class_map = class_map
 
     @staticmethod
     def reads(root: str, train_split: str = "train", val_split: str = "val", **_: Any) -> tuple[str, list[Path]]:
@@ -178,12 +223,29 @@ class KittiDataModule(DetectionDataModule):
     def setup(self, stage: str | None = None) -> None:
         if stage in (None, "fit"):
             # Extras only feed injection; without it they would be decoded for nothing.
-            extras = self.injection is not None
+            extras, labels = self.injection is not None, self.human_labels
             drawn = self.position().seed if self.subset == "seed" else None
-            reader = KittiDataset(self.root, self.train_split, self.train_frames, extras, self.human_labels, drawn)
+            reader = KittiDataset(
+                self.root, self.train_split, self.train_frames, extras, labels, self.class_map, subset_seed=drawn
+            )
+            if self.on_error == "raise":
+                self._check(reader)
             self.train_reader = self.for_training(reader)
-        self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames)
+        self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames, class_map=self.class_map)
         self.groups = read_drives(self.root, self.val_reader.ids)
+        self._check(self.val_reader)
+
+    def _check(self, reader: KittiDataset) -> None:
+        """Refuse a split with a broken file before anything runs, and say what its labels do not hold."""
+        found = reader.check()
+        if reader.labels:
+            self.warn_of_classes(found, f"ImageSets/{reader.split}.txt of {self.root}")
+        if self.size is None and len(sizes := reader.image_sizes()) > 1:
+            named = ", ".join(f"{height} x {width} of {name}" for (height, width), name in list(sizes.items())[:3])
+            raise InputError(
+                f"data.size null with pictures of {len(sizes)} sizes ({named}): a batch has one, expected data.size "
+                "[height, width]; data.fit pad leaves pixels where they are"
+            )
 
 
 def check_unlabelled(injection: Injection | None) -> None:

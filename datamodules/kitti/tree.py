@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.images import PNG_HEADER, PNG_TRAILER, TAIL
+from datamodules.files.atomic_files import read_bytes
+from datamodules.files.checksums import CHECKSUMS
+from datamodules.files.text_files import read_text
+from datamodules.images import checked_facts
 from datamodules.kitti.format import read_calibration, read_label
+from datamodules.kitti.rows import ANY_AREA, CLASSES
 
 TREE = """ROOT/
   ImageSets/train.txt, val.txt      one six-digit id a line
@@ -20,6 +26,7 @@ ONE_LINE = "ImageSets/{train,val}.txt and training/{image_2/*.png,label_2/*.txt,
 REQUIRED_FILES = (("image_2", "png"), ("label_2", "txt"), ("calib", "txt"))
 OPTIONAL_FOLDERS = ("planes", "road_2", "instance_2", "depth_2")
 NAMED = 20  # problems that the text names one by one
+ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class TreeReport:
         files: files in each folder of training.
         classes: labelled objects of each class, over all splits.
         problems: one line for each missing or broken file that a split needs.
+        notes: one line for what is whole and yet may not be meant: names of no class, files that nothing reads.
     """
 
     root: Path
@@ -39,6 +47,7 @@ class TreeReport:
     files: dict[str, int]
     classes: dict[str, int]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -50,6 +59,7 @@ class TreeReport:
         lines += [f"  ImageSets/{name}.txt: {count} ids" for name, count in self.splits.items()]
         lines += [f"  training/{name}: {count} files" for name, count in self.files.items()]
         lines += [f"  {name}: {count} objects" for name, count in sorted(self.classes.items(), key=lambda c: -c[1])]
+        lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  problem: {problem}" for problem in self.problems[:NAMED]]
         if len(self.problems) > NAMED:
             lines.append(f"  ... and {len(self.problems) - NAMED} problems more")
@@ -77,22 +87,25 @@ def read_split(root: Path, split: str) -> list[str]:
     path = root / "ImageSets" / f"{split}.txt"
     if not path.is_file():
         raise not_found(path if root.is_dir() else root, root)
-    rows = path.read_text().splitlines()
+    rows = [row.strip(" \t") for row in read_text(path, "one id a line").rstrip("\n \t").split("\n")]
     ids: dict[str, int] = {}
-    for number, row in enumerate(rows, 1):
-        if len(row.split()) > 1 or "/" in row:
+    for number, row in enumerate(rows if rows != [""] else [], 1):
+        if not ID.fullmatch(row):
             raise InputError(f"{path}:{number}: {row!r}, expected one id such as 000042; repair the row")
-        if row.strip() in ids:
-            raise InputError(f"{path}:{number}: id {row.strip()} again, first in line {ids[row.strip()]}; delete one")
-        if row.strip():
-            ids[row.strip()] = number
+        if row in ids:
+            raise InputError(f"{path}:{number}: id {row} again, first in line {ids[row]}; delete one")
+        ids[row] = number
     if not ids:
         raise InputError(f"{path} is empty; expected one id a line")
     return list(ids)
 
 
-def check_tree(root: Path | str) -> TreeReport:
-    """Check every file that the splits name: labels and calibrations whole, images by their first and last bytes.
+def check_tree(root: Path | str, class_map: Mapping[str, str] | None = None) -> TreeReport:
+    """Check every file that the splits name: labels and calibrations whole, images by their headers and checksums.
+
+    Args:
+        root: the folder.
+        class_map: names in the labels to names of classes, as the data module takes it.
 
     Raises:
         DatasetNotFound: the root, a required folder or every split is missing.
@@ -106,19 +119,53 @@ def check_tree(root: Path | str) -> TreeReport:
     if not splits:
         raise not_found(root / "ImageSets" / "train.txt", root)
     problems: list[str] = []
-    classes: Counter[str] = Counter()
+    classes: dict[str, Counter[str]] = {}
     for sample_id in sorted({i for ids in splits.values() for i in ids}):
         for name, suffix in REQUIRED_FILES:
             try:
-                classes.update(_check_file(root / "training" / name / f"{sample_id}.{suffix}", name))
+                found = _check_file(root / "training" / name / f"{sample_id}.{suffix}", name, class_map or {})
             except InputError as error:
                 problems.append(str(error))
-    files = {p.name: sum(1 for _ in p.iterdir()) for p in sorted((root / "training").iterdir()) if p.is_dir()}
+            else:
+                classes.setdefault(sample_id, Counter()).update(found)
+    files, left_out = _count_files(root / "training")
     counts = {name: len(ids) for name, ids in splits.items()}
-    return TreeReport(root, counts, files, dict(classes), tuple(problems))
+    total = sum(classes.values(), Counter())
+    notes = [*left_out, *_class_notes(splits, classes)]
+    return TreeReport(root, counts, files, dict(total), tuple(problems), tuple(notes))
 
 
-def _check_file(path: Path, folder: str) -> list[str]:
+def _count_files(training: Path) -> tuple[dict[str, int], list[str]]:
+    """Files by folder, and a line for each folder with some that no reader looks at."""
+    suffixes, counts, notes = dict(REQUIRED_FILES), {}, []
+    for folder in sorted(path for path in training.iterdir() if path.is_dir()):
+        inside = [path for path in folder.iterdir() if path.name != CHECKSUMS and not path.name.startswith(".")]
+        read = [path for path in inside if path.is_file() and path.suffix == f".{suffixes.get(folder.name, '')}"]
+        other = sorted(path.name for path in set(inside) - set(read)) if folder.name in suffixes else []
+        counts[folder.name] = len(read) if folder.name in suffixes else len(inside)
+        if other:
+            named = f"{', '.join(other[:3])}{', ...' * (len(other) > 3)}"
+            notes.append(f"{folder}: {len(other)} not read, expected .{suffixes[folder.name]} files: {named}")
+    return counts, notes
+
+
+def _class_notes(splits: Mapping[str, Iterable[str]], classes: Mapping[str, Counter[str]]) -> list[str]:
+    """Lines on names that are no class of KITTI, and on splits without any known object."""
+    notes = []
+    unknown = sorted({name for found in classes.values() for name in found} - set(CLASSES))
+    if unknown:
+        notes.append(
+            f"{', '.join(unknown)}: no class of KITTI, taught only to detectors of these names; "
+            "data.class_map gives them others"
+        )
+    known = set(CLASSES) - {ANY_AREA}
+    for split, ids in splits.items():
+        if not any(known & set(classes.get(sample_id, ())) for sample_id in ids):
+            notes.append(f"ImageSets/{split}.txt: no object of a class of KITTI in any of its frames")
+    return notes
+
+
+def _check_file(path: Path, folder: str, class_map: Mapping[str, str]) -> list[str]:
     """Class names in a label file, none for the others.
 
     Raises:
@@ -127,14 +174,9 @@ def _check_file(path: Path, folder: str) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path} is missing; restore it or drop the id from ImageSets")
     if folder == "label_2":
-        return [str(name) for name in read_label(path).names]
+        return [str(name) for name in read_label(path, False, class_map).names]
     if folder == "calib":
         read_calibration(path)
-        return []
-    with path.open("rb") as file:
-        head = file.read(len(PNG_HEADER))
-        size = path.stat().st_size
-        file.seek(max(size - TAIL, 0))
-        if head != PNG_HEADER or PNG_TRAILER not in file.read():
-            raise InputError(f"{path}: {size} bytes that are no whole PNG; copy it again")
+    else:
+        checked_facts(path, read_bytes(path, "an image"))
     return []
