@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.assets.bank_folder import recover
 from datamodules.assets.bank_index import BANK_KIND, INDEX, BankIndex, BankRow, StoredArray, content_hash
 from datamodules.assets.bank_writer import HEADER_BYTES
 from datamodules.assets.bank_writer import AssetBankWriter as AssetBankWriter
@@ -57,7 +58,12 @@ class AssetBank(AssetSource):
         if not 0 < max_angle <= 180:
             raise InputError(f"max_angle {max_angle:g}: expected degrees in (0, 180]; correct source.max_angle")
         self.folder, self.max_angle = Path(folder), max_angle
+        recover(self.folder)
         self.index = read_json(self.folder / INDEX, BankIndex, BANK_KIND)
+        if not self.index.is_as_written():
+            raise InputError(
+                f"{self.folder / INDEX}, $.hash: header and rows differ from the recorded hash; expected {BANK_KIND}"
+            )
         self.hash, self.classes = self.index.hash, tuple(sorted(self.index.classes))
         self.ids = [row.id for row in self.index.assets]
         for row in self.index.assets:

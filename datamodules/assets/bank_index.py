@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
@@ -121,7 +123,27 @@ class BankIndex(BankHeader, rename={"name": "class"}, omit_defaults=True, kw_onl
         names = sorted({row.name for row in self.assets})
         if self.classes and sorted(self.classes) != names:
             raise ValueError(f"{', '.join(self.classes)}, but the assets' are {', '.join(names)} - at `$.classes`")
-        self.classes = self.classes or class_dims(self.assets)
+        counted = class_dims(self.assets)
+        if self.classes and not all(_alike(counted[name], stated) for name, stated in self.classes.items()):
+            raise ValueError("statistics differ from the assets' - at `$.classes`")
+        self.classes = self.classes or counted
+
+    def is_as_written(self) -> bool:
+        """Whether header and rows give the recorded hash; what schema 1 hashed is not kept, so it always is."""
+        header = {name: getattr(self, name) for name in BankHeader.__struct_fields__}
+        return self.schema == 1 or self.hash == index_hash({**header, "kind": self.kind}, self.assets)
+
+
+def index_hash(header: Mapping[str, object], rows: Sequence[BankRow]) -> str:
+    """SHA-256 of header (with the kind) and rows, but not of where an asset lies."""
+    contents = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in ("shard", "index")} for row in rows]
+    return hashlib.sha256(json.dumps([header, contents], sort_keys=True).encode()).hexdigest()
+
+
+def _alike(one: ClassDims, other: ClassDims) -> bool:
+    """Whether statistics agree to the digits that are written."""
+    near = np.allclose([one.mean, one.std], [other.mean, other.std], rtol=0, atol=2e-6)
+    return one.count == other.count and near
 
 
 def class_dims(rows: Sequence[BankRow]) -> dict[str, ClassDims]:

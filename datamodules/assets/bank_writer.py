@@ -15,16 +15,15 @@ While writing, all of it grows in a hidden folder beside the target, ``.NAME.wri
     rank000-part.json           a part: its shards and rows. Rank 0 joins the parts, sorts the rows by id, writes
     rank001-part.json           bank.json, removes the parts and renames the folder to the bank.
 
-So there is no half-written bank, and the hash of a bank, which counts header and rows but not where an asset lies, does
-not depend on the number of ranks.
+Where a bank is replaced, the old and the new folder change places (:mod:`datamodules.assets.bank_folder`). So there is
+no half-written bank, and the hash of a bank, which counts header and rows but not where an asset lies, does not depend
+on the number of ranks.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +33,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 import numpy as np
 
+from datamodules.assets.bank_folder import bank_lock, recover, replace_folder, work_folder
 from datamodules.assets.bank_index import (
     INDEX,
     SCHEMA,
@@ -43,12 +43,14 @@ from datamodules.assets.bank_index import (
     StoredArray,
     class_dims,
     content_hash,
+    index_hash,
 )
 from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Asset
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import disk_refusals, write_atomically
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 HEADER_BYTES = 320  # of every .npy file: its header is written last, when the number of assets is known
@@ -76,7 +78,7 @@ class AssetBankWriter:
     """Writes one bank; every rank writes shards of its own and rank 0 merges them.
 
     Use it as a context manager: an exception inside removes what was begun. A killed process leaves only the hidden
-    work folder, which the next writer clears.
+    work folder, which the next writer clears. Rank 0 holds a lock meanwhile: one writer a bank.
 
     Attributes:
         folder: the bank's folder; an older bank there is replaced at the end, any other content is refused.
@@ -102,6 +104,7 @@ class AssetBankWriter:
     _rows: dict[str, BankRow] = field(default_factory=dict, init=False, repr=False)
     _kinds: set[str] = field(default_factory=set, init=False, repr=False)
     _shards: list[_Shard] = field(default_factory=list, init=False, repr=False)
+    _held: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __post_init__(self) -> None:
         stated = {name: getattr(self, name) for name in BankHeader.__struct_fields__[1:]}
@@ -112,10 +115,16 @@ class AssetBankWriter:
             raise InputError(
                 f"{target}: exists and is no asset bank, expected a new or empty folder; choose another one"
             )
-        self._work = target.parent / f".{target.name}.writing"
-        self._work.mkdir(parents=True, exist_ok=True)
-        for leftover in self._work.glob(f"rank{self.rank:03d}-*"):
-            leftover.unlink()
+        self._work = work_folder(target)
+        if self.rank == 0:
+            self._held.enter_context(bank_lock(target))
+            recover(target, locked=True)
+        with disk_refusals(target):
+            self._work.mkdir(parents=True, exist_ok=True)
+            if self.rank == 0:
+                (self._work / INDEX).unlink(missing_ok=True)
+            for leftover in self._work.glob(f"rank{self.rank:03d}-*"):
+                leftover.unlink()
 
     def write(
         self, asset: Asset, caption: str = "", score: float | None = None, source: str = "", licence: str = ""
@@ -152,6 +161,11 @@ class AssetBankWriter:
         row = _checked({"id": asset.id, **place, **facts, **figures}, BankRow, f"asset {asset.id!r}")
         if row.id in self._rows:
             raise InputError(f"asset {row.id!r} of a bank: written before, expected unique ids; name them apart")
+        with disk_refusals(self.folder):
+            self._append(row, arrays)
+
+    def _append(self, row: BankRow, arrays: dict[str, np.ndarray | CompressedViews]) -> None:
+        """Put an asset's arrays at the end of their shard."""
         row.shard = self._shard_for(arrays)
         shard = self._shards[row.shard]
         row.index = shard.count
@@ -184,7 +198,18 @@ class AssetBankWriter:
         return number
 
     def close(self) -> None:
-        """Finish this rank's shards; a single process also puts the bank in place."""
+        """Finish this rank's shards; a single process also puts the bank in place.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        with disk_refusals(self.folder):
+            part = self._finish_shards()
+        write_atomically(self._work / f"rank{self.rank:03d}-part.json", msgspec.json.encode(part))
+        if self.world_size == 1:
+            self.merge()
+
+    def _finish_shards(self) -> _Part:
         part = _Part(self._kinds, [], list(self._rows.values()))
         for shard in self._shards:
             row = {}
@@ -199,12 +224,18 @@ class AssetBankWriter:
                 path = Path(handle.name)
                 row[key] = StoredArray(path.name, list(shape), path.stat().st_size)
             part.shards.append(row)
-        (self._work / f"rank{self.rank:03d}-part.json").write_bytes(msgspec.json.encode(part))
-        if self.world_size == 1:
-            self.merge()
+        return part
 
     def merge(self) -> None:
-        """Join the ranks' parts and rename the work folder to the bank (rank 0, after all ranks closed)."""
+        """Join the ranks' parts and rename the work folder to the bank (rank 0, after all ranks closed).
+
+        Raises:
+            InputError: a part is missing, they contradict each other, or the disk refuses.
+        """
+        with self._held:  # the lock goes with the bank, or with the error
+            self._merge()
+
+    def _merge(self) -> None:
         whole = _Part(set(), [], [])
         for rank in range(self.world_size):
             path = self._work / f"rank{rank:03d}-part.json"
@@ -220,11 +251,12 @@ class AssetBankWriter:
             whole.kinds |= part.kinds
         index = self._index(whole)
         kept = {array.file for shard in whole.shards for array in shard.values()}
-        for leftover in self._work.iterdir():
-            if leftover.name not in kept:
-                leftover.unlink()
-        (self._work / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
-        _replace_folder(self._work, Path(self.folder))
+        with disk_refusals(self.folder):
+            for leftover in self._work.iterdir():
+                if leftover.name not in kept:
+                    leftover.unlink()
+            write_atomically(self._work / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
+            replace_folder(self._work, Path(self.folder))
 
     def _index(self, whole: _Part) -> BankIndex:
         rows = sorted(whole.assets, key=lambda row: row.id)
@@ -238,8 +270,7 @@ class AssetBankWriter:
                     f"{self.folder}: two ranks wrote an asset {row.id!r}, expected unique ids; name them apart"
                 )
         identity = {**msgspec.structs.asdict(self._header), "kind": whole.kinds.pop()}
-        contents = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in ("shard", "index")} for row in rows]
-        digest = hashlib.sha256(json.dumps([identity, contents], sort_keys=True).encode()).hexdigest()
+        digest = index_hash(identity, rows)
         return BankIndex(**identity, hash=digest, classes=class_dims(rows), shards=whole.shards, assets=rows)
 
     def abort(self) -> None:
@@ -251,6 +282,7 @@ class AssetBankWriter:
             path.unlink()
         if not any(self._work.iterdir()):
             self._work.rmdir()
+        self._held.close()
 
     def __enter__(self) -> AssetBankWriter:
         return self
@@ -276,14 +308,3 @@ def _header(shape: tuple[int, ...], dtype: Any) -> bytes:
     fields = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode("latin1")
     length = HEADER_BYTES - 10
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + fields.ljust(length - 1) + b"\n"
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an older folder there is set aside first and removed last."""
-    aside = target.parent / f".{target.name}.old"
-    if aside.exists():
-        shutil.rmtree(aside)
-    if target.exists():
-        os.replace(target, aside)
-    os.replace(source, target)
-    shutil.rmtree(aside, ignore_errors=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from datamodules.assets import bank_folder
 from datamodules.assets.bank import AssetBank, AssetBankWriter
 from datamodules.assets.contract import AssetSource
 from datamodules.assets.view_assets import ViewAsset
@@ -272,8 +275,61 @@ def test_interrupted_writer_leaves_no_bank_and_keeps_the_old_one(tmp_path: Path)
     killed = AssetBankWriter(tmp_path / "bank", "other")  # never closed, as after a kill
     killed.write(voxels(9))
     assert AssetBank(tmp_path / "bank").hash == old.hash
+    with pytest.raises(InputError, match="writes there, expected the bank 'bank'"):
+        AssetBankWriter(tmp_path / "bank", "third")
+    del killed  # the system frees its lock
     assert write(tmp_path / "bank", count=3).hash != old.hash
     assert [p.name for p in tmp_path.iterdir()] == ["bank"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_kill_between_two_renames_is_mended(tmp_path: Path, finished: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = write(tmp_path / "bank", 2).hash, write(tmp_path / "new", 3).hash
+    monkeypatch.setattr(bank_folder, "_exchange", lambda *_: False)  # a file system without exchange
+    assert write(tmp_path / "bank", 2).hash == old
+    (tmp_path / "bank").rename(tmp_path / ".bank.old")
+    if finished:
+        (tmp_path / "new").rename(tmp_path / ".bank.writing")
+    assert AssetBank(tmp_path / "bank").hash == (new if finished else old)
+    with pytest.raises(InputError, match="not found; expected an asset bank"):
+        AssetBank(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("assets", 0, "dims", 0), 3.5, r"\$\.hash: header and rows differ"),
+        (("seed",), 1, r"\$\.hash: header and rows differ"),
+        (("assets", 1, "sha256"), "0" * 64, r"\$\.hash: header and rows differ"),
+        (("hash",), "0" * 64, r"\$\.hash: header and rows differ"),
+        (("classes", "Car", "mean", 0), 3.5, r"\$\.classes: statistics differ"),
+        (("classes", "Car", "count"), 6, r"\$\.classes: statistics differ"),
+    ],
+)
+def test_a_changed_number_differs_from_the_hash(
+    tmp_path: Path, place: tuple[str | int, ...], value: object, said: str
+) -> None:
+    write(tmp_path / "bank")
+    path = tmp_path / "bank" / "bank.json"
+    index = json.loads(path.read_text())
+    at = index
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path.write_text(json.dumps(index))
+    with pytest.raises(InputError, match=said.replace(": ", ".*")):
+        AssetBank(tmp_path / "bank")
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = AssetBankWriter(tmp_path / "bank", "x")
+    writer.write(voxels(0))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"bank: cannot be written \(No space left on device\)"):
+        writer.close()
 
 
 def test_refuses_foreign_folders_mixed_kinds_and_equal_ids(tmp_path: Path) -> None:
