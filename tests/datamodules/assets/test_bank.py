@@ -298,7 +298,7 @@ def test_a_kill_between_two_renames_is_mended(tmp_path: Path, finished: bool, mo
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (("assets", 0, "dims", 0), 3.5, r"\$\.hash: header and rows differ"),
+        (("assets", 0, "dims", 0), 3.5, r"\$\.classes: statistics differ"),
         (("seed",), 1, r"\$\.hash: header and rows differ"),
         (("assets", 1, "sha256"), "0" * 64, r"\$\.hash: header and rows differ"),
         (("hash",), "0" * 64, r"\$\.hash: header and rows differ"),
