@@ -100,17 +100,12 @@ def _decoder_complaints() -> Iterator[list[str]]:
                     os.write(2, line.encode())
 
 
-def write_image(path: Path | str, image: np.ndarray) -> None:
-    """Write (3, H, W) RGB or (H, W) uint8 or uint16 as PNG."""
-    write_atomically(path, png_bytes(path, image))
-
-
-def png_bytes(path: Path | str, image: np.ndarray) -> bytes:
-    """What :func:`write_image` writes; ``path`` is for the message."""
+def write_image(path: Path | str, image: np.ndarray) -> str:
+    """Write (3, H, W) RGB or (H, W) uint8 or uint16 as PNG; its digest."""
     pixels = image
     if image.ndim == 3:
         pixels = cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise InputError(f"{path}: an array {image.shape} {image.dtype} is no image; expected (3, H, W) or (H, W)")
-    return bytes(data.tobytes())
+    return write_atomically(path, data.tobytes())

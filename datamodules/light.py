@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from datamodules.files.checksums import require_checksums
 from datamodules.files.typed_json import Finite, read_json
 
 
@@ -37,6 +38,7 @@ class _Stored(msgspec.Struct):
 
 
 class _World(msgspec.Struct):
+    schema: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     frames: dict[str, _Stored] = {}
     scenes: dict[str, _Stored] = {}
 
@@ -46,11 +48,13 @@ def read_lights(root: Path) -> dict[str, Light]:
     """Light by frame (of a KITTI-like world, the sun in its camera frame) or by scene (nuScenes-like, global frame).
 
     Raises:
-        InputError: ``world.json`` is there, but damaged.
+        InputError: ``world.json`` is there, but damaged, or its world's checksums are missing.
     """
     path = root / "world.json"
     if not path.exists():
         return {}
     world = read_json(path, _World, "a world's index (`python -m lit prepare world` or `surround` writes one)")
+    if world.schema > 1:
+        require_checksums(path)
     stored = {**world.frames, **world.scenes}
     return {name: Light(np.array(light.sun), light.ambient, light.exposure) for name, light in stored.items()}

@@ -11,33 +11,38 @@ from pathlib import Path
 import msgspec
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, verify
+from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, require_checksums, verify
 from datamodules.files.typed_json import read_json
 
 
-def write_atomically(path: str | Path, data: bytes | str) -> None:
+def write_atomically(path: str | Path, data: bytes | str) -> str:
     """Write beside the target and rename, so that a killed process leaves the old file or the new one, never a part.
 
     Args:
         path: target; missing folders above it are made.
         data: the whole content; text becomes UTF-8, whatever the system's locale.
 
+    Returns:
+        Its :func:`datamodules.files.checksums.digest_of`.
+
     Raises:
         InputError: the disk refuses: it is full, read-only, or something else stands there. No temporary file stays.
     """
     path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # else a crash of the system may keep the name and lose the content
             os.replace(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink()  # only there when writing failed
+    return digest_of(content)
 
 
 @contextmanager
@@ -75,9 +80,11 @@ def write_index(index: Path, content: str, files: Mapping[str, str]) -> None:
 def is_finished(index: Path, settings: Mapping[str, object], own: Collection[str]) -> bool:
     """Whether a folder whose JSON index is written last holds exactly what is asked for.
 
+    What an older schema wrote with the same settings is not finished: it lacks what the new one has.
+
     Args:
         index: the index.
-        settings: what it has to say.
+        settings: what it has to say, a "schema" among it.
         own: as in :func:`refuse_foreign`.
 
     Raises:
@@ -88,10 +95,14 @@ def is_finished(index: Path, settings: Mapping[str, object], own: Collection[str
         return False
     stated = msgspec.defstruct("Settings", [(name, type(value)) for name, value in settings.items()])
     found = read_json(index, stated, "a world's settings; delete the folder and write the world again")
-    if msgspec.to_builtins(found) != settings:
+    has = msgspec.to_builtins(found)
+    if {**has, "schema": settings["schema"]} == settings and has["schema"] < settings["schema"]:
+        return False
+    if has != settings:
         raise InputError(
             f"{index.parent}: holds a world with other settings than {settings}; delete it or give another folder"
         )
+    require_checksums(index)
     return True
 
 

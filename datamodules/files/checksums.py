@@ -17,6 +17,7 @@ from datamodules.errors import InputError
 CHECKSUMS = "checksums.json"
 LEVELS = 3  # folders above a file in which its checksums may lie
 SEAL = "itself"
+AGAIN = "copy it again, or delete the folder and write it again"
 
 
 def digest_of(content: bytes) -> str:
@@ -39,20 +40,27 @@ def verify(path: Path, content: bytes) -> None:
     Raises:
         InputError: they differ, or the checksums themselves are damaged.
     """
-    folder = path.parent
-    for _ in range(LEVELS):
+    for folder in list(path.parents)[:LEVELS]:
         files = read_checksums(folder)
-        stated = files.get(path.relative_to(folder).as_posix()) if files else None
-        if stated is not None:
-            if stated != digest_of(content):
-                raise InputError(
-                    f"{path}: differs from its checksum in {folder / CHECKSUMS}, expected the file as it was written; "
-                    "copy it again or write the folder again"
-                )
-            return
-        if folder == folder.parent:
-            return
-        folder = folder.parent
+        if files is None:
+            continue
+        stated = files.get(path.relative_to(folder).as_posix())
+        if stated is not None and stated != digest_of(content):
+            raise InputError(
+                f"{path}: differs from its checksum in {folder / CHECKSUMS}, expected the file as it was written; "
+                f"{AGAIN}"
+            )
+        return  # the nearest list decides: masks that were written anew into a world have their own
+
+
+def require_checksums(index: Path) -> None:
+    """Refuse a folder whose index says that it has checksums, and that has none.
+
+    Raises:
+        InputError: they are missing, or do not hold the index.
+    """
+    if index.name not in (read_checksums(index.parent) or {}):
+        raise InputError(f"{index.parent / CHECKSUMS}: missing or without {index.name}, expected beside it; {AGAIN}")
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:
@@ -79,7 +87,7 @@ def _read(path: Path, *_: int) -> dict[str, str]:
             return files
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    raise InputError(f"{path}: damaged, expected the checksums of its folder; copy it again or write the folder again")
+    raise InputError(f"{path}: damaged, expected the checksums of its folder; {AGAIN}")
 
 
 def _seal(files: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ COMMAND = 200  # letters of the holder's command line that are told
 
 
 @contextmanager
-def folder_lock(folder: str | Path, written: str, name: str = NAME) -> Iterator[None]:
+def folder_lock(folder: str | Path, written: str, name: str = NAME, wait: bool = False) -> Iterator[None]:
     """Hold a folder for writing; its hidden lock file exists as long as somebody does.
 
     Readers take no lock: what they read was renamed into place. Threads of one process exclude each other as processes
@@ -30,6 +30,7 @@ def folder_lock(folder: str | Path, written: str, name: str = NAME) -> Iterator[
         folder: made when missing; taken away again when it stays empty.
         written: what is written there, for the message: "a road world".
         name: of the lock file.
+        wait: for whoever writes there, rather than refuse.
 
     Raises:
         InputError: another process writes there, or the folder cannot be written to.
@@ -41,7 +42,7 @@ def folder_lock(folder: str | Path, written: str, name: str = NAME) -> Iterator[
     path = folder / name
     try:
         with disk_refusals(path):
-            handle = _locked(path)
+            handle = _locked(path, wait)
         if handle is None:
             raise InputError(
                 f"{folder}: {_holder(path)} writes there, expected {written} to be written by one process at a time; "
@@ -59,11 +60,11 @@ def folder_lock(folder: str | Path, written: str, name: str = NAME) -> Iterator[
                 folder.rmdir()
 
 
-def _locked(path: Path) -> int | None:
+def _locked(path: Path, wait: bool) -> int | None:
     """A handle of the locked file, or None when somebody else holds it."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if not _lock(handle, path):
+        if not _lock(handle, path, wait):
             os.close(handle)
             return None
         try:
@@ -79,7 +80,7 @@ def _locked(path: Path) -> int | None:
     return handle
 
 
-def _lock(handle: int, path: Path) -> bool:
+def _lock(handle: int, path: Path, wait: bool) -> bool:
     """Whether the lock was free, or does not exist on this file system."""
     try:
         import fcntl
@@ -87,7 +88,7 @@ def _lock(handle: int, path: Path) -> bool:
         _warn(path)
         return True
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:

@@ -83,9 +83,9 @@ def format_label(objects: Objects, digits: int = 4) -> str:
     return "".join(row + "\n" for row in rows)
 
 
-def write_label(path: Path | str, objects: Objects, digits: int = 4) -> None:
-    """Write a label file (15 columns), or a result file (16) when ``objects.score`` is given."""
-    write_atomically(path, format_label(objects, digits))
+def write_label(path: Path | str, objects: Objects, digits: int = 4) -> str:
+    """Write a label file (15 columns), or a result file (16) when ``objects.score`` is given; its digest."""
+    return write_atomically(path, format_label(objects, digits))
 
 
 def read_calibration(path: Path | str) -> np.ndarray:
@@ -115,8 +115,8 @@ def read_calibration(path: Path | str) -> np.ndarray:
     raise InputError(f"{path}: no row 'P2:', expected the left colour camera's projection; restore the file")
 
 
-def write_calibration(path: Path | str, projection: np.ndarray) -> None:
-    """Write a calib file whose P0 to P3 all hold ``projection`` and whose rectification is the identity."""
+def write_calibration(path: Path | str, projection: np.ndarray) -> str:
+    """Write a calib file whose P0 to P3 all hold ``projection`` and whose rectification is the identity; its digest."""
     matrix = " ".join(f"{value:.12e}" for value in np.asarray(projection, np.float64).ravel())
     identity = " ".join(f"{value:.12e}" for value in np.eye(3).ravel())
     # KITTI's axes of the laser scanner (x forward, y left, z up) in the camera's.
@@ -124,7 +124,7 @@ def write_calibration(path: Path | str, projection: np.ndarray) -> None:
     still = " ".join(f"{value:.12e}" for value in np.eye(3, 4).ravel())
     rows = [f"P{i}: {matrix}" for i in range(4)]
     rows += [f"R0_rect: {identity}", f"Tr_velo_to_cam: {velodyne}", f"Tr_imu_to_velo: {still}"]
-    write_atomically(path, "\n".join(rows) + "\n\n")
+    return write_atomically(path, "\n".join(rows) + "\n\n")
 
 
 def read_plane(path: Path | str) -> np.ndarray:
@@ -151,7 +151,7 @@ def read_plane(path: Path | str) -> np.ndarray:
     return values if values[1] < 0 else -values
 
 
-def write_plane(path: Path | str, plane: np.ndarray) -> None:
-    """Write a ground plane (4,) in the layout that :func:`read_plane` reads."""
+def write_plane(path: Path | str, plane: np.ndarray) -> str:
+    """Write a ground plane (4,) in the layout that :func:`read_plane` reads; its digest."""
     row = " ".join(f"{value:.9e}" for value in plane)
-    write_atomically(path, f"# Plane\nWidth 4\nHeight 1\n{row}\n")
+    return write_atomically(path, f"# Plane\nWidth 4\nHeight 1\n{row}\n")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import disk_refusals, read_bytes
 
 FOLDER, BUILDING, DAY = ".arrays", "building-", 86400.0
 
@@ -85,7 +86,7 @@ def map_objects(
     Raises:
         InputError: there is not enough room on the disk.
     """
-    stamp = hashlib.sha256((folder / "posed.json").read_bytes())
+    stamp = hashlib.sha256(read_bytes(folder / "posed.json", "a posed image set's index"))
     for name in ids:
         path = folder / f"{name}.npz"
         if not path.is_file():
@@ -94,7 +95,8 @@ def map_objects(
         stamp.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
     place = folder / FOLDER / stamp.hexdigest()[:16]
     if not place.is_dir():
-        _write(place, ids, read)
+        with disk_refusals(place):
+            _write(place, ids, read)
     return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +20,17 @@ import numpy as np
 from msgspec import Meta
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import write_atomically
+from datamodules.files.atomic_files import read_bytes, write_atomically
+from datamodules.files.atomic_files import write_index as write_folder_index
+from datamodules.files.checksums import digest_of, require_checksums
+from datamodules.files.npz_files import read_arrays
 from datamodules.files.typed_json import Identifier, Metres, Text, read_json
 from datamodules.objects.mapped_views import MappedViews, map_objects
 
-SCHEMA = 1
-POSED_SET = f"a posed image set of schema {SCHEMA} (posed.json and one .npz an object); write the set again"
+SCHEMA = 2  # of posed.json; 2 has checksums beside it, 1 is what others may write
+POSED_SET = f"a posed image set of schema 1 or {SCHEMA} (posed.json and one .npz an object); write the set again"
+INDEX = "posed.json"
+FARTHEST = 1e6  # of a projection's entries
 IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
 OPTIONAL = {"depth": (np.float16, 3), "normals": (np.int8, 4), "parts": (np.uint8, 3), "edges": (np.uint8, 3)}
@@ -42,7 +48,7 @@ class ObjectEntry(msgspec.Struct):
 class PosedIndex(msgspec.Struct, rename={"name": "class"}):
     """``posed.json``."""
 
-    schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
+    schema: Annotated[int, Meta(ge=1, le=SCHEMA)]
     name: Text
     image_size: Annotated[int, Meta(ge=1, le=1 << 14)]
     views: Annotated[int, Meta(ge=1, le=1 << 20)]
@@ -108,7 +114,11 @@ class PosedImageSet:
             InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
         """
         folder = Path(folder)
-        index = read_json(folder / "posed.json", PosedIndex, POSED_SET)
+        index = read_json(folder / INDEX, PosedIndex, POSED_SET)
+        if index.schema > 1:
+            require_checksums(folder / INDEX)
+        else:
+            _warn_of_others(folder, {entry.id for entry in index.objects})
         size, views, ids = index.image_size, index.views, tuple(entry.id for entry in index.objects)
         first = _read_object(folder / f"{ids[0]}.npz", views, size)
         stacked: dict[str, Any] = {}
@@ -139,12 +149,14 @@ class PosedImageSet:
 def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
     """Arrays of one object, shapes and types checked."""
     if not path.is_file():
-        raise InputError(f"{path}: not found, but posed.json lists it; write the set again")
+        raise InputError(f"{path}: not found, but {INDEX} lists it; write the set again")
+    largest = views * size * size * 4
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {k: archive[k] for k in archive.files if k in REQUIRED or k in OPTIONAL}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"{path}: cut short or no .npz archive ({error}); write the set again") from error
+        arrays = read_arrays(read_bytes(path, "an object's views"), (*REQUIRED, *OPTIONAL), max(largest, views * 96))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: cut short or no .npz archive ({error}); write the set again") from None
     expected = {"rgba": (size, size, 4), "projection": (3, 4), "normals": (size, size, 3)}
     for key, (kind, _) in REQUIRED.items():
         if key not in arrays:
@@ -156,7 +168,17 @@ def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
             raise InputError(f"{path}: {key} is {value.dtype} {value.shape}, expected {np.dtype(kind)} {shape}")
     if not np.isfinite(arrays["projection"]).all():
         raise InputError(f"{path}: projection holds values that are not finite; solve its cameras again")
+    if np.abs(arrays["projection"]).max() > FARTHEST or not np.isfinite(arrays.get("depth", np.zeros(1))).all():
+        raise InputError(f"{path}: values that no camera gives, expected |projection| <= {FARTHEST:g} and finite depth")
     return arrays
+
+
+def _warn_of_others(folder: Path, ids: set[str]) -> None:
+    """Say what lies there and is not read."""
+    others = sorted(path.name for path in folder.glob("*.npz") if path.stem not in ids)
+    if others:
+        named = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
+        warnings.warn(f"{folder}: {len(others)} objects that {INDEX} does not list are left out: {named}", stacklevel=3)
 
 
 def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
@@ -179,7 +201,8 @@ def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray
 def write_index(
     folder: str | Path, name: str, image_size: int, views: int, ids: Sequence[str], dims: np.ndarray, source: str
 ) -> None:
-    """Write ``posed.json``, last: its presence says that the set is complete."""
+    """Write ``posed.json``, last: its presence says that the set is complete. Checksums of all files come before it."""
     objects = [ObjectEntry(identity, (float(d[0]), float(d[1]), float(d[2]))) for identity, d in zip(ids, dims)]
     index = msgspec.to_builtins(PosedIndex(SCHEMA, name, image_size, views, objects, source))
-    write_atomically(Path(folder) / "posed.json", json.dumps(index, indent=1))
+    files = {f"{name}.npz": digest_of(read_bytes(Path(folder) / f"{name}.npz", "an object's views")) for name in ids}
+    write_folder_index(Path(folder) / INDEX, json.dumps(index, indent=1), files)

@@ -15,9 +15,10 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import refuse_foreign
+from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.light import Light
-from datamodules.objects.posed_images import POSED_SET, PosedIndex, write_index, write_object
+from datamodules.objects.posed_images import INDEX, POSED_SET, PosedIndex, write_index, write_object
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
@@ -189,6 +190,7 @@ def write_posed_images(
     elevation: tuple[float, float] = (0.0, 20.0),
     workers: int = 2,
     progress: bool = False,
+    wait: bool = False,
 ) -> Path:
     """Write a posed image set; the same arguments give the same bytes whatever the number of workers.
 
@@ -202,9 +204,11 @@ def write_posed_images(
         elevation: lowest and highest elevation, degrees.
         workers: processes; 1 stays in this one.
         progress: show a progress bar.
+        wait: for another process that writes there, rather than refuse.
 
     Raises:
-        InputError: impossible counts or sizes, or the folder holds another set or something else.
+        InputError: impossible counts or sizes, another process writes there, or the folder holds another set or
+            something else.
     """
     for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
         if value < low:
@@ -215,23 +219,50 @@ def write_posed_images(
         objects = min(objects, len(cad_files(population)))
     folder = Path(folder)
     source = f"studio seed={seed} population={Path(population).name} elevation={elevation[0]}-{elevation[1]}"
-    index = folder / "posed.json"
-    if index.is_file():
-        found = read_json(index, PosedIndex, POSED_SET)
-        if (found.source, found.views, found.image_size, len(found.objects)) == (source, views, size, objects):
-            return folder
+    wanted = (source, views, size, objects)
+    if _is_there(folder, wanted):
+        return folder
+    with folder_lock(folder, "a posed image set", wait=wait):
+        if not _is_there(folder, wanted):  # another process may have written it meanwhile
+            refuse_foreign(folder / INDEX, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
+            _write_objects(folder, *wanted, seed, str(population), elevation, workers, progress)
+    return folder
+
+
+def _is_there(folder: Path, wanted: tuple[str, int, int, int]) -> bool:
+    """Whether a folder holds the set (source, views, size, objects).
+
+    Raises:
+        InputError: it holds another one.
+    """
+    if not (folder / INDEX).is_file():
+        return False
+    found = read_json(folder / INDEX, PosedIndex, POSED_SET)
+    if (found.source, found.views, found.image_size, len(found.objects)) != wanted:
         raise InputError(f"{folder}: holds another posed image set; delete it or give another folder")
-    refuse_foreign(index, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
-    folder.mkdir(parents=True, exist_ok=True)
+    return True
+
+
+def _write_objects(
+    folder: Path,
+    source: str,
+    views: int,
+    size: int,
+    objects: int,
+    seed: int,
+    population: str,
+    elevation: tuple[float, float],
+    workers: int,
+    progress: bool,
+) -> None:
     job = partial(
         _write_posed,
         folder=str(folder),
         views=views,
         size=size,
         seed=seed,
-        population=str(population),
+        population=population,
         elevation=(elevation[0], elevation[1]),
     )
     written = run_jobs(job, range(objects), workers, progress, f"studio {size}x{size}")
     write_index(folder, "Car", size, views, [w[0] for w in written], np.array([w[1] for w in written]), source)
-    return folder

@@ -15,6 +15,8 @@ from datamodules.samplers import Position, StepSampler
 def render_when_missing(folder: str | Path, objects: int, views: int, size: int, seed: int = 0) -> None:
     """Write the studio's set into a folder that holds no posed image set; otherwise do nothing.
 
+    Runs that start at the same moment share what the first of them writes.
+
     Args:
         folder: of the set.
         objects: cars.
@@ -26,7 +28,7 @@ def render_when_missing(folder: str | Path, objects: int, views: int, size: int,
         return
     from datamodules.objects.studio import write_posed_images  # Embree and the meshes only where they are needed
 
-    write_posed_images(folder, objects=objects, views=views, size=size, seed=seed)
+    write_posed_images(folder, objects=objects, views=views, size=size, seed=seed, wait=True)
 
 
 class StudioSet(LightningDataModule):

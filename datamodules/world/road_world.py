@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import is_finished, write_atomically
+from datamodules.files.atomic_files import disk_refusals, is_finished, write_atomically, write_index
+from datamodules.files.folder_lock import folder_lock
 from datamodules.geometry import Boxes3D, projected_bbox, truncation
 from datamodules.images import write_image
 from datamodules.kitti.format import write_calibration, write_label, write_plane
@@ -28,7 +29,7 @@ from datamodules.scene import Objects
 from datamodules.world.road_layout import RoadScene, draw_scene
 from datamodules.world.road_render import DrawnStreet, render
 
-SCHEMA = 1
+SCHEMA = 2  # of world.json; 2 has checksums beside it
 FOLDERS = ("image_2", "label_2", "calib", "planes", "road_2", "depth_2", "instance_2", "semantic_2")
 PERSONS = ("Pedestrian", "Cyclist")  # riders with their bicycle
 LEAST_HEIGHT = 14.0  # pixels at KITTI's 375 rows; scaled with the image
@@ -91,30 +92,37 @@ def semantic_map(scene: RoadScene, drawn: DrawnStreet) -> np.ndarray:
     return np.where((found == 0) & drawn.road, np.uint8(1), found)
 
 
-def _write_frame(job: tuple[str, int, str, str, int, int]) -> tuple[str, dict[str, object]]:
-    """Draw and write one frame; the job is (root, seed, id, population, width, height)."""
+def _write_frame(job: tuple[str, int, str, str, int, int]) -> tuple[str, dict[str, object], dict[str, str]]:
+    """Draw and write one frame: its id, what the index says of it, and its files' digests.
+
+    The job is (root, seed, id, population, width, height).
+    """
     cv2.setNumThreads(1)
     root, seed, sample_id, population, width, height = job
     folder = Path(root) / "training"
     scene, drawn, objects, instances = make_frame(seed, sample_id, population, width, height)
-    write_image(folder / "image_2" / f"{sample_id}.png", drawn.image.transpose(2, 0, 1))
-    write_label(folder / "label_2" / f"{sample_id}.txt", objects)
-    write_calibration(folder / "calib" / f"{sample_id}.txt", scene.camera.projection)
-    write_plane(folder / "planes" / f"{sample_id}.txt", scene.plane)
-    write_image(folder / "road_2" / f"{sample_id}.png", drawn.road.astype(np.uint8) * 255)
     metres = np.clip(np.rint(drawn.depth * 256), 0, 65535).astype(np.uint16)
-    write_image(folder / "depth_2" / f"{sample_id}.png", np.where(drawn.depth >= 255.5, np.uint16(0), metres))
-    write_image(folder / "instance_2" / f"{sample_id}.png", instances)
-    write_image(folder / "semantic_2" / f"{sample_id}.png", semantic_map(scene, drawn))
+    images = {
+        "image_2": drawn.image.transpose(2, 0, 1),
+        "road_2": drawn.road.astype(np.uint8) * 255,
+        "depth_2": np.where(drawn.depth >= 255.5, np.uint16(0), metres),
+        "instance_2": instances,
+        "semantic_2": semantic_map(scene, drawn),
+    }
+    paths = {name: f"{name}/{sample_id}.{'png' if name in images else 'txt'}" for name in FOLDERS}
+    digests = {name: write_image(folder / paths[name], image) for name, image in images.items()}
+    digests["label_2"] = write_label(folder / paths["label_2"], objects)
+    digests["calib"] = write_calibration(folder / paths["calib"], scene.camera.projection)
+    digests["planes"] = write_plane(folder / paths["planes"], scene.plane)
     light = scene.light
-    cars = [scene.objects[i].id for i in range(len(scene.objects))]
-    return sample_id, {
+    facts = {
         "sun": [round(float(v), 6) for v in light.sun],
         "ambient": round(light.ambient, 6),
         "exposure": round(light.exposure, 6),
         "population": population,
-        "objects": cars,
+        "objects": [thing.id for thing in scene.objects],
     }
+    return sample_id, facts, {f"training/{paths[name]}": digest for name, digest in digests.items()}
 
 
 def _write_semantic(job: tuple[str, int, str, str, int, int]) -> None:
@@ -142,8 +150,8 @@ def write_world(
 ) -> Path:
     """Write a world; the same arguments give the same bytes whatever the number of workers.
 
-    ``world.json`` is written last: a folder that has it is complete, and asking for it again returns at once (semantic
-    maps, which older versions did not write, are added).
+    ``world.json`` is written last, ``checksums.json`` just before it: a folder that has both is complete; asking for
+    it again returns at once (semantic maps that are missing are added). One process writes a world at a time.
     Without it everything is drawn (again), so an interrupted run is simply repeated.
 
     Args:
@@ -169,27 +177,47 @@ def write_world(
         )
     root = Path(root)
     settings = {"schema": SCHEMA, "seed": seed, "train": train, "val": val, "width": width, "height": height}
-    index = root / "world.json"
-    begun = {path.name for path in (root / "training").glob("*")}
-    # True KITTI folders have no instance maps; a world's folder of them is made before any file.
-    own = ("training", "ImageSets") if begun <= {"image_2"} or "instance_2" in begun else ()
-    finished = is_finished(index, settings, own)
-    for name in FOLDERS:
-        (root / "training" / name).mkdir(parents=True, exist_ok=True)
-    (root / "ImageSets").mkdir(exist_ok=True)
     splits = frame_ids(train, val)
     jobs = [
         (str(root), seed, sample_id, population, width, height)
         for population, ids in zip(("train", "val"), splits)
         for sample_id in ids
     ]
-    if finished:  # a world of an older version lacks the semantic maps only
-        semantic = root / "training" / "semantic_2"
-        missing = [job for job in jobs if not (semantic / f"{job[2]}.png").is_file()]
-        run_jobs(_write_semantic, missing, workers, progress and bool(missing), "semantic maps")
+    finished = _is_finished(root, settings)
+    semantic = root / "training" / "semantic_2"
+    lost = [job for job in jobs if not (semantic / f"{job[2]}.png").is_file()] if finished else []
+    if finished and not lost:
         return root
-    frames = dict(run_jobs(_write_frame, jobs, workers, progress, f"world {width}x{height}"))
-    for name, ids in (("train", splits[0]), ("val", splits[1]), ("trainval", splits[0] + splits[1])):
-        write_atomically(root / "ImageSets" / f"{name}.txt", "".join(f"{i}\n" for i in ids))
-    write_atomically(index, json.dumps({**settings, "frames": {k: frames[k] for k in sorted(frames)}}, indent=1))
+    with folder_lock(root, "a road world"):
+        if finished or _is_finished(root, settings):  # maps that somebody removed
+            run_jobs(_write_semantic, lost, workers, progress and bool(lost), "semantic maps")
+        else:
+            _write_frames(root, jobs, splits, settings, workers, progress)
     return root
+
+
+def _is_finished(root: Path, settings: dict[str, int]) -> bool:
+    begun = {path.name for path in (root / "training").glob("*")}
+    # True KITTI folders have no instance maps; a world's folder of them is made before any file.
+    own = ("training", "ImageSets") if begun <= {"image_2"} or "instance_2" in begun else ()
+    return is_finished(root / "world.json", settings, own)
+
+
+def _write_frames(
+    root: Path,
+    jobs: list[tuple[str, int, str, str, int, int]],
+    splits: tuple[list[str], list[str]],
+    settings: dict[str, int],
+    workers: int,
+    progress: bool,
+) -> None:
+    with disk_refusals(root):
+        for name in FOLDERS:
+            (root / "training" / name).mkdir(parents=True, exist_ok=True)
+    written = run_jobs(_write_frame, jobs, workers, progress, f"world {settings['width']}x{settings['height']}")
+    files = {path: digest for _, _, digests in written for path, digest in digests.items()}
+    for name, ids in (("train", splits[0]), ("val", splits[1]), ("trainval", splits[0] + splits[1])):
+        path = f"ImageSets/{name}.txt"
+        files[path] = write_atomically(root / path, "".join(f"{i}\n" for i in ids))
+    frames = {sample_id: facts for sample_id, facts, _ in sorted(written, key=lambda frame: frame[0])}
+    write_index(root / "world.json", json.dumps({**settings, "frames": frames}, indent=1), files)

@@ -50,7 +50,7 @@ class GanDraws:
         self.drawn: list[_Draw] = []
         if self.path.is_file():
             self.drawn = self._stored()
-        elif root.is_dir() and any(root.iterdir()):
+        elif root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
             raise InputError(f"{root}: holds other files; expected a new folder or one of this command")
         else:
             self._store()

@@ -27,7 +27,9 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import is_finished, write_atomically
+from datamodules.files.atomic_files import disk_refusals, is_finished, write_atomically, write_index
+from datamodules.files.checksums import digest_of
+from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.images import write_image
 from datamodules.nuscenes.quaternions import angles_quaternion
@@ -40,7 +42,7 @@ from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_po
 from datamodules.world.surround.rig import LIDAR, MOUNTS
 from datamodules.world.surround.tables import MAP_FILE, make_tables
 
-SCHEMA = 1
+SCHEMA = 2  # of world.json; 2 has checksums beside it
 FOLDERS = ("samples", "frames", "road", "depth", "instances", "ImageSets", "maps")
 ANNOTATED = 70.0  # metres round the car within which actors are annotated
 START = 1_532_402_927_000_000  # microseconds; the first scene's first sample
@@ -144,7 +146,7 @@ def _write_sample(job: SampleJob) -> Row:
     rows = np.zeros(len(scene.actors) + 1, np.uint8)
     rows[[1 + thing["actor"] for thing in record["objects"]]] = 1 + np.arange(len(record["objects"]))
     lidar, *cameras = record["sensors"]
-    write_atomically(folder / lidar["filename"], b"")
+    digests = {lidar["filename"]: write_atomically(folder / lidar["filename"], b"")}
     for view, sensor in zip(views, cameras):
         drawn, path = view.drawn, Path(sensor["filename"])
         picture = cv2.imencode(".jpg", drawn.image[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
@@ -155,8 +157,10 @@ def _write_sample(job: SampleJob) -> Row:
             "instances": rows[drawn.instances],
         }
         for kind, image in images.items():
-            write_image(folder / kind / view.mount.channel / f"{path.stem}.png", image)
-        write_atomically(folder / path, picture.tobytes())
+            name = f"{kind}/{view.mount.channel}/{path.stem}.png"
+            digests[name] = write_image(folder / name, image)
+        digests[sensor["filename"]] = write_atomically(folder / path, picture.tobytes())
+    record["files"] = digests
     write_atomically(index, json.dumps({"settings": digest, **record}))
     return record
 
@@ -165,10 +169,10 @@ def _finished(folder: Path, index: Path, digest: str) -> Row | None:
     """The record of a sample that an earlier run completed with the same settings."""
     try:
         record: Row = read_json(index, dict[str, Any], "a sample's record")
-        names = [sensor["filename"] for sensor in record["sensors"]]
-        if record.pop("settings") != digest or not all((folder / name).is_file() for name in names):
+        whole = all(digest_of((folder / name).read_bytes()) == stated for name, stated in record["files"].items())
+        if record.pop("settings") != digest or not whole:
             return None
-    except (InputError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record
 
@@ -225,26 +229,40 @@ def write_surround_world(
     index = root / "world.json"
     if is_finished(index, settings, (*FOLDERS, version)):
         return root
-    train, val = scene_names(train_scenes, val_scenes)
-    drawn_with = json.dumps([SCHEMA, seed, samples_per_scene, width, height])  # more scenes keep those that are there
+    with folder_lock(root, "a surround world"):
+        if not is_finished(index, settings, (*FOLDERS, version)):
+            _write_scenes(root, settings, workers, progress)
+    return root
+
+
+def _write_scenes(root: Path, settings: dict[str, Any], workers: int, progress: bool) -> None:
+    """Draw what is missing of a world, and write its tables, splits and index."""
+    seed, samples, version = settings["seed"], settings["samples_per_scene"], settings["version"]
+    width, height = settings["width"], settings["height"]
+    train, val = scene_names(settings["train_scenes"], settings["val_scenes"])
+    drawn_with = json.dumps([SCHEMA, seed, samples, width, height])  # more scenes keep those that are there
     digest = blake2b(drawn_with.encode(), digest_size=8).hexdigest()
-    for mount in (LIDAR, *MOUNTS):
-        (root / "samples" / mount.channel).mkdir(parents=True, exist_ok=True)
+    with disk_refusals(root):
+        for mount in (LIDAR, *MOUNTS):
+            (root / "samples" / mount.channel).mkdir(parents=True, exist_ok=True)
     jobs: list[SampleJob] = [
-        (str(root), digest, seed, name, population, sample, samples_per_scene, width, height)
+        (str(root), digest, seed, name, population, sample, samples, width, height)
         for population, names in (("train", train), ("val", val))
         for name in names
-        for sample in range(samples_per_scene)
+        for sample in range(samples)
     ]
     records = run_jobs(_write_sample, jobs, workers, progress, f"surround world {width}x{height}")
-    scenes = [records[i : i + samples_per_scene] for i in range(0, len(records), samples_per_scene)]
-    for table, rows in make_tables(scenes, seed, width, height).items():
-        write_atomically(root / version / f"{table}.json", json.dumps(rows, indent=0))
+    files = {name: stated for record in records for name, stated in record["files"].items()}
+    scenes = [records[i : i + samples] for i in range(0, len(records), samples)]
     splits = {"world_train": train, "world_val": val, "world_trainval": train + val}
-    write_atomically(root / version / "splits.json", json.dumps(splits, indent=1))
+    texts = {
+        f"{version}/{table}.json": json.dumps(rows, indent=0)
+        for table, rows in make_tables(scenes, seed, width, height).items()
+    }
+    texts[f"{version}/splits.json"] = json.dumps(splits, indent=1)
     for split, names in splits.items():
-        write_atomically(root / "ImageSets" / f"{split.removeprefix('world_')}.txt", "".join(f"{n}\n" for n in names))
-    write_image(root / MAP_FILE, np.zeros((1, 1), np.uint8))  # the devkit wants a file for every map
+        texts[f"ImageSets/{split.removeprefix('world_')}.txt"] = "".join(f"{name}\n" for name in names)
+    files |= {name: write_atomically(root / name, text) for name, text in texts.items()}
+    files[MAP_FILE] = write_image(root / MAP_FILE, np.zeros((1, 1), np.uint8))  # the devkit wants one for every map
     light = {r["scene"]: {key: r[key] for key in ("sun", "ambient", "exposure")} for r in records}
-    write_atomically(index, json.dumps({**settings, "scenes": light}, indent=1))
-    return root
+    write_index(root / "world.json", json.dumps({**settings, "scenes": light}, indent=1), files)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from datamodules.files.atomic_files import write_atomically
 from datamodules.objects.studio import view_projection
 from lit.arguments import Arguments, positive
 from lit.callbacks.bank_writer import hash_of
+from lit.commands.prepare.paths import typed_path
 from lit.rendering.bake import bake
 from lit.rendering.render import render_image
 from lit.weights.files import digest
@@ -30,8 +29,8 @@ SHAPE = (128, 52, 56)  # voxels along length, height, width
 def weights(argv: list[str]) -> int:
     """Convert a checkpoint to safetensors and say what it held."""
     parser = Arguments("prepare weights", "Converts an official checkpoint to safetensors; runs nothing from it.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="NVIDIA .pkl, rosinality .pt, or our .ckpt")
-    parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
+    parser.add_argument("--checkpoint", type=typed_path, required=True, help="NVIDIA .pkl, rosinality .pt, our .ckpt")
+    parser.add_argument("--out", type=typed_path, required=True, help="file to write, .safetensors")
     parser.add_argument("--resolution", type=positive, help="what a StyleGAN2 generator has to be (default: any)")
     parser.add_argument("--class-label", type=int, help="class that a generator of classes draws from now on")
     options = parser.parse_args(argv)
@@ -55,16 +54,16 @@ def weights(argv: list[str]) -> int:
 def released(argv: list[str]) -> int:
     """Bake Lift3D's released cars into an asset bank, and picture their parts."""
     parser = Arguments("prepare released", "Bakes cars of Lift3D's release into an asset bank.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="lift3d_ckp.pt")
-    parser.add_argument("--latent", type=Path, required=True, nargs="+", help="obj_latent.pth, one file a car")
-    parser.add_argument("--root", type=Path, required=True, help="bank to write")
+    parser.add_argument("--checkpoint", type=typed_path, required=True, help="lift3d_ckp.pt")
+    parser.add_argument("--latent", type=typed_path, required=True, nargs="+", help="obj_latent.pth, one file a car")
+    parser.add_argument("--root", type=typed_path, required=True, help="bank to write")
     parser.add_argument("--repaint", nargs="*", help="parts that lc_color paints, by name or index (default: all)")
     parser.add_argument("--length", type=float, default=3.88, help="metres; the other sizes follow (default 3.88)")
     parser.add_argument(
         "--shape", type=positive, nargs=3, default=SHAPE, help="voxels along length, height, width (default 128 52 56)"
     )
     parser.add_argument("--licence", default="unknown", help="recorded in the bank")
-    parser.add_argument("--pictures", type=Path, help="folder for views with their part labels (default: none)")
+    parser.add_argument("--pictures", type=typed_path, help="folder for views with their part labels (default: none)")
     parser.add_argument("--views", type=positive, default=8, help="views a car (default 8)")
     parser.add_argument("--size", type=positive, default=256, help="their side in pixels (default 256)")
     options = parser.parse_args(argv)

@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,13 @@ import torch
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
+from datamodules.files.folder_lock import folder_lock
 from datamodules.objects.object_images import backdrop
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.randomness import derive
 from lit.arguments import Arguments, positive
 from lit.commands.prepare.masks import class_rows, share
+from lit.commands.prepare.paths import typed_path
 from lit.posing.azimuth import ViewMatcher
 from lit.posing.draws import GanDraws
 from lit.posing.figures import VERSION, measure_poses
@@ -37,6 +38,13 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     if options.judge is not None and options.regressor is None:
         raise InputError(f"--judge {options.judge}: needs --regressor, the first judge; give both or neither")
+    with folder_lock(options.root, "a posed image set"):
+        _write_views(options)
+    return 0
+
+
+def _write_views(options: argparse.Namespace) -> None:
+    """Draw cars in the poses of the chosen source until there are enough."""
     generator = read_stylegan2(options.generator).eval()
     check_split(generator, options.pose_layers)
     source = (TemplateSource if options.poses == "templates" else DirectionSource)(options, generator)
@@ -51,7 +59,6 @@ def main(argv: list[str]) -> int:
     generator, segmenter = generator.to(device), segmenter.to(device)
     settings = _settings(options, views) | source.settings()
     draws = GanDraws(options.root, settings)
-
     probability = partial(object_probability, segmenter, rows)
     codes = source.codes(generator, probability, behind)
     rules = ViewRules(options.min_confidence, options.min_area, options.min_overlap)
@@ -66,7 +73,6 @@ def main(argv: list[str]) -> int:
     kept = draws.draw(makers, options.objects)
     draws.finish(makers, kept, source.kind, size, f"StyleGAN2 {settings['generator']}, poses of {source.name}")
     print(f"wrote {options.root}: {views} views of {len(kept)} cars; {draws.faults(source.poses)}")
-    return 0
 
 
 def _measure(options: argparse.Namespace, makers: list[GanViews], device: torch.device) -> None:
@@ -86,15 +92,15 @@ def _measure(options: argparse.Namespace, makers: list[GanViews], device: torch.
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Arguments("prepare gan-views", "Writes posed views of cars that a StyleGAN2 draws (Lift3D's first stage).")
     add = parser.add_argument
-    add("--generator", type=Path, required=True, help="StyleGAN2 checkpoint: .ckpt, .safetensors, .pkl or .pt")
+    add("--generator", type=typed_path, required=True, help="StyleGAN2 checkpoint: .ckpt, .safetensors, .pkl or .pt")
     add(
         "--poses",
         choices=["templates", "sefa", "ganspace"],
         default="templates",
         help="their source (default templates)",
     )
-    add("--segmenter", type=Path, required=True, help=f".ckpt of conf/experiment/object_segmenter.yaml, or {FORM}")
-    add("--root", type=Path, required=True, help="posed image set to write")
+    add("--segmenter", type=typed_path, required=True, help=f"of conf/experiment/object_segmenter.yaml, or {FORM}")
+    add("--root", type=typed_path, required=True, help="posed image set to write")
     add("--objects", type=positive, default=40, help="cars (default 40)")
     add("--views", type=positive, default=None, help="views a car (default: three quarters of the poses)")
     add("--pose-layers", type=positive, default=8, help="rows of W+ that carry the pose (default 8, of 16 at 512 px)")
@@ -104,7 +110,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--truncation", type=float, default=1.0, help="of the random codes (default 1)")
     add("--min-confidence", type=share, default=0.5, help="least confidence of a view's mask (default 0.5)")
     add("--min-area", type=share, default=0.02, help="least share of the image a mask covers (default 0.02)")
-    add("--judge", type=Path, default=None, help="posed image set; measures azimuths by matching, beside --regressor")
+    add(
+        "--judge",
+        type=typed_path,
+        default=None,
+        help="posed image set; azimuths by matching, beside --regressor",
+    )
     add("--min-overlap", type=share, default=0.0, help="least IoU with the template's silhouette (default 0: any)")
     add("--seed", type=int, default=0, help="same seed, same cars (default 0)")
     return parser.parse_args(argv)
@@ -112,7 +123,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 def _add_templates(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("--poses templates: views of known pose, inverted").add_argument
-    add("--templates", type=Path, default=None, help="posed image set; objects of it give the poses")
+    add("--templates", type=typed_path, default=None, help="posed image set; objects of it give the poses")
     add(
         "--template-object",
         type=int,
@@ -130,7 +141,12 @@ def _add_templates(parser: argparse.ArgumentParser) -> None:
 def _add_directions(parser: argparse.ArgumentParser) -> None:
     title = "--poses sefa, ganspace: loops in the span of latent directions, labelled by a regressor"
     add = parser.add_argument_group(title).add_argument
-    add("--regressor", type=Path, default=None, help="of conf/experiment/pose_regressor.yaml; judges templates as well")
+    add(
+        "--regressor",
+        type=typed_path,
+        default=None,
+        help="of conf/experiment/pose_regressor.yaml; judges too",
+    )
     add("--poses-count", type=positive, default=64, help="poses to keep, spread over the azimuth (default 64)")
     add("--directions", type=positive, default=10, help="strongest directions that span the loops (default 10)")
     add("--loops", type=positive, default=24, help="loops of 24 codes (default 24)")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from datamodules.errors import DatasetNotFound
 from lit.arguments import Arguments
+from lit.commands.prepare.paths import typed_path
 
 
 def check_kitti(argv: list[str]) -> int:
     """Check a KITTI object tree and say what is there and what is missing; status 2 for a broken one."""
     parser = Arguments("prepare kitti", "Checks a KITTI object detection tree; names what is missing.")
-    parser.add_argument("--root", type=Path, required=True, help="the folder that holds training/ and ImageSets/")
+    parser.add_argument("--root", type=typed_path, required=True, help="the folder that holds training/ and ImageSets/")
     parser.add_argument(
         "--class-map",
         type=renaming,

@@ -15,11 +15,14 @@ import torch
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
+from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, read_checksums
+from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.images import read_image, write_image
 from datamodules.kitti.tree import not_found, read_split
 from datamodules.processes import track
 from lit.arguments import Arguments
+from lit.commands.prepare.paths import typed_path
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
 from lit.weights.files import digest
 
@@ -32,8 +35,10 @@ MOVERS = (
 
 def _parser(command: str, description: str) -> Arguments:
     parser = Arguments(f"prepare {command}", description)
-    parser.add_argument("--root", type=Path, required=True, help="KITTI folder with training/ and ImageSets/")
-    parser.add_argument("--checkpoint", type=Path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}")
+    parser.add_argument("--root", type=typed_path, required=True, help="KITTI folder with training/ and ImageSets/")
+    parser.add_argument(
+        "--checkpoint", type=typed_path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}"
+    )
     return parser
 
 
@@ -94,28 +99,44 @@ def road_masks(argv: list[str]) -> int:
             f"{out}: holds masks of another source, expected none or this checkpoint's; delete it or give --folder"
         )
     ids = sorted(path.stem for path in images.glob("*.png"))
+    others = sum(1 for path in images.iterdir() if path.suffix != ".png")
     if not ids:
         raise InputError(f"{images}: no PNG image; expected at least one")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps(maker))
+    with folder_lock(out, "road masks"):
+        areas, written = _write_masks(model, roads, images, out, ids, maker)
+    without = sum(not area for area in areas.values())
+    if without == len(ids):
+        for sample_id in ids:  # nobody shall place objects by them
+            (out / f"{sample_id}.png").unlink()
+        note.unlink()
+        (out / CHECKSUMS).unlink()
+        raise InputError(
+            f"{options.checkpoint}: finds no road in any of {len(ids)} frames, expected some; train it longer "
+            "(val/iou/road in its result.json) or on images like these"
+        )
+    mean = float(np.mean(list(areas.values())))
+    left_out = f"; {others} files that are no .png left out" if others else ""
+    print(f"wrote {written} of {len(ids)} masks to {out}: mean road {mean:.1%}, none in {without} frames{left_out}")
+    return 0
+
+
+def _write_masks(
+    model: AnySegmenter, roads: list[int], images: Path, out: Path, ids: list[str], maker: dict[str, str]
+) -> tuple[dict[str, float], int]:
+    """Write the masks that are missing, then checksums of all: the share of road in each, and how many are new."""
+    write_atomically(out.with_suffix(".json"), json.dumps(maker))
+    if not (out / CHECKSUMS).is_file():
+        write_atomically(out / CHECKSUMS, checksums_text({}))  # a world's own masks may have stood here
     done = [sample_id for sample_id in ids if (out / f"{sample_id}.png").is_file()]
     areas = {i: float((read_image(out / f"{i}.png", cv2.IMREAD_UNCHANGED) > 127).mean()) for i in done}
     for sample_id, classes in predicted(model, images, sorted(set(ids) - set(done)), "road masks"):
         mask = np.isin(classes, roads)
         write_image(out / f"{sample_id}.png", mask.astype(np.uint8) * 255)
         areas[sample_id] = float(mask.mean())
-    without = sum(not area for area in areas.values())
-    if without == len(ids):
-        for sample_id in ids:  # nobody shall place objects by them
-            (out / f"{sample_id}.png").unlink()
-        note.unlink()
-        raise InputError(
-            f"{options.checkpoint}: finds no road in any of {len(ids)} frames, expected some; train it longer "
-            "(val/iou/road in its result.json) or on images like these"
-        )
-    mean = float(np.mean(list(areas.values())))
-    print(f"wrote {len(ids) - len(done)} of {len(ids)} masks to {out}: mean road {mean:.1%}, none in {without} frames")
-    return 0
+    files = {f"{i}.png": digest_of((out / f"{i}.png").read_bytes()) for i in ids}
+    if files != read_checksums(out):
+        write_atomically(out / CHECKSUMS, checksums_text(files))
+    return areas, len(ids) - len(done)
 
 
 def empty_frames(argv: list[str]) -> int:

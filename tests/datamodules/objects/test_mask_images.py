@@ -73,7 +73,7 @@ def test_kinds_of_road_masks(tiny_world: Path) -> None:
 
 def test_unknown_values_are_ignored_and_bad_masks_named(tiny_world: Path, tmp_path: Path) -> None:
     root = tmp_path / "world"
-    shutil.copytree(tiny_world, root)
+    shutil.copytree(tiny_world, root, ignore=shutil.ignore_patterns("checksums.json"))
     path = root / "training" / "semantic_2" / "000000.png"
     mask = stored(tiny_world, "semantic_2", "000000")
     mask[0, 0] = 77
