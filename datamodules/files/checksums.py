@@ -15,7 +15,7 @@ from pathlib import Path
 from datamodules.errors import InputError
 
 CHECKSUMS = "checksums.json"
-LEVELS = 3  # folders above a file in which its checksums may lie
+FOLDERS_ABOVE = 3  # folders above a file in which its checksums may lie
 SEAL = "itself"
 AGAIN = "copy it again, or delete the folder and write it again"
 
@@ -40,7 +40,7 @@ def verify(path: Path, content: bytes) -> None:
     Raises:
         InputError: they differ, or the checksums themselves are damaged.
     """
-    for folder in list(path.parents)[:LEVELS]:
+    for folder in list(path.parents)[:FOLDERS_ABOVE]:
         files = read_checksums(folder)
         if files is None:
             continue

@@ -14,7 +14,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.text_files import read_text
 from datamodules.geometry import Boxes3D
-from datamodules.kitti.rows import RESULT_COLUMNS, cells_of, number, read_row
+from datamodules.kitti.rows import RESULT_COLUMNS, cells_of, decimal, read_row
 from datamodules.scene import Objects
 
 DIFFICULTIES = ("easy", "moderate", "hard")
@@ -24,7 +24,7 @@ LARGEST = 20_000.0  # of a projection's entries: pixels, and pixels times metres
 
 def _numbers(text: str) -> np.ndarray:
     """The finite numbers of a row; none when any cell is something else."""
-    values = [number(cell) for cell in cells_of(text)]
+    values = [decimal(cell) for cell in cells_of(text)]
     return np.array([] if None in values else values, dtype=np.float64)
 
 

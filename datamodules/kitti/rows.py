@@ -16,13 +16,13 @@ from datamodules.errors import InputError, printable
 
 LABEL_COLUMNS = 15
 RESULT_COLUMNS = 16
-CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
+KITTI_CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 ANY_AREA = "DontCare"  # a rectangle without an object: sizes -1, place -1000, angles -10
-NEAR = 0.8  # likeness of two names from which one may be a slip of the other
+LIKENESS = 0.8  # likeness of two names from which one may be a slip of the other
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 NAME = re.compile(r"(?!(?:nan|inf|infinity|true|false|none|null)\Z)[a-z][\w.-]*", re.ASCII | re.IGNORECASE)
 BLANKS = re.compile(r"[ \t\v\f]+")
-PIXELS, METRES, SIZE, TURN, SCORE = 20_000.0, 1000.0, 100.0, 2 * math.pi + 0.01, 1e6  # largest values
+PIXELS, METRES, SIZE, TURN, LARGEST_SCORE = 20_000.0, 1000.0, 100.0, 2 * math.pi + 0.01, 1e6  # largest values
 NOTHING = -10.0  # an angle that nobody measured
 
 
@@ -31,7 +31,7 @@ def cells_of(line: str) -> list[str]:
     return [cell for cell in BLANKS.split(line) if cell]
 
 
-def number(cell: str) -> float | None:
+def decimal(cell: str) -> float | None:
     """A plain decimal number, or None: no ``nan``, ``1_0``, ``1d5`` or digits of other scripts."""
     value = float(cell) if NUMBER.fullmatch(cell) else math.inf
     return value if math.isfinite(value) else None
@@ -60,7 +60,7 @@ def read_row(
     name = class_name(place, cells[0], class_map or {})
     values: list[float] = []
     for cell in cells[1:]:
-        value = number(cell)
+        value = decimal(cell)
         if value is None:
             shown = printable(repr(cell if len(cell) <= 80 else f"{cell[:77]}..."))
             raise InputError(f"{place}: {shown} is not a finite number; repair or delete the row")
@@ -78,7 +78,7 @@ def class_name(place: str, name: str, class_map: Mapping[str, str]) -> str:
     """
     if name in class_map:
         return class_map[name]
-    if name in CLASSES:
+    if name in KITTI_CLASSES:
         return name
     if not NAME.fullmatch(name):
         shown = printable(repr(name if len(name) <= 80 else f"{name[:77]}..."))
@@ -93,8 +93,8 @@ def class_name(place: str, name: str, class_map: Mapping[str, str]) -> str:
 
 def near_class(name: str) -> str | None:
     """The known class that an unknown name may be a slip of."""
-    lower = {known.lower(): known for known in CLASSES}
-    found = get_close_matches(name.lower(), lower, n=1, cutoff=NEAR)
+    lower = {known.lower(): known for known in KITTI_CLASSES}
+    found = get_close_matches(name.lower(), lower, n=1, cutoff=LIKENESS)
     return lower[found[0]] if found else None
 
 
@@ -115,8 +115,8 @@ def row_problem(name: str, values: list[float]) -> str | None:
         return f"rectangle {left:g} {top:g} {right:g} {bottom:g}, expected left, top, right, bottom"
     if max(abs(x), abs(y), abs(z)) > METRES:
         return f"place {x:g} {y:g} {z:g}, expected metres within {METRES:g}"
-    if scored and abs(values[14]) > SCORE:
-        return f"score {values[14]:g}, expected a number within {SCORE:g}"
+    if scored and abs(values[14]) > LARGEST_SCORE:
+        return f"score {values[14]:g}, expected a number within {LARGEST_SCORE:g}"
     flat = scored and height == width == length == -1  # of a detector that sees in 2D alone, its place is -1000
     if name == ANY_AREA or flat:
         return None

@@ -14,7 +14,7 @@ from datamodules.files.checksums import CHECKSUMS
 from datamodules.files.text_files import read_text
 from datamodules.images import checked_facts
 from datamodules.kitti.format import read_calibration, read_label
-from datamodules.kitti.rows import ANY_AREA, CLASSES
+from datamodules.kitti.rows import ANY_AREA, KITTI_CLASSES
 
 TREE = """ROOT/
   ImageSets/train.txt, val.txt      one six-digit id a line
@@ -152,13 +152,13 @@ def _count_files(training: Path) -> tuple[dict[str, int], list[str]]:
 def _class_notes(splits: Mapping[str, Iterable[str]], classes: Mapping[str, Counter[str]]) -> list[str]:
     """Lines on names that are no class of KITTI, and on splits without any known object."""
     notes = []
-    unknown = sorted({name for found in classes.values() for name in found} - set(CLASSES))
+    unknown = sorted({name for found in classes.values() for name in found} - set(KITTI_CLASSES))
     if unknown:
         notes.append(
             f"{', '.join(unknown)}: no class of KITTI, taught only to detectors of these names; "
             "data.class_map gives them others"
         )
-    known = set(CLASSES) - {ANY_AREA}
+    known = set(KITTI_CLASSES) - {ANY_AREA}
     for split, ids in splits.items():
         if not any(known & set(classes.get(sample_id, ())) for sample_id in ids):
             notes.append(f"ImageSets/{split}.txt: no object of a class of KITTI in any of its frames")

@@ -20,8 +20,7 @@ import numpy as np
 from msgspec import Meta
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import read_bytes, write_atomically
-from datamodules.files.atomic_files import write_index as write_folder_index
+from datamodules.files.atomic_files import read_bytes, write_atomically, write_index
 from datamodules.files.checksums import digest_of, require_checksums
 from datamodules.files.npz_files import read_arrays
 from datamodules.files.typed_json import Identifier, Metres, Text, read_json
@@ -29,7 +28,7 @@ from datamodules.objects.mapped_views import MappedViews, map_objects
 
 SCHEMA = 2  # of posed.json; 2 has checksums beside it, 1 is what others may write
 POSED_SET = f"a posed image set of schema 1 or {SCHEMA} (posed.json and one .npz an object); write the set again"
-INDEX = "posed.json"
+POSED_INDEX = "posed.json"
 FARTHEST = 1e6  # of a projection's entries
 IN_MEMORY = 2 << 30  # bytes of a set's arrays; larger ones stay on disk
 REQUIRED = {"rgba": (np.uint8, 4), "projection": (np.float64, 3)}
@@ -114,9 +113,9 @@ class PosedImageSet:
             InputError: the folder, its index or a file is missing, of another schema, cut short or inconsistent.
         """
         folder = Path(folder)
-        index = read_json(folder / INDEX, PosedIndex, POSED_SET)
+        index = read_json(folder / POSED_INDEX, PosedIndex, POSED_SET)
         if index.schema > 1:
-            require_checksums(folder / INDEX)
+            require_checksums(folder / POSED_INDEX)
         else:
             _warn_of_others(folder, {entry.id for entry in index.objects})
         size, views, ids = index.image_size, index.views, tuple(entry.id for entry in index.objects)
@@ -149,7 +148,7 @@ class PosedImageSet:
 def _read_object(path: Path, views: int, size: int) -> dict[str, np.ndarray]:
     """Arrays of one object, shapes and types checked."""
     if not path.is_file():
-        raise InputError(f"{path}: not found, but {INDEX} lists it; write the set again")
+        raise InputError(f"{path}: not found, but {POSED_INDEX} lists it; write the set again")
     largest = views * size * size * 4
     try:
         arrays = read_arrays(read_bytes(path, "an object's views"), (*REQUIRED, *OPTIONAL), max(largest, views * 96))
@@ -178,7 +177,9 @@ def _warn_of_others(folder: Path, ids: set[str]) -> None:
     others = sorted(path.name for path in folder.glob("*.npz") if path.stem not in ids)
     if others:
         named = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
-        warnings.warn(f"{folder}: {len(others)} objects that {INDEX} does not list are left out: {named}", stacklevel=3)
+        warnings.warn(
+            f"{folder}: {len(others)} objects that {POSED_INDEX} does not list are left out: {named}", stacklevel=3
+        )
 
 
 def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
@@ -198,11 +199,11 @@ def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray
     write_atomically(Path(folder) / f"{identity}.npz", buffer.getvalue())
 
 
-def write_index(
+def write_posed_index(
     folder: str | Path, name: str, image_size: int, views: int, ids: Sequence[str], dims: np.ndarray, source: str
 ) -> None:
     """Write ``posed.json``, last: its presence says that the set is complete. Checksums of all files come before it."""
     objects = [ObjectEntry(identity, (float(d[0]), float(d[1]), float(d[2]))) for identity, d in zip(ids, dims)]
     index = msgspec.to_builtins(PosedIndex(SCHEMA, name, image_size, views, objects, source))
     files = {f"{name}.npz": digest_of(read_bytes(Path(folder) / f"{name}.npz", "an object's views")) for name in ids}
-    write_folder_index(Path(folder) / INDEX, json.dumps(index, indent=1), files)
+    write_index(Path(folder) / POSED_INDEX, json.dumps(index, indent=1), files)

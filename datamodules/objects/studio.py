@@ -18,7 +18,7 @@ from datamodules.files.atomic_files import refuse_foreign
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.light import Light
-from datamodules.objects.posed_images import INDEX, POSED_SET, PosedIndex, write_index, write_object
+from datamodules.objects.posed_images import POSED_INDEX, POSED_SET, PosedIndex, write_object, write_posed_index
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
@@ -224,7 +224,7 @@ def write_posed_images(
         return folder
     with folder_lock(folder, "a posed image set", wait=wait):
         if not _is_there(folder, wanted):  # another process may have written it meanwhile
-            refuse_foreign(folder / INDEX, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
+            refuse_foreign(folder / POSED_INDEX, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
             _write_objects(folder, *wanted, seed, str(population), elevation, workers, progress)
     return folder
 
@@ -235,9 +235,9 @@ def _is_there(folder: Path, wanted: tuple[str, int, int, int]) -> bool:
     Raises:
         InputError: it holds another one.
     """
-    if not (folder / INDEX).is_file():
+    if not (folder / POSED_INDEX).is_file():
         return False
-    found = read_json(folder / INDEX, PosedIndex, POSED_SET)
+    found = read_json(folder / POSED_INDEX, PosedIndex, POSED_SET)
     if (found.source, found.views, found.image_size, len(found.objects)) != wanted:
         raise InputError(f"{folder}: holds another posed image set; delete it or give another folder")
     return True
@@ -265,4 +265,4 @@ def _write_objects(
         elevation=(elevation[0], elevation[1]),
     )
     written = run_jobs(job, range(objects), workers, progress, f"studio {size}x{size}")
-    write_index(folder, "Car", size, views, [w[0] for w in written], np.array([w[1] for w in written]), source)
+    write_posed_index(folder, "Car", size, views, [w[0] for w in written], np.array([w[1] for w in written]), source)

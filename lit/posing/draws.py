@@ -14,7 +14,7 @@ import numpy as np
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import read_json
-from datamodules.objects.posed_images import write_index, write_object
+from datamodules.objects.posed_images import write_object, write_posed_index
 from datamodules.processes import track
 from lit.pictures.pictures import png, stacked
 from lit.posing.views import GanViews
@@ -118,7 +118,7 @@ class GanDraws:
         """
         _draw_sheet(self.root, kept[:SHOWN])
         dims = np.stack([makers[number % len(makers)].poses.dims for number in kept])
-        write_index(self.root, kind, size, makers[0].views, [name(number) for number in kept], dims, source)
+        write_posed_index(self.root, kind, size, makers[0].views, [name(number) for number in kept], dims, source)
 
 
 def name(number: int) -> str:

@@ -13,8 +13,9 @@ from datamodules.errors import InputError
 from datamodules.objects import mapped_views
 from datamodules.objects.mapped_views import FOLDER, MappedViews
 from datamodules.objects.object_masks import StudioMasks
-from datamodules.objects.posed_images import PosedImageSet, write_index, write_object
+from datamodules.objects.posed_images import PosedImageSet, write_object, write_posed_index
 from datamodules.objects.posed_rays import draw_rays
+from tests.datamodules.objects.foreign_set import foreign_set
 
 OBJECTS, VIEWS, SIZE = 5, 7, 8
 
@@ -32,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
         if number != 3:  # one object lacks it, so the set does
             arrays["edges"] = np.zeros((VIEWS, SIZE, SIZE), np.uint8)
         write_object(tmp_path, name, arrays)
-    write_index(tmp_path, "Car", SIZE, VIEWS, ids, np.ones((OBJECTS, 3)), "test")
-    return tmp_path
+    write_posed_index(tmp_path, "Car", SIZE, VIEWS, ids, np.ones((OBJECTS, 3)), "test")
+    return foreign_set(tmp_path)
 
 
 def test_mapped_and_held_sets_say_the_same(folder: Path) -> None:

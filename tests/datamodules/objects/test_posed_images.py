@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.objects.posed_images import PosedImageSet, write_index, write_object
+from datamodules.objects.posed_images import PosedImageSet, write_object, write_posed_index
+from tests.datamodules.objects.foreign_set import foreign_set
 
 
 def arrays(views: int = 3, size: int = 8) -> dict[str, np.ndarray]:
@@ -25,7 +26,9 @@ def arrays(views: int = 3, size: int = 8) -> dict[str, np.ndarray]:
 def folder(tmp_path: Path) -> Path:
     for i in range(2):
         write_object(tmp_path, f"object-{i}", arrays())
-    write_index(tmp_path, "Car", 8, 3, ["object-0", "object-1"], np.array([[4, 1.5, 1.6], [3.5, 1.4, 1.6]]), "test")
+    write_posed_index(
+        tmp_path, "Car", 8, 3, ["object-0", "object-1"], np.array([[4, 1.5, 1.6], [3.5, 1.4, 1.6]]), "test"
+    )
     return tmp_path
 
 
@@ -48,6 +51,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 
 def test_every_defect_is_one_line_that_names_the_file(folder: Path, tmp_path: Path) -> None:
+    foreign_set(folder)
     good = {p.name: p.read_bytes() for p in folder.iterdir()}
 
     def damaged(message: str) -> None:
@@ -58,6 +62,8 @@ def test_every_defect_is_one_line_that_names_the_file(folder: Path, tmp_path: Pa
             (folder / name).write_bytes(data)
 
     rewrite(folder, schema=2)
+    damaged(r"checksums\.json: missing or without posed\.json")
+    rewrite(folder, schema=3)
     damaged(r"posed\.json, \$\.schema: .*schema 1 .*write the set again")
     rewrite(folder, objects=[])
     damaged(r"\$\.objects: .*length >= 1")
@@ -95,3 +101,28 @@ def test_unknown_arrays_are_refused(tmp_path: Path) -> None:
         write_object(tmp_path, "x", {**arrays(), "colour": np.zeros(3)})
     with pytest.raises(InputError, match="expected"):
         write_object(tmp_path, "x", {"rgba": arrays()["rgba"]})
+
+
+def test_a_set_of_our_own_is_compared_with_its_checksums(folder: Path) -> None:
+    good = {p.name: p.read_bytes() for p in folder.iterdir()}
+    rewrite(folder, objects=[{"id": "object-0", "dims": [4, 1.5, 1.6]}])
+    with pytest.raises(InputError, match=r"posed\.json: differs from its checksum"):
+        PosedImageSet.load(folder)
+    (folder / "posed.json").write_bytes(good["posed.json"])
+    write_object(folder, "object-0", arrays(views=2))
+    with pytest.raises(InputError, match=r"object-0\.npz: differs from its checksum"):
+        PosedImageSet.load(folder)
+    (folder / "object-0.npz").write_bytes(good["object-0.npz"])
+    (folder / "checksums.json").write_bytes(good["checksums.json"].replace(b"object-1", b"object-2"))
+    with pytest.raises(InputError, match=r"checksums\.json: damaged"):
+        PosedImageSet.load(folder)
+    (folder / "checksums.json").unlink()
+    with pytest.raises(InputError, match=r"checksums\.json: missing or without posed\.json"):
+        PosedImageSet.load(folder)
+
+
+def test_objects_that_a_foreign_index_leaves_out_are_said(folder: Path) -> None:
+    foreign_set(folder)
+    rewrite(folder, objects=[{"id": "object-0", "dims": [4, 1.5, 1.6]}])
+    with pytest.warns(UserWarning, match=r"1 objects that posed\.json does not list are left out: object-1\.npz"):
+        assert len(PosedImageSet.load(folder)) == 1
