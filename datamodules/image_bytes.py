@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 PNG_HEADER, JPEG_HEADER, JPEG_TRAILER = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd9"
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+KIND_OF_SUFFIX = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 MAX_PIXELS = 1 << 26  # 8192 x 8192; what states more would fill the memory before it is refused
 TAIL = 1024  # bytes: some tools append a few of their own to a JPEG
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of PNG's colour types

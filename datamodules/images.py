@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
-from datamodules.image_bytes import SUFFIXES, ImageFacts, image_facts
+from datamodules.image_bytes import KIND_OF_SUFFIX, ImageFacts, image_facts
 
 DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Unsupported marker", "Invalid SOS", "Inconsistent progression")
 _OUTPUT = threading.Lock()  # the process's standard error is taken for the length of a decode
@@ -57,7 +57,7 @@ def checked_facts(path: Path, data: bytes) -> ImageFacts:
         facts = image_facts(data)
     except ValueError as error:
         raise InputError(f"{path}: {error}; copy it again") from None
-    named = SUFFIXES.get(path.suffix.lower(), facts.kind)
+    named = KIND_OF_SUFFIX.get(path.suffix.lower(), facts.kind)
     if named != facts.kind:
         raise InputError(f"{path}: {facts.kind} bytes in a file named {path.suffix}; convert it to {named}")
     if facts.orientation != 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -188,12 +190,34 @@ class NuscenesDataModule(DetectionDataModule):
             drawn = self.position().seed if self.scene_seed is None else self.scene_seed
             self.train_scenes = choose_scenes(names, self.scene_share, drawn)
             kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
+            if self.on_error == "raise":
+                self._check(kept, self.train_split)
             self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None))
             self._write_scenes()
         samples = read_samples(tables, read_truth(tables, self.val_split).split())
+        self._check(samples, self.val_split)
         self.val_reader = NuscenesDataset(samples, root)
         self._truths = {sample.token: sample.truth for sample in samples}
         self.groups = {sample.token: sample.scene for sample in samples}
+
+    def _check(self, samples: Sequence[Sample], split: str) -> None:
+        """Refuse a split with missing pictures, or of sizes that make no batch; say when its labels are of no use."""
+        files = [shot.file for sample in samples for shot in sample.shots]
+        there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {f.parent for f in files}}
+        missing = [file for file in files if file.name not in there[file.parent]]
+        if missing:
+            raise DatasetNotFound(
+                f"{missing[0]} does not exist, nor do {len(missing) - 1} more of {len(files)} pictures of split {split}; "
+                "download the version's image files, or name scenes that are there in a text file"
+            )
+        sizes = sorted({(shot.camera.height, shot.camera.width) for sample in samples for shot in sample.shots})
+        if self.size is None and len(sizes) > 1:
+            raise InputError(
+                f"data.size null with pictures of the sizes {sizes}: a batch has one, expected data.size [height, width]"
+            )
+        labels = Counter(DETECTION_NAMES[label] for sample in samples for label in sample.truth.boxes.labels.tolist())
+        if labels or split != "test":
+            self.warn_of_classes(labels, f"split {split} of {self.root}")
 
     def _write_scenes(self) -> None:
         """The training scenes' names, beside the run's other files."""

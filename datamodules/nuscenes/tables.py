@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from datamodules.errors import DatasetNotFound, InputError, closest
+from datamodules.errors import DatasetNotFound, InputError, closest, printable
+from datamodules.files.checksums import verify
+from datamodules.files.text_files import decoded, read_text
+from datamodules.files.typed_json import quoted
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     BOX_COLUMNS,
@@ -21,6 +27,7 @@ from datamodules.nuscenes.boxes import (
 )
 from datamodules.nuscenes.format import LENGTHS, check_truth, collector_off, is_vector
 from datamodules.nuscenes.splits import RELEASES, scenes_of
+from datamodules.nuscenes.table_rows import ROWS, WANTED
 
 TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
@@ -104,7 +111,8 @@ class Tables:
         except KeyError:
             place = f"{self.folder / source}.json"
             cure = "copy all tables of one release again"
-            raise InputError(f"{place}: names {table} {token!r}, which {table}.json does not hold; {cure}") from None
+            complaint = f"{place}: names {table} {token!r}, which {table}.json does not hold; {cure}"
+            raise InputError(printable(complaint)) from None
 
 
 def read_truth(tables: Tables, split: str) -> GroundTruth:
@@ -215,6 +223,9 @@ def _velocity(tables: Tables, row: Row) -> tuple[float, float]:
         tables.find("sample_annotation", row[side], "sample_annotation") if row[side] else row
         for side in ("prev", "next")
     )
+    if not first["instance_token"] == last["instance_token"] == row["instance_token"]:
+        place = printable(f"{tables.folder / 'sample_annotation.json'}: row {row['token']}")
+        raise InputError(f"{place}: prev or next is of another instance; copy all tables of one release again")
     begin, end = (
         1e-6 * tables.find("sample", end["sample_token"], "sample_annotation")["timestamp"] for end in (first, last)
     )
@@ -228,14 +239,52 @@ def _velocity(tables: Tables, row: Row) -> tuple[float, float]:
 def _read_table(path: Path) -> dict[str, Row]:
     """Rows by token, in file order."""
     try:
-        rows = json.loads(path.read_bytes())
-        return {row["token"]: _Row(path, row) for row in rows}
+        raw = path.read_bytes()
     except OSError as error:
         cause = f"{path}: cannot be read ({error.strerror}); expected {TABLE_FILES}"
         raise DatasetNotFound(f"{cause}; download the version's metadata") from error
-    except (ValueError, TypeError, KeyError) as error:
+    verify(path, raw)
+    text = decoded(raw, path, "a nuScenes table")
+    try:
+        rows = json.loads(text)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and type(row["token"]) is str for row in rows):
+            raise TypeError("no list of rows with tokens")
+        if len(re.findall(r'"\s*:', text)) > sum(map(len, rows)):  # JSON keeps the last of two equal keys only
+            json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         expected = "expected a JSON list of rows with tokens"
-        raise InputError(f"{path}: not a nuScenes table ({error!r}); {expected}; copy it again") from error
+        problem = printable(f"{path}: not a nuScenes table ({error!r})")
+        raise InputError(f"{problem}; {expected}; copy it again") from error
+    found = {row["token"]: _Row(path, row) for row in rows}
+    if len(found) < len(rows):
+        token = next(token for token, count in Counter(row["token"] for row in rows).items() if count > 1)
+        raise InputError(printable(f"{path}: two rows have the token {token}, expected one; copy it again"))
+    _check_rows(path, rows)
+    return found
+
+
+def _check_rows(path: Path, rows: list[Row]) -> None:
+    """Compare rows with their structure (:mod:`datamodules.nuscenes.table_rows`)."""
+    type_ = ROWS[path.stem]
+    try:
+        msgspec.convert(rows, list[type_])
+    except (msgspec.ValidationError, UnicodeError) as error:
+        place = re.search(r"\$\[(\d+)\](?:\.(\w+))?", str(error))
+        row = rows[int(place[1])] if place else {}
+        key = place[2] if place and place[2] else ""
+        wanted = WANTED.get(key, "text" if key else "a row of this table")
+        where = f"{path}: row {row.get('token')}: {key} {quoted(row.get(key))}"
+        bound = re.search(r" (?:>=|<=) \S+", str(error))
+        raise InputError(
+            printable(f"{where}, expected {wanted}{bound[0] if bound else ''}; copy the table again")
+        ) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+    if count > 1:
+        raise ValueError(f"the key {name!r} stands twice in one row")
+    return dict(pairs)
 
 
 class _Row(dict[str, Any]):
@@ -256,8 +305,8 @@ def _scene_names(split: str, version: str) -> frozenset[str]:
             raise InputError(f"split {split}: belongs to a version ending in {RELEASES[split]}, not to {version}")
         return scenes_of(split)
     try:
-        names = Path(split).read_text().split()
-    except (OSError, UnicodeDecodeError):
+        names = read_text(split, "scene names, one a line").split()
+    except DatasetNotFound:
         choices = f"expected one of {', '.join(RELEASES)}, or a text file of scene names{closest(split, RELEASES)}"
         raise InputError(f"split {split}: {choices}") from None
     if not names:
