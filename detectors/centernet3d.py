@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
+from datamodules.files.weight_files import read_state
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
 from datamodules.object_classes import CLASSES
 from datamodules.scene import Batch, Objects
@@ -264,17 +265,11 @@ def _load(model: nn.Module, path: Path, name: str) -> None:
     """Fill a backbone from a state dict file; the classifier's keys may be there and are left out."""
     if not path.is_file():
         raise InputError(f"backbone_weights {path} does not exist: expected a file with the state dict of {name!r}")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
+    state = read_state(path, name)
     # timm joins the first two parts of some keys with an underscore in a feature model
     renamed = dict(state) | {_flat(key, model): value for key, value in state.items()}
     own = model.state_dict()
-    absent = [key for key in own if key not in renamed or renamed[key].shape != own[key].shape]
+    absent = [key for key in own if getattr(renamed.get(key), "shape", None) != own[key].shape]
     if absent:
         raise InputError(f"backbone_weights {path}: no fitting {absent[0]!r} of {name!r}; use that model's own weights")
     model.load_state_dict({key: renamed[key] for key in own})

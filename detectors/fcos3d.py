@@ -13,7 +13,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import logging
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from datamodules.base import MEAN, STD
 from datamodules.errors import InputError
+from datamodules.files.weight_files import read_content, state_of
 from datamodules.geometry import Camera
 from datamodules.scene import Batch, Objects
 from detectors import mmcv_ops, mmdet3d_config, mmdet3d_counts
@@ -328,12 +328,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist: expected a .pth or .ckpt file; correct the path")
     try:
-        with torch.serialization.safe_globals(mmcv_ops.history_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        text = str(error).splitlines()[0]
-        raise InputError(f"checkpoint {path} cannot be read safely: {text}; save its state dict alone") from error
-    state = content.get("state_dict", content)
+        state = state_of(read_content(path, "a state dict", mmcv_ops.history_globals()), path, "a detector")
+    except InputError as error:
+        raise InputError(f"checkpoint {path} cannot be read safely: {error}; save its state dict alone") from error
     return {str(key).removeprefix(TRAINER_PREFIX).removeprefix("module."): value for key, value in state.items()}
 
 

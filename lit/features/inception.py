@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +19,27 @@ from torch_fidelity.interpolate_compat_tensorflow import (  # type: ignore[impor
 )
 
 from datamodules.errors import InputError
+from datamodules.files.weight_files import is_torchscript
 from lit.features.extractors import FrozenExtractor
 from lit.weights.files import digest, read_state, require_file
 from lit.weights.fitting import fit_state
+from lit.weights.official.inception import TRUNK, torch_fidelity_state
+from lit.weights.official.torchscript import read_torchscript
 
 SIZE, DIMS, LOGITS = 299, 2048, 1008
+NETWORK = "the FID Inception network"
 RESIZES = ("torchfidelity", "cleanfid")
 SOURCE = (
     "torch-fidelity's release page has weights-inception-2015-12-05-6726825d.pth, "
     "NVIDIA's StyleGAN2-ADA metrics folder has inception-2015-12-05.pt; either will do"
-)
-TRUNK = (
-    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2"),
-    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
-    *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
 )
 
 
 class InceptionExtractor(FrozenExtractor):
     """Pool3 features (2048) and unbiased logits (1008) of the FID Inception network.
 
-    Reads torch-fidelity's state dict and NVIDIA's TorchScript file. The logits leave the bias out, as the original
-    Inception score does.
+    Reads torch-fidelity's state dict, and the tensors of NVIDIA's TorchScript file. The logits leave the bias out, as
+    the original Inception score does.
 
     Args:
         weights: the file.
@@ -53,23 +50,23 @@ class InceptionExtractor(FrozenExtractor):
         InputError: unknown resize, or a file that is missing or holds something else.
     """
 
-    head: Tensor | None
+    head: Tensor
 
     def __init__(self, weights: str | None, resize: str = RESIZES[0]) -> None:
         if resize not in RESIZES:
             raise InputError(f"resize '{resize}': expected {' or '.join(RESIZES)}")
-        path = require_file(weights, "the FID Inception network", SOURCE)
+        path = require_file(weights, NETWORK, SOURCE)
         trunk, head = _read(path)
-        super().__init__(f"fid-inception-{resize}", digest(path), DIMS, 0 if head is None else LOGITS)
+        super().__init__(f"fid-inception-{resize}", digest(path), DIMS, LOGITS)
         self.resize = resize
         self.trunk = trunk
         self.register_buffer("head", head)
         self.freeze()
 
     def measure(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Pool3 features, and logits without bias (None for a file without the last layer)."""
+        """Pool3 features, and logits without bias."""
         features = self.trunk((self.resized(pixels) - 128) / 128).flatten(1)
-        return features, None if self.head is None else F.linear(features, self.head)
+        return features, F.linear(features, self.head)
 
     def resized(self, pixels: Tensor) -> Tensor:
         """Floats (B, 3, 299, 299) in [0, 255] of uint8 images (B, 3, H, W)."""
@@ -88,39 +85,27 @@ class _Unfilled(FeatureExtractorInceptionV3):
         return super().load_state_dict(state, strict) if state else None
 
 
-def _read(path: Path) -> tuple[nn.Module, Tensor | None]:
-    """The network up to pool3, and the (1008, 2048) weight of its last layer if the file has it."""
-    script = _torchscript(path)
-    if script is not None:
-        if not hasattr(script, "layers"):
-            raise InputError(f"{path}: a TorchScript file without 'layers'; expected NVIDIA's inception-2015-12-05.pt")
-        heads = [value for value in script.state_dict().values() if tuple(value.shape) == (LOGITS, DIMS)]
-        return script.layers, heads[0].float() if heads else None
-    state = read_state(path, "the FID Inception network")
-    weight = state.get("fc.weight")
-    if weight is None or tuple(weight.shape) != (LOGITS, DIMS):
-        found = "no fc.weight" if weight is None else f"fc.weight {tuple(weight.shape)}"
-        hint = f"torch-fidelity's {LOGITS} classes; torchvision's inception_v3 is another network"
-        raise InputError(f"{path}: {found}, expected ({LOGITS}, {DIMS}) of {hint}")
+def _read(path: Path) -> tuple[nn.Module, Tensor]:
+    """The network up to pool3, and the (1008, 2048) weight of its last layer."""
     nothing = io.BytesIO()  # the constructor reads a file, and unpickles it without care
     torch.save({}, nothing)
     nothing.seek(0)
     network = _Unfilled("inception", ["2048"], feature_extractor_weights_path=nothing)
+    state = _state(path, network)
+    weight = state.get("fc.weight")
+    if not isinstance(weight, Tensor) or tuple(weight.shape) != (LOGITS, DIMS):
+        found = f"fc.weight {tuple(weight.shape)}" if isinstance(weight, Tensor) else "no fc.weight"
+        hint = f"torch-fidelity's {LOGITS} classes; torchvision's inception_v3 is another network"
+        raise InputError(f"{path}: {found}, expected ({LOGITS}, {DIMS}) of {hint}")
     fit_state(network, state, path, "weights-inception-2015-12-05", "not torch-fidelity's Inception state dict")
     return nn.Sequential(*(getattr(network, name) for name in TRUNK)), weight.float()
 
 
-def _torchscript(path: Path) -> torch.jit.ScriptModule | None:
-    """The TorchScript module, or None for a file that is none."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        if not any(name.endswith("/constants.pkl") for name in archive.namelist()):  # torch.save writes none
-            return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated, but the published file is TorchScript
-            return torch.jit.load(str(path), map_location="cpu")
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: cannot be read as TorchScript ({reason:.120}); download it again") from error
+def _state(path: Path, network: nn.Module) -> dict[str, Any]:
+    """torch-fidelity's state dict, or what NVIDIA's TorchScript file holds under its names; the program is not run."""
+    if not is_torchscript(path, f"weights of {NETWORK}"):
+        return read_state(path, NETWORK)
+    tensors = read_torchscript(path, f"weights of {NETWORK}")
+    if not any(key.startswith("layers.") for key in tensors):
+        raise InputError(f"{path}: a TorchScript file without 'layers'; expected NVIDIA's inception-2015-12-05.pt")
+    return torch_fidelity_state(tensors, network.state_dict())

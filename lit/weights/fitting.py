@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
-from lit.weights.files import load_weights, shortened
+from lit.weights.files import expecting, read_content, shortened
 
 M = TypeVar("M", bound=nn.Module)
 ALTERED = "weights of another shape than its settings say"
@@ -26,7 +26,8 @@ def fit_state(model: nn.Module, state: Any, path: str | Path, network: str, verd
         verdict: what a mismatch means, such as :data:`ALTERED`; the mismatch itself follows in brackets.
 
     Raises:
-        InputError: names the first key that is missing, unexpected, no tensor or of another shape.
+        InputError: names the first key that is missing, unexpected, no tensor, of another shape or kind of number, or
+            not finite.
     """
     if wrong := _mismatch(model.state_dict(), state):
         said = f"{verdict} ({wrong}); expected" if verdict else f"{wrong}; expected the state dict of"
@@ -46,8 +47,18 @@ def _mismatch(own: Mapping[str, Tensor], state: Any) -> str:
             return f"key {key} is a {type(found).__name__}, expected a tensor"
         elif found.shape != wanted.shape:
             return f"{key} has the shape {tuple(found.shape)}, expected {tuple(wanted.shape)}"
+        elif (found.is_floating_point(), found.is_complex()) != (wanted.is_floating_point(), wanted.is_complex()):
+            return f"{key} holds {found.dtype}, expected {wanted.dtype}"
+        elif (
+            not (found.is_meta or wanted.is_meta) and bool(wanted.isfinite().all()) and not bool(found.isfinite().all())
+        ):
+            return f"{key} holds numbers that are not finite"
     surplus = next((key for key in state if key not in own), None)
     return "" if surplus is None else f"key {str(surplus)[:80]} has no place"
+
+
+def _infinite(value: Tensor) -> bool:
+    return not value.is_meta and not bool(value.isfinite().all())
 
 
 def restore(build: Callable[..., M], path: str | Path, expected: str) -> M:
@@ -59,16 +70,17 @@ def restore(build: Callable[..., M], path: str | Path, expected: str) -> M:
         expected: what it should be, for messages.
 
     Raises:
-        InputError: as :func:`load_weights`; or of another module, or weights that do not match its own settings.
+        InputError: as :func:`read_content`; or of another module, or weights that do not match its own settings.
     """
-    content = load_weights(path, expected)
+    content = read_content(path, expected)
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("hyper_parameters", "state_dict")]
     settings, state = parts
     if not isinstance(settings, dict) or not isinstance(state, dict):
         raise InputError(f"{path}: no checkpoint of a training; expected {expected}")
-    try:
-        module = build(**{name: value for name, value in settings.items() if not str(name).startswith("_")})
-    except TypeError as error:
-        raise InputError(f"{path}: made from other settings ({shortened(error)}); expected {expected}") from error
+    with expecting(path, expected):
+        try:
+            module = build(**{name: value for name, value in settings.items() if not str(name).startswith("_")})
+        except TypeError as error:
+            raise InputError(f"{path}: made from other settings ({shortened(error)}); expected {expected}") from error
     fit_state(module, state, path, expected, ALTERED)
     return module.eval()

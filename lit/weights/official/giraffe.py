@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from lit.networks.giraffe_hd import GiraffeHDGenerator
-from lit.weights.files import load_weights
+from lit.weights.files import read_content
+from lit.weights.fitting import fit_state
 
 State = dict[str, Tensor]
 FIELD = {
@@ -87,7 +88,7 @@ def load_official(generator: nn.Module, state: State, path: str | Path) -> None:
     """Put a state under the authors' names into a generator.
 
     Raises:
-        InputError: a tensor is missing, is one too many, or has another shape; names the first.
+        InputError: a tensor is missing, is one too many, has another shape or is not finite; names the first.
     """
     hd, left = isinstance(generator, GiraffeHDGenerator), dict(state)
     own = generator.state_dict()
@@ -96,7 +97,7 @@ def load_official(generator: nn.Module, state: State, path: str | Path) -> None:
         if not name:
             continue
         found = left.pop(name, None)
-        if found is None:
+        if not isinstance(found, Tensor):
             raise InputError(f"{path}: no tensor {name}; expected a checkpoint of the model's sizes, correct the model")
         wanted = _official_shape(name, value) if hd else tuple(value.shape)
         if tuple(found.shape) != wanted:
@@ -107,7 +108,7 @@ def load_official(generator: nn.Module, state: State, path: str | Path) -> None:
     surplus = [name for name in left if not FIXED.search(name)]
     if surplus:
         raise InputError(f"{path}: tensor {surplus[0]} has no place in the model; correct its sizes")
-    generator.load_state_dict(own)
+    fit_state(generator, own, path, "a GIRAFFE or GIRAFFE HD checkpoint")
 
 
 def official_state(path: str | Path) -> State:
@@ -116,17 +117,19 @@ def official_state(path: str | Path) -> State:
     Raises:
         InputError: no such file, refused, or of another kind.
     """
-    content = load_weights(path, "a GIRAFFE or GIRAFFE HD checkpoint")
+    content = read_content(path, "a GIRAFFE or GIRAFFE HD checkpoint")
     if isinstance(content, dict):
-        if "g_ema" in content or "g" in content:
-            averaged: State = content["g_ema" if "g_ema" in content else "g"]
+        averaged = content.get("g_ema", content.get("g"))
+        if isinstance(averaged, dict):
+            if "sigmoid_beta" in averaged:
+                raise InputError(f"{path}: a network of Lift3D, expected a GIRAFFE checkpoint; correct the checkpoint")
             return averaged
         flat = content.get("model", content)
-        for part in ("generator_test", "generator"):
-            found: State = flat.get(part) or {
-                n[len(part) + 1 :]: v for n, v in flat.items() if n.startswith(f"{part}.")
+        for part in ("generator_test", "generator") if isinstance(flat, dict) else ():
+            found = flat.get(part) or {
+                str(n)[len(part) + 1 :]: v for n, v in flat.items() if str(n).startswith(f"{part}.")
             }
-            if found:
+            if isinstance(found, dict) and found:
                 return found
     keys = sorted(map(str, content))[:4] if isinstance(content, dict) else type(content).__name__
     raise InputError(f"{path}: holds {keys}; expected generator, generator_test or g_ema of a GIRAFFE checkpoint")

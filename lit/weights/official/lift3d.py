@@ -17,7 +17,7 @@ from datamodules.errors import InputError
 from lit.networks.fields.painted_decoder import PaintedDecoder
 from lit.networks.fields.planes import DecodedPlanes
 from lit.networks.fields.triplane_field import TriplaneField
-from lit.weights.files import expecting, load_weights
+from lit.weights.files import expecting, read_content
 from lit.weights.fitting import fit_state
 from lit.weights.official.channel_rule import channel_rule
 from lit.weights.official.stylegan2_names import below, block_widths, synthesis_state
@@ -71,7 +71,7 @@ def read_lift3d(path: str | Path) -> TriplaneField:
     Raises:
         InputError: another file.
     """
-    content = load_weights(path, CHECKPOINT)
+    content = read_content(path, CHECKPOINT)
     state = content.get("g", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or any(not isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict; expected {CHECKPOINT}")
@@ -130,7 +130,7 @@ def read_car(path: str | Path, field: TriplaneField) -> ReleasedCar:
     Raises:
         InputError: another file, or sizes that are not the network's.
     """
-    content = load_weights(path, LATENT)
+    content = read_content(path, LATENT)
     planes, styles = [], []
     for key in ("lc_shape", "lc_color"):
         pair = content.get(key) if isinstance(content, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 SYNTHESIS = ("channel_base", "channel_max", "num_fp16_res", "fused_modconv_default")  # top level in stylegan3's files
 EXPECTED = "an official generator (StyleGAN2's Generator with mapping and synthesis)"
 MAX_DEPTH = 40  # modules inside modules
+MAX_MODULES = 20_000
 MAX_TENSORS = 20_000
+MAX_NAME = 1000  # letters
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,7 @@ def _is_network(value: Any) -> bool:
 
 
 def _record(name: str, stub: Stub, path: str | Path) -> NetworkRecord:
-    state: dict[str, Tensor] = {}
-    buffers: dict[str, Tensor] = {}
-    _walk(stub, "", state, buffers, path, 0)
+    state, buffers = _gather(stub, path)
     given, positional = stub.state.get("_init_kwargs", {}), stub.state.get("_init_args", ())
     arguments = plain({**dict(zip(POSITIONAL, positional)), **given})
     settings = {
@@ -88,24 +89,42 @@ def _record(name: str, stub: Stub, path: str | Path) -> NetworkRecord:
     return NetworkRecord(name, stub.kind, arguments, state, buffers, settings)
 
 
-def _walk(
-    stub: Stub, prefix: str, state: dict[str, Tensor], buffers: dict[str, Tensor], path: str | Path, depth: int
-) -> None:
-    """Gather tensors as ``state_dict()`` does."""
-    if depth > MAX_DEPTH or len(state) > MAX_TENSORS:
-        raise InputError(f"{path}: modules nested deeper than {MAX_DEPTH} or more than {MAX_TENSORS} tensors; damaged?")
-    hidden = stub.state.get("_non_persistent_buffers_set", ())
-    tensors = [(key, value, state) for key, value in stub.state.get("_parameters", {}).items()]
-    for key, value in stub.state.get("_buffers", {}).items():
-        tensors.append((key, value, buffers if key in hidden else state))
-    for key, value, target in tensors:
-        if isinstance(value, Tensor):
-            target[prefix + key] = value
-        elif value is not None:
-            raise InputError(f"{path}: {prefix}{key} is a {type(value).__name__}, expected a tensor; damaged?")
-    for key, child in stub.state.get("_modules", {}).items():
-        if isinstance(child, Stub):
-            _walk(child, f"{prefix}{key}.", state, buffers, path, depth + 1)
+def _gather(stub: Stub, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Saved and unsaved tensors of a network, named as ``state_dict()`` names them."""
+    state: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    for prefix, module in _modules(stub, path):
+        hidden = module.state.get("_non_persistent_buffers_set", ())
+        tensors = [(key, value, state) for key, value in module.state.get("_parameters", {}).items()]
+        for key, value in module.state.get("_buffers", {}).items():
+            tensors.append((key, value, buffers if key in hidden else state))
+        for key, value, target in tensors:
+            if isinstance(value, Tensor):
+                target[f"{prefix}{key}"] = value
+            elif value is not None:
+                raise InputError(f"{path}: {prefix}{key} is a {type(value).__name__}, expected a tensor; damaged?")
+        if len(state) + len(buffers) > MAX_TENSORS:
+            raise InputError(f"{path}: a network of more than {MAX_TENSORS} tensors; damaged?")
+    return state, buffers
+
+
+def _modules(stub: Stub, path: str | Path) -> Iterator[tuple[str, Stub]]:
+    """A network and the modules in it, with the prefixes of their tensors, a parent before its children.
+
+    A module that several share comes once for each, as in ``state_dict()``: shared on every level they would take
+    exponential time, so their number is bounded.
+    """
+    waiting, count = [("", stub, 0)], 0
+    while waiting:
+        prefix, module, depth = waiting.pop()
+        count += 1
+        yield prefix, module
+        children = [(key, child) for key, child in module.state.get("_modules", {}).items() if isinstance(child, Stub)]
+        waiting += [(f"{prefix}{key}.", child, depth + 1) for key, child in reversed(children)]
+        if depth > MAX_DEPTH or count + len(waiting) > MAX_MODULES or len(prefix) > MAX_NAME:
+            raise InputError(
+                f"{path}: modules nested deeper than {MAX_DEPTH}, or more than {MAX_MODULES} of them; damaged?"
+            )
 
 
 def stylegan2_of(record: NetworkRecord, path: str | Path) -> StyleGAN2Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from lit.networks.stylegan2 import StyleGAN2Generator
-from lit.weights.files import expecting, load_weights
+from lit.weights.files import expecting, read_content
 from lit.weights.fitting import fit_state
 from lit.weights.official.nvidia import clamp_bound, read_networks, stylegan2_of
 from lit.weights.official.rosinality import is_rosinality, stylegan2_of_rosinality
@@ -49,7 +50,7 @@ def read_stylegan2(
                 raise InputError(f"{path}: holds {', '.join(networks)} but no G_ema; expected {FORMATS}")
             generator = stylegan2_of(networks["G_ema"], path)
         else:
-            generator = _of_torch(load_weights(path, FORMATS), path)
+            generator = _of_torch(read_content(path, FORMATS), path)
     if class_label is not None:
         generator.choose(class_label)
     if resolution is not None and generator.config["resolution"] != resolution:
@@ -96,8 +97,19 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], network: str, con
     from safetensors.torch import save
 
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    description = json.dumps({"network": network, "config": config})
+    stated = {"network": network, "config": config}
+    description = json.dumps(stated | {"sha256": state_digest(plain, stated)})
     write_atomically(path, save(plain, {DESCRIPTION: description}))  # one entry: equal content gives equal bytes
+
+
+def state_digest(state: Mapping[str, Tensor], stated: Mapping[str, Any]) -> str:
+    """SHA-256 of what a file states, and of its tensors with names, shapes and types: safetensors checks none of it."""
+    found = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
+    for key in sorted(state):
+        value = state[key].contiguous()
+        found.update(f"{key}:{value.dtype}:{tuple(value.shape)};".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _of_safetensors(path: Path) -> StyleGAN2Generator:
@@ -115,6 +127,9 @@ def _of_safetensors(path: Path) -> StyleGAN2Generator:
         raise InputError(f"{path}: its description is no JSON ({error}); expected {FORMATS}") from error
     if not isinstance(description, dict) or description.get("network") != FORMAT:
         raise InputError(f"{path}: safetensors without our description of a generator; expected {FORMATS}")
+    written = description.pop("sha256", None)
+    if written not in (None, state_digest(state, description)):  # files of earlier versions have none
+        raise InputError(f"{path}: differs from its checksum; expected {FORMATS}, copy it again or write it anew")
     return _built(description.get("config"), state, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from datamodules.errors import InputError
 from lit.features.build import build_extractor
 from lit.features.extractors import Extractor, to_uint8
 from lit.features.random_extractor import RandomExtractor
+from lit.weights.official.inception import graph_name
 
 
 def pixels(count: int = 2, size: int = 40, seed: int = 0) -> Tensor:
@@ -125,31 +127,66 @@ def test_cleanfid_resizes_floats_with_pillow(network: FeatureExtractorInceptionV
     assert torch.equal(pickle.loads(pickle.dumps(extractor))(exact), extractor(exact))
 
 
-class Scripted(nn.Module):
-    """A small stand-in with the parts of NVIDIA's file that are used: ``layers`` and the last layer's weight."""
+class Described(nn.Module):
+    """A tree of modules without computation, in which every tensor has the name that NVIDIA's file gives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 2048, 7, stride=50), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-        self.output = nn.Linear(2048, 1008)
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            head, _, rest = name.partition(".")
+            if rest:
+                groups.setdefault(head, {})[rest] = value
+            else:
+                self.register_buffer(head, value)
+        for head, inner in groups.items():
+            self.add_module(head, Described(inner))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.layers(x).flatten(1))
+        raise RuntimeError("the program ran")
+
+
+def graph_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torch-fidelity's state as NVIDIA's file has it: names of TensorFlow's graph, no scale, no counters."""
+    parts = {"conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
+    found = {name.replace("fc.", "output."): value for name, value in state.items() if name.startswith("fc.")}
+    for name, value in state.items():
+        *layer, kind, tensor = name.split(".")
+        if (part := parts.get(f"{kind}.{tensor}")) and layer:
+            place = re.sub(r"^(mixed(?:_\d+)?)_", r"\1.", graph_name(".".join(layer)))
+            place = re.sub(r"(tower(?:_[12])?)_(?=conv)", r"\1.", place)
+            found[f"layers.{place}.{part}"] = value
+    return found
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated")
-@pytest.mark.parametrize("resize", ["torchfidelity", "cleanfid"])
-def test_torchscript_weights(tmp_path: Path, resize: str) -> None:
-    torch.manual_seed(0)
-    module, path = Scripted().eval(), tmp_path / "inception-2015-12-05.pt"
-    torch.jit.script(module).save(str(path))
-    extractor = build_extractor("inception", str(path), resize)
-    images = pixels(1, 299)[:, :, :, :299]
-    features, logits = extractor.both(images)
-    expected = module.layers((images.float() - 128) / 128).flatten(1)
-    torch.testing.assert_close(features, expected)
-    torch.testing.assert_close(logits, expected @ module.output.weight.T)  # without the bias
-    assert not any(parameter.requires_grad for parameter in extractor.parameters())
+def test_tensors_of_torchscript_weights_without_its_program(
+    tmp_path: Path, network: FeatureExtractorInceptionV3
+) -> None:
+    path = tmp_path / "inception-2015-12-05.pt"
+    state = network.state_dict()
+    named = graph_tensors(state)
+    assert named["layers.mixed_4.tower_1.conv_2.weight"] is state["Mixed_6b.branch7x7dbl_3.conv.weight"]
+    torch.jit.script(Described(named)).save(str(path))
+    torch.save(state, tmp_path / "weights.pth")
+    images = pixels(2, 299)[:, :, :, :299]
+    found, plain = build_extractor("inception", str(path)), build_extractor("inception", str(tmp_path / "weights.pth"))
+    for one, other in zip(found.both(images), plain.both(images)):
+        assert torch.equal(one, other)
+    assert not any(parameter.requires_grad for parameter in found.parameters())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        build_extractor("inception", str(path))
+    for change, says in (
+        (("layers.conv.beta", None), "key Conv2d_1a_3x3.bn"),
+        (("layers.more", torch.zeros(1)), "more"),
+    ):
+        changed = {**named, change[0]: change[1]}
+        torch.jit.script(Described({k: v for k, v in changed.items() if v is not None})).save(str(path))
+        with pytest.raises(InputError, match=says):
+            build_extractor("inception", str(path))
 
 
 def test_timm_model_from_a_file(tmp_path: Path) -> None:
