@@ -100,6 +100,8 @@ def _gather(stub: Stub, path: str | Path) -> tuple[dict[str, Tensor], dict[str, 
             tensors.append((key, value, buffers if key in hidden else state))
         for key, value, target in tensors:
             if isinstance(value, Tensor):
+                if value.is_floating_point() and not bool(value.isfinite().all()):
+                    raise InputError(f"{path}: {prefix}{key} holds numbers that are not finite; damaged?")
                 target[f"{prefix}{key}"] = value
             elif value is not None:
                 raise InputError(f"{path}: {prefix}{key} is a {type(value).__name__}, expected a tensor; damaged?")

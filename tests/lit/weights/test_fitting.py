@@ -26,6 +26,8 @@ def test_every_place_gets_its_tensor() -> None:
         ([1], "a list in place of a state dict"),
         ({**state, "0.bias": torch.zeros(4)}, r"0\.bias has the shape \(4,\), expected \(3,\)"),
         ({**state, "0.bias": 3.0}, "key 0.bias is a float"),
+        ({**state, "0.bias": torch.zeros(3, dtype=torch.int64)}, "0.bias holds torch.int64"),
+        ({**state, "0.bias": torch.tensor([0, float("nan"), 0])}, "0.bias holds numbers that are not finite"),
         ({**state, "more": torch.zeros(1)}, "key more has no place"),
         ({key: value for key, value in state.items() if key != "0.bias"}, "key 0.bias is missing"),
     ]

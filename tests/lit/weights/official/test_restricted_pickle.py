@@ -187,12 +187,38 @@ def test_tensors_cannot_outgrow_their_storage(tmp_path: Path) -> None:
         assert "over a storage of 4" in message or "negative" in message
 
 
+def test_modules_that_share_children_take_no_exponential_time(tmp_path: Path) -> None:
+    module = Persistent("Leaf", "x")
+    for _ in range(35):  # two paths to each of the next: 2**35 names
+        parent = Persistent("Pair", "x")
+        parent.add_module("a", module)
+        parent.add_module("b", module)
+        module = parent
+    path = write_pickle(tmp_path / "shared.pkl", {"G_ema": module})
+    with pytest.raises(InputError, match=r"more than \d+ of them"):
+        read_stylegan2(path)
+
+
+def test_values_cannot_copy_each_other_without_end(tmp_path: Path) -> None:
+    longest = 100_000
+    content = b"\x80\x04](" + b"N" * longest + b"eq\x00" + stack_global("builtins", "list") + b"q\x01]("
+    message = refusal(content + b"h\x01h\x00\x85R" * 2000 + b"e.", tmp_path)
+    assert "values that copy each other" in message
+
+
 def test_a_truncated_pickle_is_named(tmp_path: Path) -> None:
     whole = write_pickle(tmp_path / "whole.pkl", {"G_ema": Persistent("Generator", "x", z_dim=3)}).read_bytes()
     for length in (1, 7, len(whole) // 3, len(whole) // 2, len(whole) - 1):
         assert "network pickle" in refusal(whole[:length], tmp_path)
     (tmp_path / "hostile.pkl").write_bytes(whole)
     assert "G_ema" in read_pickle(tmp_path / "hostile.pkl")
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    network = Persistent("Generator", "x", z_dim=3)
+    network.register_buffer("w_avg", torch.tensor([0.0, float("nan")]))
+    with pytest.raises(InputError, match="w_avg holds numbers that are not finite"):
+        read_stylegan2(write_pickle(tmp_path / "nan.pkl", {"G_ema": network}))
 
 
 def test_damaged_pickles_never_raise_anything_else(tmp_path: Path) -> None:
