@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest
 from lit.arguments import Arguments
 from lit.commands.report import tell
 
@@ -32,12 +32,16 @@ def kitti(argv: list[str]) -> int:
     parser.add_argument(
         "--depth-ranges", nargs="+", metavar="NEAR-FAR", help="cars by depth in metres, such as 0-20 20-40 40+"
     )
+    parser.add_argument(
+        "--class-map", nargs="+", default=[], metavar="NAME=CLASS", help="names in the files that mean KITTI's classes"
+    )
     options = parser.parse_args(argv)
     depths = _depth_ranges(options.depth_ranges) if options.depth_ranges else None
     extra = _extra_ious(options.extra_ious) if options.extra_ious else None
+    class_map = _class_map(options.class_map)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = evaluate_folders(options.gt, options.pred, extra, options.split, depths)
+        result = evaluate_folders(options.gt, options.pred, extra, options.split, depths, class_map)
     tell(kitti_table(result, f"KITTI AP (%), {VERSION}"), result, options.out)
     for warning in caught:
         Console().print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
@@ -64,6 +68,21 @@ def kitti_table(result: dict[str, Any], title: str) -> Table:
     for (name, metric), cells in by_row.items():
         table.add_row(name, metric, *cells, "", "", "")
     return table
+
+
+def _class_map(options: list[str]) -> dict[str, str]:
+    from lit.metrics.kitti.row_checks import CLASSES  # as above
+
+    found: dict[str, str] = {}
+    for option in options:
+        name, _, meant = option.partition("=")
+        if not name or meant.lower() not in CLASSES:
+            known = [known.capitalize() for known in CLASSES]
+            raise InputError(
+                f"--class-map {option!r}: expected NAME=CLASS with a class of {', '.join(known)}{closest(meant, known)}"
+            )
+        found[name] = meant
+    return found
 
 
 def _extra_ious(options: list[str]) -> dict[str, list[float]]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, printable
+from datamodules.files.text_files import read_text
 from datamodules.kitti.format import DIFFICULTIES
 from datamodules.scene import Objects
 from lit.metrics.gathered_rows import GatheredRows
@@ -33,6 +33,7 @@ from lit.metrics.kitti.figures import (
     recorded_figures,
 )
 from lit.metrics.kitti.frame_curves import FrameCurves, mean_of_40, trace_frames
+from lit.metrics.kitti.left_out import warn_of_left_out
 from lit.metrics.kitti.matching import detection_states, object_states, overlapping_pairs, precision_curves
 from lit.metrics.kitti.rows import (
     ALPHA,
@@ -63,6 +64,7 @@ def evaluate_folders(
     extra_ious: ExtraIous | None = None,
     split: str | os.PathLike[str] | None = None,
     depth_ranges: DepthRanges | None = None,
+    class_map: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a folder of result files against a folder of label files.
 
@@ -73,6 +75,7 @@ def evaluate_folders(
         extra_ious: further IoU limits by class, such as ``{"car": [0.5, 0.3]}``.
         split: file of ids, one a line (ImageSets/val.txt), that restricts the frames.
         depth_ranges: [near, far] in metres, far None for no end; see :mod:`lit.metrics.kitti.figures`.
+        class_map: names in the files to names of KITTI's classes.
 
     Returns:
         ``{"ap40": {class: {"bbox"|"bev"|"3d"|"aos": [easy, moderate, hard] or None}}, "ap11": ...}`` in percent,
@@ -89,8 +92,8 @@ def evaluate_folders(
     frames = _read_split(split, set(labelled), gt_dir) if split is not None else labelled
     if not predicted.intersection(frames):
         raise InputError(f"{pred_dir}: no result file is named like a frame of {gt_dir} (such as {frames[0]}.txt)")
-    gt, _ = read_table(gt_dir, frames, scored=False)
-    pred, missing = read_table(pred_dir, frames, scored=True)
+    gt, _ = read_table(gt_dir, frames, scored=False, checked=True, class_map=class_map)
+    pred, missing = read_table(pred_dir, frames, scored=True, checked=True, class_map=class_map)
     if missing:
         cure = "write empty files for frames without detections, or name the evaluated frames with a split file"
         warnings.warn(
@@ -98,6 +101,7 @@ def evaluate_folders(
             f"and count as frames without detections; {cure}",
             stacklevel=2,
         )
+    warn_of_left_out(gt_dir, pred_dir, labelled, gt, pred)
     return evaluate_tables(gt, pred, extra_ious, depth_ranges)
 
 
@@ -260,13 +264,13 @@ def _evaluated(rows: np.ndarray) -> dict[str, bool]:
 
 
 def _read_split(path: str | os.PathLike[str], labelled: set[str], gt_dir: str | os.PathLike[str]) -> list[str]:
-    try:
-        names = Path(path).read_text().split()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the split file ({error.strerror}); expected one id a line") from error
+    lines = read_text(path, "a split file of one id a line").split("\n")
+    names = [name for line in lines if (name := line.strip(" \t"))]
     for name in names:
         if name not in labelled:
-            raise InputError(f"{path}: frame {name} has no label file in {gt_dir}; correct the split or the folder")
+            raise InputError(
+                f"{path}: frame {printable(name[:80])} has no label file in {gt_dir}; correct the split or the folder"
+            )
     if not names:
         raise InputError(f"{path}: holds no ids; expected one a line, such as 000042")
     return list(dict.fromkeys(names))

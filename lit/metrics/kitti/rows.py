@@ -6,15 +6,19 @@ A row of a table has the columns of a KITTI label row with the class as a number
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, printable
+from datamodules.files.text_files import decoded
 from datamodules.scene import Objects
+from lit.metrics.kitti.row_checks import CLASSES, CURE, first_problem, known_class, plain_number
 
 EVALUATED = ("car", "pedestrian", "cyclist")
 NAMES = (*EVALUATED, "van", "person_sitting", "dontcare")
@@ -94,19 +98,28 @@ def list_frames(folder: str | os.PathLike[str]) -> list[str]:
         ) from error
 
 
-def read_table(folder: str | os.PathLike[str], names: Sequence[str], scored: bool) -> tuple[Table, list[str]]:
+def read_table(
+    folder: str | os.PathLike[str],
+    names: Sequence[str],
+    scored: bool,
+    checked: bool = False,
+    class_map: Mapping[str, str] | None = None,
+) -> tuple[Table, list[str]]:
     """Read the label files of some frames at once.
 
     Args:
         folder: holds ``<name>.txt``; a file may be missing, its frame is then empty.
         names: frame ids, in the order of the table.
-        scored: rows need a 16th column, the score; else it may be absent and is read as 0.
+        scored: rows end in a 16th column, the score; else they have none and it is read as 0.
+        checked: also hold classes and values against :mod:`lit.metrics.kitti.row_checks`.
+        class_map: names in the files to names of KITTI's classes.
 
     Returns:
         The table and the names of the missing files.
 
     Raises:
-        InputError: a row with a wrong number of columns or a value that is no finite number; names file and line.
+        InputError: a file that is no text, a row with a wrong number of columns or a value that is no finite number or,
+            if checked, cannot be; names file and line.
     """
     chunks, missing = [], []
     for name in names:
@@ -120,14 +133,33 @@ def read_table(folder: str | os.PathLike[str], names: Sequence[str], scored: boo
         np.frombuffer(text, np.uint8), ends, text.count(b"\n"), _LETTERS, _LENGTHS, _POWERS
     )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    wrong = (widths != COLUMNS) & (scored | (widths != COLUMNS - 1))
-    undecided = np.isnan(rows).any(1)
-    for row in np.flatnonzero(wrong | undecided):
-        line = text[starts[row] : text.index(b"\n", starts[row])].decode("utf-8", "replace")
+
+    def line(row: int) -> bytes:
+        return text[starts[row] : text.index(b"\n", starts[row])]
+
+    def place(row: int) -> str:
         file = int(np.searchsorted(ends, starts[row], side="right"))
         begin = int(ends[file - 1]) if file else 0
-        place = f"{folder}/{names[file]}.txt:{text.count(10, begin, starts[row]) + 1}"
-        rows[row] = _parse_slowly(line, rows[row], place, scored)
+        return f"{folder}/{names[file]}.txt:{text.count(10, begin, starts[row]) + 1}"
+
+    wrong = widths != (COLUMNS if scored else COLUMNS - 1)
+    for row in np.flatnonzero(wrong | np.isnan(rows).any(1)):
+        rows[row] = _parse_slowly(line(row), rows[row], place(row), scored)
+    if checked:
+        foreign = Counter()
+        for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS):
+            found = known_class(line(row).split(None, 1)[0], place(row), class_map or {})
+            rows[row, 0] = _CODES.get(found, OTHER_CLASS)
+            foreign.update([found] if found not in CLASSES else [])
+        if problem := first_problem(rows, scored):
+            raise InputError(f"{place(problem[0])}: {problem[1]}; {CURE}")
+        if foreign:
+            names_found = ", ".join(f"{name} ({count})" for name, count in foreign.most_common(5))
+            warnings.warn(
+                f"{folder}: {foreign.total()} rows of classes that KITTI does not know: {names_found}; they count as "
+                "other objects unless --class-map NAME=CLASS says what they are",
+                stacklevel=3,
+            )
     return Table(rows, offsets), missing
 
 
@@ -147,24 +179,23 @@ def _read_bytes(path: str) -> bytes | None:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
     finally:
         os.close(handle)
-    return content
+    if content.isascii() and b"\0" not in content and b"\r" not in content:
+        return content
+    return decoded(content, path, "a KITTI label file").encode()  # marks, other encodings, other line ends
 
 
-def _parse_slowly(line: str, row: np.ndarray, place: str, scored: bool) -> np.ndarray:
-    """Parse with ``float`` what the compiled parser left as NaN, and report what is wrong."""
-    fields = line.split()
-    if len(fields) != COLUMNS and (scored or len(fields) != COLUMNS - 1):
+def _parse_slowly(line: bytes, row: np.ndarray, place: str, scored: bool) -> np.ndarray:
+    """Parse cell by cell what the compiled parser left as NaN, and report what is wrong."""
+    fields = line.split()  # at ASCII blanks, as the compiled parser
+    if len(fields) != (COLUMNS if scored else COLUMNS - 1):
         expected = "16 (15 and the score)" if scored else "15"
         raise InputError(f"{place}: {len(fields)} columns, expected {expected}; complete or remove the row")
     values = row.copy()
     for column in np.flatnonzero(np.isnan(row)):
-        try:
-            values[column] = float(fields[column])
-        except ValueError:
-            values[column] = np.nan
+        values[column] = plain_number(fields[column])
         if not np.isfinite(values[column]):
-            message = f"{place}: column {column + 1} is {fields[column]!r}, expected a finite number"
-            raise InputError(f"{message}; correct or remove the row")
+            cell = printable(repr(fields[column].decode("utf-8", "replace")[:80]))
+            raise InputError(f"{place}: column {column + 1} is {cell}, expected a finite number; {CURE}")
     return values
 
 
