@@ -16,9 +16,7 @@ LABEL = "Car 0.00 0 -1.58 588.00 170.00 688.00 250.00 1.50 1.60 3.90 1.00 1.60 2
 RESULT = f"{LABEL} 0.5"
 
 
-def folders(
-    root: Path, label: str | bytes = LABEL, result: str | bytes = RESULT, frames: int = 42
-) -> tuple[Path, Path]:
+def folders(root: Path, label: str | bytes = LABEL, result: str | bytes = RESULT, count: int = 42) -> tuple[Path, Path]:
     """Folders of labels and results, the same rows in every frame."""
     for name, content in (("gt", label), ("pred", result)):
         (root / name).mkdir(exist_ok=True)
