@@ -3,9 +3,9 @@
 A figure of a range of depths (z, metres along the camera's axis) evaluates only objects whose z lies in it: ground
 truth outside is ignored, as KITTI ignores the objects of other difficulties (it absorbs detections and is never
 missed), and a detection that matches nothing is a false alarm only where its own z lies in the range. One that matches
-an object of the range is a true positive wherever it lies. This is how the Waymo Open Dataset breaks figures down by
-range (P. Sun et al., CVPR 2020, section 5.1); KITTI itself has no such figure. A range from 0 begins before the camera,
-so that ranges without a gap share out all objects and all false alarms.
+an object of the range is a true positive wherever it lies. These are COCO's rules for its ranges of area (pycocotools,
+``COCOeval.evaluateImg``; T.-Y. Lin et al., ECCV 2014), applied to depth; KITTI itself has no such figure. A range from
+0 begins before the camera, so that ranges without a gap share out all objects and all false alarms.
 """
 
 from __future__ import annotations

@@ -77,9 +77,9 @@ def test_frames_of_a_scene_are_drawn_together() -> None:
     arm, other = arms(np.random.default_rng(2), 3, 8)
     groups = tuple(f"scene {k // 5}" for k in range(40))
     many = [{s: Simulated(np.repeat(run.values, 5), groups) for s, run in of.items()} for of in (arm, other)]
-    once, copied = two_level(arm, other, "ap", NAMES), two_level(*many, "ap", NAMES)
+    once, copied = two_level(arm, other, "ap", NAMES), two_level(many[0], many[1], "ap", NAMES)
     apart = [{s: Simulated(r.values, tuple(map(str, range(40)))) for s, r in of.items()} for of in many]
-    narrow = two_level(*apart, "ap", NAMES)
+    narrow = two_level(apart[0], apart[1], "ap", NAMES)
     assert once is not None
     assert copied is not None
     assert narrow is not None
