@@ -207,13 +207,13 @@ class NuscenesDataModule(DetectionDataModule):
         missing = [file for file in files if file.name not in there[file.parent]]
         if missing:
             raise DatasetNotFound(
-                f"{missing[0]} does not exist, nor do {len(missing) - 1} more of {len(files)} pictures of split {split}; "
+                f"{missing[0]} does not exist, nor do {len(missing) - 1} more of {len(files)} pictures of {split}; "
                 "download the version's image files, or name scenes that are there in a text file"
             )
         sizes = sorted({(shot.camera.height, shot.camera.width) for sample in samples for shot in sample.shots})
         if self.size is None and len(sizes) > 1:
             raise InputError(
-                f"data.size null with pictures of the sizes {sizes}: a batch has one, expected data.size [height, width]"
+                f"data.size null with pictures of sizes {sizes}: a batch has one, expected data.size [height, width]"
             )
         labels = Counter(DETECTION_NAMES[label] for sample in samples for label in sample.truth.boxes.labels.tolist())
         if labels or split != "test":

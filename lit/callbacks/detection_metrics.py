@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from datamodules.kitti.format import write_label
 from datamodules.scene import Batch, Objects
 from lit.callbacks.frame_names import gather_names, groups_of
+from lit.metrics.array_files import named_by_content
 from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
 from lit.metrics.kitti.evaluation import VERSION, KittiAP, flatten
 from lit.metrics.sample_keys import sample_key
@@ -21,8 +22,8 @@ class KittiMetrics(pl.Callback):
     """Scores the predictions that ``validation_step`` and ``test_step`` return, over all ranks, by sample id.
 
     Logs "car/3d/moderate/0.7" and its like. ``test`` and ``predict`` also write one result file a frame. Beside the
-    run's record it leaves what each frame adds to the AP of cars (``frame_curves_val.npz``, ``frame_curves_test.npz``;
-    see :mod:`lit.metrics.kitti.curve_files`), from which intervals over frames or drives are computed.
+    run's record it leaves what each frame adds to the AP of cars (``frame_curves_val_*.npz``,
+    ``frame_curves_test_*.npz``; see :mod:`lit.metrics.kitti.curve_files`), from which intervals over frames or drives are computed.
 
     Args:
         extra_ious: further IoU limits by class.
@@ -104,4 +105,4 @@ class KittiMetrics(pl.Callback):
         evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
         path = Path(trainer.default_root_dir) / f"frame_curves_{split}.npz"
         checksum = write_curves(path, RecordedFrames(samples, groups_of(trainer, samples), curves, evaluator))
-        self.raw[split] = {"file": path.name, "sha256": checksum}
+        self.raw[split] = {"file": named_by_content(path, checksum).name, "sha256": checksum}

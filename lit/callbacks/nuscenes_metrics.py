@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 
 from datamodules.nuscenes.format import GlobalBoxes, SampleTruth, write_submission
 from lit.callbacks.frame_names import gather_names, groups_of
+from lit.metrics.array_files import named_by_content
 from lit.metrics.nuscenes.evaluation import VERSION, NuscenesDetection, flatten, gather_samples
 from lit.metrics.nuscenes.sample_matches import RecordedSamples, write_matches
 from lit.metrics.sample_keys import sample_key
@@ -45,7 +46,7 @@ class NuscenesMetrics(pl.Callback):
 
     Logs "nuscenes/mAP", "nuscenes/NDS", "nuscenes/mATE", "nuscenes/car/AP", "nuscenes/car/AP/2.0", "nuscenes/car/ATE"
     and their like. ``test`` also writes the official submission file, with every sample of all ranks once. Beside the
-    run's record it leaves what each sample adds to AP (``sample_matches_val.npz``, ``sample_matches_test.npz``; see
+    run's record it leaves what each sample adds to AP (``sample_matches_val_*.npz``, ``sample_matches_test_*.npz``; see
     :mod:`lit.metrics.nuscenes.sample_matches`), from which intervals over scenes are computed.
 
     Args:
@@ -136,4 +137,4 @@ class NuscenesMetrics(pl.Callback):
         evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
         path = Path(trainer.default_root_dir) / f"sample_matches_{split}.npz"
         checksum = write_matches(path, RecordedSamples(samples, groups_of(trainer, samples), classes, evaluator))
-        self.raw[split] = {"file": path.name, "sha256": checksum}
+        self.raw[split] = {"file": named_by_content(path, checksum).name, "sha256": checksum}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -24,6 +23,7 @@ class Difference:
         high: upper end.
         p: two-sided paired t-test; None likewise.
         seeds: the common seeds.
+        deviation: sample deviation of the differences; None below two common seeds.
         holm: p after Holm's correction for the family it was planned in; None for an exploratory difference.
     """
 
@@ -32,6 +32,7 @@ class Difference:
     high: float | None
     p: float | None
     seeds: list[int]
+    deviation: float | None = None
     holm: float | None = None
 
 
@@ -58,7 +59,9 @@ def paired_difference(arm: Mapping[int, float], other: Mapping[int, float]) -> D
         return Difference(delta, None, None, None, common)
     test = stats.ttest_rel(*pairs)
     interval = test.confidence_interval(0.95)
-    return Difference(delta, float(interval.low), float(interval.high), float(test.pvalue), common)
+    return Difference(
+        delta, float(interval.low), float(interval.high), float(test.pvalue), common, float(differences.std(ddof=1))
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -69,16 +72,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = least
     return adjusted
-
-
-def copied_seeds(metrics: Mapping[int, Mapping[str, float]]) -> list[tuple[int, int]]:
-    """Pairs of seeds whose metrics agree in every digit, zeros aside: one run that was counted twice.
-
-    Args:
-        metrics: seed to (name to value).
-    """
-    told = {seed: {k: v for k, v in found.items() if v} for seed, found in metrics.items()}
-    return [(a, b) for a, b in combinations(sorted(told), 2) if told[a] and told[a] == told[b]]
 
 
 def frames_at(curve_frames: np.ndarray, curve: np.ndarray, value: float) -> float:

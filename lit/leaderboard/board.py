@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from datamodules.errors import InputError
 from datamodules.files.typed_json import Identifier, Text, read_json
 from lit.experiments.design import BASELINE, Design, Plan, read_plan
 from lit.experiments.published import Published, find_published
+from lit.experiments.recorded import read_recorded
+from lit.experiments.two_level import Recorded, two_level
+from lit.leaderboard.arms import ArmObjects, arm_rows, compare_arms
 from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric, rank_key
 from lit.results import Result, find_results
+
+DRAWS = 400  # of the bootstrap: the ends of an interval move by a few percent of its width
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Board:
         planned: the planned comparisons, one entry each.
         published: a publication's figures for a column of their own.
         budgets: arm to what its objects cost to prepare: step and seconds.
+        objects: what each arm injected, compared with the others.
     """
 
     results: list[Result]
@@ -43,6 +50,7 @@ class Board:
     planned: list[dict[str, Any]] = field(default_factory=list)
     published: Published | None = None
     budgets: dict[str, dict[str, float]] = field(default_factory=dict)
+    objects: list[ArmObjects] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Result]:
@@ -63,6 +71,7 @@ class Board:
             "rows": self.rows,
             "with_added_seeds": self.later,
             "budgets": self.budgets,
+            "injected": arm_rows(self.objects),
         }
 
 
@@ -92,7 +101,11 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
         for row in table:  # beside ours, after everything is computed and ranked
             row["published"] = published.by_metric(row["arm"]) if published else {}
     found = comparisons(rows, design, headline)
-    return Board(results, rows, later, headline, design, plan, found, published, budgets(folders))
+    for table in (rows, later):
+        for row in table:
+            del row["raw"]  # paths: of no use to a reader of the tables
+    objects = compare_arms(result for result in results if plan is None or result.seed in design.seeds)
+    return Board(results, rows, later, headline, design, plan, found, published, budgets(folders), objects)
 
 
 def implied(rows: list[Ranked]) -> Design:
@@ -110,12 +123,46 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
         for frames in design.frames:
             for arm, rival in design.comparisons:
                 here = (dataset, split, arm, frames)
-                own = [r for r in rows if (r["dataset"], r["split"], r["arm"], r["frames"]) == here and r["claims"]]
-                entry = own[0]["metrics"].get(headline, {"vs": {}})["vs"].get(rival) if own else None
+                own = row_of(rows, here)
+                entry = own["metrics"].get(headline, {"vs": {}})["vs"].get(rival) if own else None
+                if entry and own:
+                    others = row_of(rows, (dataset, split, rival, frames))
+                    entry["two_level"] = over_scenes(own, others, headline) if others else None
                 place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
                 found.append({**place, "difference": entry, "missing_seeds": missing})
     return found
+
+
+def row_of(rows: list[Ranked], place: tuple[str, str, str, int | None]) -> Ranked | None:
+    """The row of a data set, split, arm and number of frames that may make a claim."""
+    named = ("dataset", "split", "arm", "frames")
+    return next((row for row in rows if tuple(row[name] for name in named) == place and row["claims"]), None)
+
+
+def over_scenes(row: Ranked, other: Ranked, metric: str) -> dict[str, Any] | None:
+    """The difference of two rows with intervals over seeds and scenes; None where runs left nothing of their frames.
+
+    Raises:
+        InputError: a run's file of frames is missing or damaged.
+    """
+    runs: list[dict[int, Recorded]] = []
+    for entry in (row, other):
+        known = {seed: raw for seed, raw in entry["raw"].items() if raw is not None}
+        runs.append({seed: read_recorded(*raw) for seed, raw in known.items()})
+    if not runs[0] or not runs[1] or not holds(next(iter(runs[0].values())), metric):
+        return None
+    found = two_level(runs[0], runs[1], metric, (row["arm"], other["arm"]), DRAWS)
+    return None if found is None else asdict(found)
+
+
+def holds(run: Recorded, metric: str) -> bool:
+    """Whether a run recorded a metric frame by frame: not every figure is one that frames add to."""
+    try:
+        run.ap(metric)
+    except InputError:
+        return False
+    return True
 
 
 class Marker(msgspec.Struct):

@@ -9,6 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lit.experiments.published import EASY_TO_HARD, own_triple
 from lit.experiments.statistics import SIGNIFICANT
+from lit.leaderboard.arm_charts import arm_charts
+from lit.leaderboard.arms import arm_rows
 from lit.leaderboard.board import Board
 from lit.leaderboard.charts import arm_colours, bars, curve, forest
 from lit.leaderboard.rows import Ranked, rivals
@@ -84,6 +86,8 @@ def ranking_page(board: Board) -> str:
         colours=colours,
         published=published,
         notes=notes(board),
+        objects=objects_table(board),
+        object_charts=arm_charts(board.results, colours),
         pictures=arm_pictures(board.results),
         facts=facts([result.content for result in board.results if result.error is None]),
     )
@@ -108,6 +112,21 @@ def section(rows: list[Ranked], metric: str, colours: dict[str, str]) -> dict[st
         }
     pairs = [(row, arm, found) for row in shown for arm, found in row["metrics"][metric]["vs"].items()]
     return {"metric": metric, "rows": shown, "charts": charts, "pairs": pairs}
+
+
+def objects_table(board: Board) -> tuple[list[str], list[list[str]]] | None:
+    """Header and text cells of what each arm injected; None where nothing was."""
+    head = ["arm", "frames", "class", "objects a frame", "distinct", "held by the source", "passes"]
+    head += ["median distance", "median height", "unlike the other arms", "by its method"]
+    cells = []
+    for row in arm_rows(board.objects):
+        pool = "no end" if row["pool"] is None else "{:.0f} to {:.0f}".format(*row["pool"])
+        line = [row["arm"], str(row["frames"] or "all"), row["class"], f"{row['objects_per_frame']:.2f}"]
+        line += [f"{row['distinct']:.0f}", pool, f"{row['passes']:.1f}", f"{row['medians']['depth']:.1f} m"]
+        cells.append(
+            [*line, f"{row['medians']['height']:.1f} px", "; ".join(row["differs"]), "; ".join(row["by_method"])]
+        )
+    return (head, cells) if cells else None
 
 
 def arm_pictures(results: list[Result]) -> dict[str, bytes]:

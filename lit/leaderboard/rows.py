@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datamodules.errors import InputError, closest
 from lit.experiments.design import BASELINE, Design
-from lit.experiments.statistics import SIGNIFICANT, copied_seeds, equivalent_frames, holm, paired_difference
+from lit.experiments.identical_seeds import identical_seeds
+from lit.experiments.statistics import SIGNIFICANT, equivalent_frames, holm, paired_difference
 from lit.results import Result
 
 PREFERRED = ("car/3d/moderate/0.5", "car/3d/moderate/0.7")  # the first one recorded is the headline
@@ -78,6 +80,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
         "distinct_objects": _distinct(runs.values()),
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
+        "raw": {seed: _raw(run) for seed, run in runs.items()},
         "recipe": recipe, "code": first.key.code if first.key else None,
         "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
         "commits": sorted({str(run.content.get("git_commit")) for run in runs.values()}),
@@ -100,11 +103,17 @@ def _flags(key: Group, groups: Groups) -> list[str]:
         theirs = next(iter(other.values())).key
         parts = [part for part in ("code", "versions", "contents") if getattr(own, part, 0) != getattr(theirs, part, 0)]
         flags.append(f"seeds {_listed(other)} have other {' and '.join(parts) or 'options'}: a row of their own")
-    for one, two in copied_seeds({seed: run.metrics for seed, run in runs.items()}):
+    for one, two in identical_seeds({seed: run.metrics for seed, run in runs.items()}):
         flags.append(f"seeds {one} and {two} agree in every digit: one run counted twice, no claim")
     if resumed := [s for s, run in runs.items() if run.split == "val" and run.content.get("trained")]:
         flags.append(f"seeds {_listed(resumed)} went on from another run's checkpoint")
     return flags
+
+
+def _raw(run: Result) -> tuple[Path, str] | None:
+    """File and hash of what a run recorded of every frame."""
+    raw = run.content.get("raw")
+    return (run.path.parent / raw["file"], raw["sha256"]) if raw else None
 
 
 def _listed(seeds: Iterable[int]) -> str:

@@ -10,9 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lit.experiments.power import detectable_difference, seeds_needed
 from lit.experiments.published import EASY_TO_HARD, Published, own_triple
+from lit.leaderboard.arms import ORACLES, arm_warnings
 from lit.leaderboard.board import Board
 from lit.leaderboard.rows import Ranked, rivals
+
+EFFECT = 2.0  # AP that a comparison should be able to tell
 
 
 def mean_text(entry: dict[str, Any]) -> str:
@@ -94,7 +98,7 @@ def planned_cells(board: Board) -> tuple[list[str], list[list[str]]]:
         found = entry["difference"]
         seeds = f"{len(found['seeds']) if found else 0} of {len(board.design.seeds)}"
         scenes = found and found.get("two_level")
-        span = f"[{scenes['low']:+.2f}, {scenes['high']:+.2f}]" if scenes else "–"
+        span = "[{:+.2f}, {:+.2f}]".format(*scenes["both"]) if scenes and scenes["both"] else "–"
         adjusted = "–" if not found or found["holm"] is None else f"{found['holm']:.2g}"
         plain = difference_text({**found, "holm": None} if found else None)
         place, pair = f"{entry['dataset']} {entry['split']}", f"{entry['arm']} - {entry['rival']}"
@@ -121,11 +125,29 @@ def notes(board: Board) -> list[str]:
         found.append(f"Seeds {', '.join(map(str, board.added_seeds))} were added later; they are in no row above.")
     for arm, steps in board.budgets.items():
         found.append(f"Prepared for {arm}: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in steps.items()))
+    found += tellable(board)
+    found += [f"Warning: {line}." for line in arm_warnings(board.objects)]
+    found += [ORACLES] if board.objects else []
     for row in board.rows:
         place = f"{row['arm']}, {frames_cell(row)} frames, {row['dataset']} {row['split']}"
         found += [f"* {place}: {flag}" for flag in row["flags"]]
     found += [board.published.note()] if board.published else []
     return found + [f"Failed: {failed.path.parent.name}: {failed.error}" for failed in board.failed]
+
+
+def tellable(board: Board) -> list[str]:
+    """What the seeds of the planned comparisons can tell, from the spread that their differences showed."""
+    lines = []
+    for entry in board.planned:
+        found, place = entry["difference"], f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames"
+        if found and found["p"] is not None:
+            deviation, count = found["deviation"], len(found["seeds"])
+            needed = seeds_needed(deviation, EFFECT)
+            lines.append(
+                f"{place} ({entry['dataset']}): {count} seeds tell a difference of {detectable_difference(deviation, count):.1f} "
+                f"with 80 % power at p < 0.05; {EFFECT:g} would take {needed or 'over a thousand'} seeds."
+            )
+    return lines
 
 
 def print_board(board: Board) -> None:

@@ -57,3 +57,8 @@ def read_arrays(path: Path, expected: str, build: Callable[[dict[str, np.ndarray
 def smallest(values: np.ndarray) -> np.ndarray:
     """Counts in the smallest unsigned integers that hold them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+def named_by_content(path: Path, checksum: str) -> Path:
+    """Rename a file after what it holds, so that another evaluation of the same run never replaces it."""
+    return path.replace(path.with_name(f"{path.stem}_{checksum[:12]}{path.suffix}"))

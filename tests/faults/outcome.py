@@ -85,7 +85,7 @@ def refusal(text: str) -> Outcome:
     """Whether a message is one printable line of a bearable length."""
     if not text.isprintable() or len(text) > LONGEST:
         return Outcome(
-            "traceback", f"message of {len(text)} characters, printable: {text.isprintable()}: {ascii(text[:200])}"
+            "traceback", f"message of {len(text)} characters, printable: {text.isprintable()}: {text[:200]!a}"
         )
     return Outcome("refused", text)
 

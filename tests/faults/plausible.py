@@ -89,7 +89,7 @@ def kitti_calibration(original: bytes, damaged: bytes) -> bool:
         return False
     matrix = np.array(values).reshape(3, 4)
     fixed = [matrix[0, 1], matrix[1, 0], *matrix[2, :2], matrix[2, 2] - 1]
-    sizes = 1 <= min(matrix[0, 0], matrix[1, 1]) and abs(matrix).max() < 1e4
+    sizes = min(matrix[0, 0], matrix[1, 1]) >= 1 and abs(matrix).max() < 1e4
     return not any(fixed) and sizes
 
 
