@@ -23,7 +23,8 @@ class KittiMetrics(pl.Callback):
 
     Logs "car/3d/moderate/0.7" and its like. ``test`` and ``predict`` also write one result file a frame. Beside the
     run's record it leaves what each frame adds to the AP of cars (``frame_curves_val_*.npz``,
-    ``frame_curves_test_*.npz``; see :mod:`lit.metrics.kitti.curve_files`), from which intervals over frames or drives are computed.
+    ``frame_curves_test_*.npz``; see :mod:`lit.metrics.kitti.curve_files`), from which intervals over frames or drives
+    are computed.
 
     Args:
         extra_ious: further IoU limits by class.

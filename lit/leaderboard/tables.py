@@ -142,9 +142,9 @@ def tellable(board: Board) -> list[str]:
         found, place = entry["difference"], f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames"
         if found and found["p"] is not None:
             deviation, count = found["deviation"], len(found["seeds"])
-            needed = seeds_needed(deviation, EFFECT)
+            needed, told = seeds_needed(deviation, EFFECT), detectable_difference(deviation, count)
             lines.append(
-                f"{place} ({entry['dataset']}): {count} seeds tell a difference of {detectable_difference(deviation, count):.1f} "
+                f"{place} ({entry['dataset']}): {count} seeds tell a difference of {told:.1f} "
                 f"with 80 % power at p < 0.05; {EFFECT:g} would take {needed or 'over a thousand'} seeds."
             )
     return lines
