@@ -224,8 +224,10 @@ def _compared(arm: ArmObjects, arms: Sequence[ArmObjects]) -> ArmObjects:
         share = np.diff(np.median([np.cumsum(counts / counts.sum()) for counts in theirs], 0), prepend=0.0)
         size = float(np.mean([counts.sum() for counts in theirs]))
         distance, p = two_sample(own, share, size, quantity in CIRCULAR)
-        ends = [None if quantity in CIRCULAR else median(c, arm.edges[quantity]) for c in (own, share)]
-        found.append(Comparison(quantity, distance, p, *ends, methods.get(quantity)))
+        ends: list[float | None] = [None, None]
+        if quantity not in CIRCULAR:
+            ends = [median(values, arm.edges[quantity]) for values in (own, share)]
+        found.append(Comparison(quantity, distance, p, ends[0], ends[1], methods.get(quantity)))
     return ArmObjects(**{**arm.__dict__, "comparisons": tuple(found)})
 
 

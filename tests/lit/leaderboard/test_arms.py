@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from datamodules.assets.bank_writer import AssetBankWriter
@@ -151,18 +153,30 @@ def seen(injection: Injection, frame: Frame, turn: int) -> Frame:
     return drawn.with_(road=None, depth=None, instances=None)
 
 
-def test_the_shipped_arms_agree_and_a_handicapped_one_is_told(world: Path, bank: Path) -> None:
-    folder = ["--data.injection.source.folder", str(bank)]
-    shipped = [injected(world, arm) for arm in ("copy_paste", "mesh", "world_renderer")]
-    shipped += [injected(world, arm, *folder) for arm in ("lift3d", "lift3d_gan")]
-    found = compare_arms(shipped)
-    assert len(found) == 5
+SHIPPED = ("copy_paste", "mesh", "world_renderer", "lift3d", "lift3d_gan")
+
+
+def test_the_shipped_arms_differ_in_their_source_alone() -> None:
+    arms = {arm: yaml.safe_load((CONF / "injection" / f"{arm}.yaml").read_text())["init_args"] for arm in SHIPPED}
+    assert len({json.dumps(arm.pop("source")) for arm in arms.values()}) == len(SHIPPED)
+    assert arms["copy_paste"]["compositor"]["init_args"].pop("noise") is False  # crops carry their own
+    assert {arms[arm]["compositor"]["init_args"].pop("noise") for arm in SHIPPED[1:]} == {True}
+    assert all(arm == arms["mesh"] for arm in arms.values())
+
+
+def test_the_shipped_sources_agree_and_a_handicapped_one_is_told(world: Path, bank: Path) -> None:
+    shipped = [injected(world, "mesh"), injected(world, "lift3d", "--data.injection.source.folder", str(bank))]
+    pasted = injected(world, "copy_paste")
+    found = compare_arms([pasted, *shipped])
+    assert len(found) == 3
     assert arm_warnings(found) == []
     assert {arm.arm for arm in found if arm.notes} <= {"copy_paste"}
+    assert [arm.pool == (40, 40) for arm in found] == [False, True, True]
     handicapped = injected(world, "copy_paste", "--data.injection.source.min_height", "10")
-    lines = arm_warnings(compare_arms([handicapped, *shipped[1:]]))
+    lines = arm_warnings(compare_arms([handicapped, *shipped]))
     assert len(lines) == 1
     assert lines[0].startswith("copy_paste at 50 frames injected Cars unlike the other arms: depth (median")
-    colours = {"mesh": "#2f6fde"}
-    assert [str(chart)[:4] for chart in arm_charts(shipped, colours).values()] == ["<svg"]
-    assert next(iter(arm_pictures(shipped, colours).values())).startswith(b"\x89PNG")
+    charts, pictures = arm_charts([pasted, *shipped], {}), arm_pictures([pasted, *shipped], {"mesh": "#2f6fde"})
+    assert list(charts) == list(pictures) == ["Cars injected into 50 frames of world"]
+    assert str(charts["Cars injected into 50 frames of world"]).startswith("<svg")
+    assert pictures["Cars injected into 50 frames of world"].startswith(b"\x89PNG")
