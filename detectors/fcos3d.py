@@ -147,6 +147,9 @@ class FCOS3D(nn.Module):
             level, log.level = log.level, logging.WARNING  # it would report every parameter's mean
             built.init_weights()
             log.level = level
+        for layer in built.modules():
+            if type(layer).__name__ == "Tree" and layer.levels > 1 and layer.project is not None:
+                layer.project.requires_grad_(False)  # SMOKE's backbone drops its result; ddp would wait for gradients
         return built
 
     def forward(self, images: Tensor, projections: Tensor) -> dict[str, Tensor]:

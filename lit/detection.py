@@ -82,6 +82,16 @@ class LitDetector(pl.LightningModule):
         self.warmup_steps, self.warmup_factor, self.optimizer = warmup_steps, warmup_factor, optimizer
         self.scale_lr, self.reference_batch = scale_lr, reference_batch
 
+    def setup(self, stage: str) -> None:
+        """Refuse what torch would end with a traceback.
+
+        Raises:
+            InputError: batch statistics of all processes are asked for where there is no GPU.
+        """
+        asked = getattr(self.trainer.strategy, "_layer_sync", None) is not None  # Lightning keeps it nowhere else
+        if stage == "fit" and asked and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type == "cpu":
+            raise InputError("trainer.sync_batchnorm true on CPUs: torch has it for GPUs; set it to false")
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The detector's outputs for a batch of uint8 images."""
         return self._network(normalise(batch), batch.projections)

@@ -16,6 +16,7 @@ from datamodules.object_classes import object_class
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import view_projection
 from datamodules.randomness import derive
+from detectors.rank_counts import mean_over_ranks
 from lit.posing.azimuth import AzimuthCalibration, ViewMatcher, calibrate
 
 
@@ -101,7 +102,7 @@ class ViewBank:
         """This rank's share of the bank's assets; the same whatever the number of ranks.
 
         Raises:
-            InputError: none of the drawn objects passes the filter.
+            InputError: none of the drawn objects passes the filter on any process.
         """
         calibration = self.calibrated(network, device)
         if rank == 0:
@@ -113,7 +114,8 @@ class ViewBank:
                 if asset is not None:
                     assets.append(asset)
                     break
-        if not assets:
+        found = torch.tensor(float(len(assets)), device=device)
+        if not mean_over_ranks(found):
             raise InputError(
                 f"none of {self.objects * self.attempts} generated objects has a mask of at least"
                 f" {self.min_foreground:g} of the picture off its border in {self.min_views:g} of its views;"

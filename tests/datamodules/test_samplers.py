@@ -8,7 +8,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from datamodules.samplers import Position, StepSampler
+from datamodules.errors import InputError
+from datamodules.samplers import ExactShards, Position, ShardSampler, StepSampler
 
 
 def test_the_modules_own_seed_comes_before_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +27,13 @@ def test_without_a_trainer_the_process_group_decides(tmp_path: Path) -> None:
         assert Position.of(pl.LightningDataModule(), 3) == Position(0, 1, 3)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_shards_for_scores_repeat_and_shards_for_files_do_not() -> None:
+    shares = [[list(kind(5, Position(rank, 3))) for rank in range(3)] for kind in (ShardSampler, ExactShards)]
+    assert shares == [[[0, 3], [1, 4], [2, 0]], [[0, 3], [1, 4], [2]]]
+    with pytest.raises(InputError, match="2 samples for 3 processes"):
+        ExactShards(2, Position(0, 3))
 
 
 def test_a_fit_resumed_within_an_epoch_draws_the_rest_of_it() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from datamodules.base import normalise
 from datamodules.scene import Batch, Objects, collate
 from detectors.centernet3d import CenterNet3D
+from detectors.rank_counts import sum_over_ranks
 from tests.detectors import scenes
 
 COUNTS = (0, 0, 1, 5)  # objects of the frames: the first of two processes has none
@@ -54,8 +55,10 @@ def gradients(net: Any, part: Batch) -> tuple[Tensor, dict[str, float]]:
     """(P,) gradient of the sum of the losses, and these."""
     losses = net.loss(net(normalise(part), part.projections), part)
     torch.stack(list(losses.values())).sum().backward()
-    flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in net.parameters()]
-    return torch.cat([value.flatten() for value in flat]), {
+    trained = {name: p.grad for name, p in net.named_parameters() if p.requires_grad}
+    unused = [name for name, gradient in trained.items() if gradient is None]
+    assert unused == [], "plain ddp waits for all gradients"
+    return torch.cat([value.flatten() for value in trained.values() if value is not None]), {
         name: float(value.detach()) for name, value in losses.items()
     }
 
@@ -66,6 +69,9 @@ def work(rank: int, folder: str, kinds: list[str]) -> None:
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", store, timedelta(seconds=90), rank=rank, world_size=2)
     found = {kind: gradients(build(kind), batch(kind, slice(2 * rank, 2 * rank + 2))) for kind in kinds}
-    torch.save(found, Path(folder) / f"{rank}.pt")
+    share = torch.tensor(1.0 + rank, requires_grad=True)
+    square = sum_over_ranks(share) ** 2
+    square.backward()
+    torch.save({**found, "square": (share.grad, float(square.detach()))}, Path(folder) / f"{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -24,6 +24,7 @@ def test_two_processes_descend_the_loss_of_one_with_both_halves(tmp_path: Path) 
     """Of two frames without an object on one process and two with six on the other, for every detector."""
     spawn(work, (str(tmp_path), KINDS), nprocs=2)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert [half.pop("square") for half in halves] == [(12.0, 9.0)] * 2  # (1 + 2)^2; the gradients' mean is 6 for each
     for kind in KINDS:
         whole, losses = gradients(build(kind), batch(kind, slice(0, 4)))
         (first, one), (second, two) = (half[kind] for half in halves)

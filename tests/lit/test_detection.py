@@ -89,6 +89,16 @@ def test_a_rule_needs_the_batch_it_refers_to() -> None:
         module(scale_lr="linear")
 
 
+def test_batch_statistics_of_all_processes_need_gpus(tiny_world: Path, tmp_path: Path) -> None:
+    lit = module()
+    lit.trainer = SimpleNamespace(  # type: ignore[assignment]  # as above
+        world_size=2, strategy=SimpleNamespace(_layer_sync=object(), root_device=torch.device("cpu"))
+    )
+    with pytest.raises(InputError, match=r"trainer\.sync_batchnorm true on CPUs"):
+        lit.setup("fit")
+    lit.setup("validate")
+
+
 def test_no_warm_up_is_lost_in_a_long_run() -> None:
     """500 of 5 million steps: the rise still takes all of them, from a fifth of the peak on."""
     lit = module(schedule="multi_step", warmup_steps=500)

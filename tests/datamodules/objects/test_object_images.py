@@ -56,6 +56,21 @@ def test_an_epoch_shows_every_picture_and_two_processes_share_it(boxes: Path) ->
     assert both[0][:3] + both[1][:3] == alone[:6]
 
 
+@pytest.mark.parametrize(("batch", "ranks"), [(4, 2), (2, 4), (1, 4), (16, 3), (1, 6)])
+def test_processes_hold_out_every_picture_once_in_equally_many_batches(boxes: Path, batch: int, ranks: int) -> None:
+    posed = PosedImageSet.load(boxes).subset([4])
+    shares = [PictureBatches(posed, batch, "grey", False, False, Position(r, ranks)).held_out() for r in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(len(rows) for share in shares for rows in share)
+    assert np.concatenate([rows for share in shares for rows in share]).tolist() == list(range(6))
+
+
+def test_more_processes_than_held_out_pictures_are_refused(boxes: Path) -> None:
+    posed = PosedImageSet.load(boxes).subset([4])
+    with pytest.raises(InputError, match="6 held-out pictures for 7 processes"):
+        PictureBatches(posed, 4, "grey", False, False, Position(0, 7)).held_out()
+
+
 def test_objects_stand_on_the_backdrop(boxes: Path) -> None:
     posed = PosedImageSet.load(boxes)
     grey = PictureBatches(posed, 4, "grey", False, False, Position())[(0, 0)]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from datamodules.objects.posed_datamodule import PosedDataModule
+from datamodules.objects.posed_datamodule import PosedDataModule, RayDataset
 from datamodules.objects.posed_rays import draw_patch, draw_pixels
+from datamodules.samplers import Position
 from tests.lit.posed_boxes import orbit_projection, write_posed_boxes
 
 
@@ -66,6 +67,21 @@ def test_objects_come_up_equally_often(folder: Path) -> None:
     dataset = module(folder).train_dataloader().dataset
     drawn = torch.cat([dataset[(0, step)].objects for step in range(6)])
     assert torch.bincount(drawn).tolist() == [4, 4, 4]
+
+
+def test_processes_take_their_parts_of_one_batch(folder: Path) -> None:
+    """Two of one object each draw what one process with two objects draws, also where the set has fewer."""
+    whole = module(folder).train_dataloader().dataset[(1, 4)]
+    posed = module(folder).train_set
+    assert posed is not None
+    asked = (2, 64, 0, None, False)
+    for wanted in (1, 9):  # three objects are no more than one for each of two
+        parts = [RayDataset(posed, wanted, *asked, Position(rank, 2))[(1, 4)] for rank in range(2)]
+        for name in ("objects", "origins", "directions", "rgba", "background"):
+            both = torch.cat([getattr(part, name) for part in parts])
+            assert torch.equal(both, getattr(whole, name)), name
+        assert [part.images for part in parts] == [2, 2]
+        assert parts[0].seed == parts[1].seed == whole.seed
 
 
 def test_shares_of_rays() -> None:

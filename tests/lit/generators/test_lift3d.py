@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from datamodules.assets.bank import AssetBank
 from datamodules.assets.voxel_assets import VoxelAsset
@@ -48,6 +49,18 @@ def trainer(folder: Path, **changes: Any) -> pl.Trainer:
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes")
+
+
+def test_half_precision_with_a_loss_scaler_follows_full_precision(boxes: Path, tmp_path: Path) -> None:
+    """16-mixed, which the trainer's own option offers on GPUs alone."""
+    runs = []
+    for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=256.0))]):
+        losses, model = Losses(), small(joint_images=32, refine_images=64)
+        trainer(tmp_path, max_epochs=1, plugins=plugins, callbacks=[losses]).fit(model, datamodule=data(boxes))
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+        runs.append(losses.values)
+    assert runs[1] == pytest.approx(runs[0], rel=0.1)
+    assert runs[0] != runs[1]
 
 
 class Losses(pl.Callback):
