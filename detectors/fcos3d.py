@@ -229,7 +229,7 @@ class FCOS3D(nn.Module):
         if self.heatmap:
             counts = mmdet3d_counts.heatmap_counts(kept)
         else:
-            counts = mmdet3d_counts.anchor_counts(*kept, len(batch), len(self.classes))
+            counts = mmdet3d_counts.anchor_counts(kept[0], len(batch), len(self.classes))
         return mmdet3d_counts.over_ranks(losses, counts)
 
     def instances(self, batch: Batch) -> tuple[list[Any], list[Any]]:

@@ -114,9 +114,9 @@ class DiffAugment(nn.Module):
             probability: that a step touches an image.
         """
         done = [*pictures, *maps]
+        count, device = len(done[0]), done[0].device
         for step in self.steps:
-            count, device = len(done[0]), done[0].device
-            chosen = batch_draw(lambda n, on=device: torch.rand(n, 1, 1, 1, device=on), count) < probability
+            chosen = batch_draw(lambda n: torch.rand(n, 1, 1, 1, device=device), count) < probability
             touched = done[: len(pictures)] if step == "colour" else done
             changed = STEPS[step](touched)
             done[: len(changed)] = [torch.where(chosen, new, old) for new, old in zip(changed, touched)]
