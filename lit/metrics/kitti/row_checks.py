@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
 import numpy as np
+from numba import njit
 
 from datamodules.errors import InputError, printable
 
@@ -36,7 +37,7 @@ def plain_number(cell: bytes) -> float:
     return value if math.isfinite(value) and not lost else math.nan
 
 
-def known_class(name: bytes, place: str, class_map: Mapping[str, str]) -> str:
+def known_class(name: bytes, place: Callable[[], str], class_map: Mapping[str, str]) -> str:
     """The class that a row names, in small letters.
 
     Raises:
@@ -49,10 +50,10 @@ def known_class(name: bytes, place: str, class_map: Mapping[str, str]) -> str:
         return text.lower()
     shown = printable(repr(text if len(text) <= 80 else f"{text[:77]}..."))
     if not NAME.fullmatch(text):
-        raise InputError(f"{place}: {shown} is no class name, expected one such as Car; {CURE}")
+        raise InputError(f"{place()}: {shown} is no class name, expected one such as Car; {CURE}")
     if near := get_close_matches(text.lower(), CLASSES, n=1, cutoff=NEAR):
         raise InputError(
-            f"{place}: class {shown} is near {near[0]!r} and no class of KITTI; {CURE}, or say what it is with "
+            f"{place()}: class {shown} is near {near[0]!r} and no class of KITTI; {CURE}, or say what it is with "
             f"--class-map {text}={near[0].capitalize()}"
         )
     return text.lower()
@@ -65,38 +66,51 @@ def first_problem(rows: np.ndarray, scored: bool) -> tuple[int, str] | None:
         rows: (R, 16) as :class:`lit.metrics.kitti.rows.Table` holds them; finite.
         scored: whether they are results.
     """
-    first: tuple[int, str] | None = None
-    for wrong, words in _problems(rows, scored):
-        if wrong.any() and (first is None or int(wrong.argmax()) < first[0]):
-            row = int(wrong.argmax())
-            first = row, words.format(*(f"{value:g}" for value in rows[row]))
-    return first
+    row, rule = _first_broken(rows, scored)
+    return None if row < 0 else (row, RULES[rule].format(*(f"{value:g}" for value in rows[row])))
 
 
-def _problems(rows: np.ndarray, scored: bool) -> list[tuple[np.ndarray, str]]:
-    """(R,) rows that break a rule, with its words, in which {3} is a row's fourth column."""
-    truncation, occlusion, alpha, left, top, right, bottom = rows[:, 1:8].T
-    sizes, place, yaw, score = rows[:, 8:11], rows[:, 11:14], rows[:, 14], rows[:, 15]
-    box = "{4} {5} {6} {7}"
-    found = [
-        ((truncation != -1) & ~((truncation >= 0) & (truncation <= 1)), "truncation {1}, expected 0 to 1, or -1"),
-        (~np.isin(occlusion, (-1, 0, 1, 2, 3)), "occlusion {2}, expected 0, 1, 2 or 3, or -1"),
-        ((np.abs(alpha) > TURN) & (alpha != -10), "alpha {3}, expected radians within one turn, or -10"),
-        ((np.abs(yaw) > TURN) & (yaw != -10), "yaw {14}, expected radians within one turn, or -10"),
-        (np.abs(rows[:, 4:8]).max(1) > PIXELS, f"rectangle {box}, expected pixels within {PIXELS:g}"),
-        ((right < left) | (bottom < top), f"rectangle {box}, expected left, top, right, bottom"),
-        (np.abs(place).max(1) > METRES, f"place {{11}} {{12}} {{13}}, expected metres within {METRES:g}"),
-    ]
-    known = sizes > 0
-    if scored:
-        found.append((np.abs(score) > SCORE, f"score {{15}}, expected a number within {SCORE:g}"))
-        flat = (sizes == -1).all(1)
-        known = known | flat[:, None]
-        known[:, 0] |= (sizes[:, 0] == -1) & (place[:, 1] == -1000)
-    bad = (~known | (sizes > SIZE)).any(1) & (rows[:, 0] != DONTCARE)
-    found.append((bad, f"height, width, length {{8}} {{9}} {{10}}, expected metres above 0 and within {SIZE:g}"))
-    if not scored:
-        depth = np.abs(sizes[:, 2] * np.sin(yaw)) + np.abs(sizes[:, 1] * np.cos(yaw))  # of a vehicle beside the camera
-        behind = (place[:, 2] + depth / 2 <= 0) & (rows[:, 0] != DONTCARE)
-        found.append((behind, "z {13} m lies behind the camera, expected z > 0"))
-    return found
+RULES = (  # in the order of _first_broken; {3} is a row's fourth column
+    "truncation {1}, expected 0 to 1, or -1",
+    "occlusion {2}, expected 0, 1, 2 or 3, or -1",
+    "alpha {3}, expected radians within one turn, or -10",
+    "yaw {14}, expected radians within one turn, or -10",
+    f"rectangle {{4}} {{5}} {{6}} {{7}}, expected pixels within {PIXELS:g}",
+    "rectangle {4} {5} {6} {7}, expected left, top, right, bottom",
+    f"place {{11}} {{12}} {{13}}, expected metres within {METRES:g}",
+    f"score {{15}}, expected a number within {SCORE:g}",
+    f"height, width, length {{8}} {{9}} {{10}}, expected metres above 0 and within {SIZE:g}",
+    "z {13} m lies behind the camera, expected z > 0",
+)
+
+
+@njit(nogil=True, cache=True)
+def _first_broken(rows: np.ndarray, scored: bool) -> tuple[int, int]:
+    """The first row that breaks a rule of :data:`RULES`, and which; -1 for none."""
+    for index in range(len(rows)):
+        code, truncation, occlusion, alpha, left, top, right, bottom = rows[index, :8]
+        height, width, length, x, y, z, yaw, score = rows[index, 8:]
+        if truncation != -1 and not 0 <= truncation <= 1:
+            return index, 0
+        if occlusion not in (-1, 0, 1, 2, 3):
+            return index, 1
+        if abs(alpha) > TURN and alpha != -10:
+            return index, 2
+        if abs(yaw) > TURN and yaw != -10:
+            return index, 3
+        if max(abs(left), abs(top), abs(right), abs(bottom)) > PIXELS:
+            return index, 4
+        if right < left or bottom < top:
+            return index, 5
+        if max(abs(x), abs(y), abs(z)) > METRES:
+            return index, 6
+        if abs(score) > SCORE:
+            return index, 7
+        if code == DONTCARE or (scored and height == width == length == -1):
+            continue
+        unseen = scored and height == -1 and y == -1000
+        if min(width, length) <= 0 or (height <= 0 and not unseen) or max(height, width, length) > SIZE:
+            return index, 8
+        if not scored and z + (abs(length * math.sin(yaw)) + abs(width * math.cos(yaw))) / 2 <= 0:
+            return index, 9  # a vehicle beside the camera may have its centre behind it
+    return -1, -1

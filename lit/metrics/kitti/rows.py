@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,7 @@ def read_table(
     if checked:
         foreign = Counter()
         for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS):
-            found = known_class(line(row).split(None, 1)[0], place(row), class_map or {})
+            found = known_class(line(row).split(None, 1)[0], partial(place, row), class_map or {})
             rows[row, 0] = _CODES.get(found, OTHER_CLASS)
             foreign.update([found] if found not in CLASSES else [])
         if problem := first_problem(rows, scored):
