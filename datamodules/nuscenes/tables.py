@@ -223,6 +223,8 @@ def _velocity(tables: Tables, row: Row) -> tuple[float, float]:
         tables.find("sample_annotation", row[side], "sample_annotation") if row[side] else row
         for side in ("prev", "next")
     )
+    for neighbour in (first, last):
+        tables.find("instance", neighbour["instance_token"], "sample_annotation")
     if not first["instance_token"] == last["instance_token"] == row["instance_token"]:
         place = printable(f"{tables.folder / 'sample_annotation.json'}: row {row['token']}")
         raise InputError(f"{place}: prev or next is of another instance; copy all tables of one release again")
