@@ -236,9 +236,10 @@ def any_change(original: bytes, damaged: bytes) -> bool:
 def state(original: bytes, damaged: bytes) -> bool:
     """A PyTorch file whose checksums are right, with the original's keys, shapes and types, all finite."""
     try:
-        with zipfile.ZipFile(io.BytesIO(damaged)) as found:
-            if found.testzip() is not None:
-                return False
+        if zipfile.is_zipfile(io.BytesIO(damaged)):  # older files are bare pickles, without checksums
+            with zipfile.ZipFile(io.BytesIO(damaged)) as found:
+                if found.testzip() is not None:
+                    return False
         before, after = (
             torch.load(io.BytesIO(part), map_location="cpu", weights_only=True) for part in (original, damaged)
         )

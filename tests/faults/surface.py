@@ -33,6 +33,7 @@ class Surface:
         forms: kinds of damage, keys of :data:`tests.faults.mutations.FORMS`.
         plausible: whether (original bytes, damaged bytes) a damaged file is as good as any other of its format, so that
             no reader could tell; :func:`never` for the suite's own files.
+        droppable: a file that is not there at all is no fault: nothing lists it.
         share: inputs in a thousand or so, in proportion.
     """
 
@@ -43,6 +44,7 @@ class Surface:
     forms: tuple[str, ...]
     plausible: Plausible = never
     share: int = 20
+    droppable: bool = False
 
     @property
     def ours(self) -> bool:

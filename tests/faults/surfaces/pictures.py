@@ -91,7 +91,7 @@ def whole_numbers(original: bytes, damaged: bytes) -> bool:
 
 
 SURFACES = [
-    Surface("image_png", make_png, read, ("a.png",), ("png", "bytes"), share=30),
+    Surface("image_png", make_png, read, ("a.png",), ("png", "bytes"), plausible.jpeg, 30),
     Surface("image_jpeg", make_jpeg, read, ("a.jpg",), ("jpeg", "bytes"), plausible.jpeg, 30),
     Surface(
         "images_npz",
@@ -105,5 +105,14 @@ SURFACES = [
     Surface(
         "images_zip", make_sets("zip"), evaluate("zip"), ("fake.zip",), ("zip", "bytes"), plausible.archive(never), 15
     ),
-    Surface("images_folder", make_sets("folder"), evaluate("folder"), ("fake/*.png",), ("png", "bytes"), share=10),
+    Surface(
+        "images_folder",
+        make_sets("folder"),
+        evaluate("folder"),
+        ("fake/*.png",),
+        ("png", "bytes"),
+        plausible.jpeg,
+        10,
+        True,
+    ),
 ]

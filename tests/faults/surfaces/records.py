@@ -45,6 +45,8 @@ def rank(folder: Path) -> Any:
 
 
 SURFACES = [
-    Surface("result_json", make_runs, rank, ("*/result.json",), ("json", "json", "bytes"), share=40),
-    Surface("published_json", make_runs, rank, ("published.json",), ("json", "json", "bytes"), share=15),
+    Surface("result_json", make_runs, rank, ("*/result.json",), ("json", "json", "bytes"), share=40, droppable=True),
+    Surface(
+        "published_json", make_runs, rank, ("published.json",), ("json", "json", "bytes"), share=15, droppable=True
+    ),
 ]

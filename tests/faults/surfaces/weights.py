@@ -88,7 +88,7 @@ def _fcos3d(path: str | None) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return FCOS3D(size=Size(18, 2, 4, 1, (4, 4, 8)), checkpoint=path)
+        return FCOS3D(size=Size(18, 8, 16, 1, (8, 16, 32)), checkpoint=path)
 
 
 def make_metric(folder: Path) -> None:
