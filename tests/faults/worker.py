@@ -46,7 +46,7 @@ class Bench:
     Args:
         surface: the surface.
         folder: where it is written, or lies already.
-        check: also load it whole, for what comes out to be compared with.
+        check: load it whole, for what comes out to be compared with; else the folder is only looked at.
     """
 
     def __init__(self, surface: Surface, folder: Path, check: bool = True) -> None:
@@ -56,10 +56,11 @@ class Bench:
             surface.make(self.folder)
             self.load_reference(self.folder)  # readers may unpack something beside their files
             shutil.copytree(self.folder, self.kept, symlinks=True)
-        self.restore()
-        self.files = sorted({path for pattern in surface.files for path in self.folder.glob(pattern) if path.is_file()})
+        found = {path for pattern in surface.files for path in self.kept.glob(pattern) if path.is_file()}
+        self.files = [self.folder / path.relative_to(self.kept) for path in sorted(found)]
         assert self.files, f"{surface.name}: no file matches {surface.files}"
         if check:
+            self.restore()
             self.reference = self.load_reference(self.folder)
 
     def load_reference(self, folder: Path) -> Loaded:
@@ -128,19 +129,18 @@ def _serve(surface: Surface, folder: Path, seed: int, start: int, stop: int, pip
     silence()
     try:
         bench = Bench(surface, folder)
-    except Exception:  # the parent raises it
+        limit_memory()
+        for number in range(start, stop):
+            file, change = drawn(bench, seed, number)
+            pipe.send(json.dumps({"file": str(file.relative_to(bench.folder)), "kind": change.kind}))
+            highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            outcome = bench.try_damage(file, change)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - highest) * 1024
+            if grown > RESIDENT:
+                outcome = Outcome("hang", f"{grown >> 20} MiB")
+            pipe.send(json.dumps(outcome.plain()))
+    except Exception:  # of this harness; the parent raises it
         pipe.send(json.dumps({"broken": traceback.format_exc()}))
-        return
-    limit_memory()
-    for number in range(start, stop):
-        file, change = drawn(bench, seed, number)
-        pipe.send(json.dumps({"file": str(file.relative_to(bench.folder)), "kind": change.kind}))
-        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        outcome = bench.try_damage(file, change)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - highest) * 1024
-        if grown > RESIDENT:
-            outcome = Outcome("hang", f"{grown >> 20} MiB")
-        pipe.send(json.dumps(outcome.plain()))
     pipe.close()
 
 
@@ -180,10 +180,11 @@ def run_surface(surface: Surface, seed: int, inputs: int, folder: Path) -> Itera
             first = True
             while number < inputs:
                 announced = _line(ours, SECONDS * (9 if first else 1))
-                found = _line(ours, SECONDS) if announced else None
                 if not announced or "broken" in announced:
-                    raise RuntimeError(f"{surface.name}: no whole input: {announced}")
-                first = False
+                    raise RuntimeError(f"{surface.name}, input {number}: {announced and announced['broken']}")
+                found, first = _line(ours, SECONDS), False
+                if found and "broken" in found:
+                    raise RuntimeError(f"{surface.name}, input {number}: {found['broken']}")
                 if found is None:
                     outcome = Outcome("hang", f"over {SECONDS:g} s")
                 elif not found:
