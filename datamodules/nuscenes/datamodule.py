@@ -134,9 +134,13 @@ class NuscenesDataModule(DetectionDataModule):
     """Training and validation scenes of a nuScenes folder.
 
     A training batch holds ``batch_size`` pictures of any cameras; an evaluation batch whole samples of six.
+
+    Attributes:
+        groups: evaluation sample to its scene; set by ``setup``.
     """
 
     val_reader: NuscenesDataset
+    groups: dict[str, str]
 
     def __init__(
         self,
@@ -145,7 +149,7 @@ class NuscenesDataModule(DetectionDataModule):
         train_split: str = "train",
         val_split: str = "val",
         scene_share: float = 1.0,
-        scene_seed: int = 0,
+        scene_seed: int | None = 0,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -156,13 +160,19 @@ class NuscenesDataModule(DetectionDataModule):
             train_split: official split, or a text file of scene names.
             val_split: likewise; "test" predicts without annotations.
             scene_share: share of the training scenes to train on; 0.1 of 700 are 70.
-            scene_seed: chooses which.
+            scene_seed: chooses which, a smaller share among a larger one's; None takes the run's seed.
         """
         super().__init__(**options)
         self.root, self.version, self.train_split, self.val_split = root, version, train_split, val_split
         self.scene_share, self.scene_seed = scene_share, scene_seed
         self.train_scenes: tuple[str, ...] = ()
         self._truths: dict[str, SampleTruth] = {}
+
+    @staticmethod
+    def reads(root: str, version: str = "v1.0-trainval", **_: Any) -> tuple[str, list[Path]]:
+        """The option that names the folder, and the files of it that are read: tables and camera pictures."""
+        base = Path(root)
+        return "root", [*(base / version).glob("*.json"), *base.glob("samples/CAM_*/*"), base / "world.json"]
 
     @property
     def dataset(self) -> str:
@@ -177,7 +187,8 @@ class NuscenesDataModule(DetectionDataModule):
         if stage in (None, "fit"):
             samples = read_samples(tables, read_truth(tables, self.train_split).split())
             names = list(dict.fromkeys(sample.scene for sample in samples))
-            self.train_scenes = choose_scenes(names, self.scene_share, self.scene_seed)
+            drawn = self.position().seed if self.scene_seed is None else self.scene_seed
+            self.train_scenes = choose_scenes(names, self.scene_share, drawn)
             kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
             if self.on_error == "raise":
                 self._check(kept, self.train_split)
@@ -187,6 +198,7 @@ class NuscenesDataModule(DetectionDataModule):
         self._check(samples, self.val_split)
         self.val_reader = NuscenesDataset(samples, root)
         self._truths = {sample.token: sample.truth for sample in samples}
+        self.groups = {sample.token: sample.scene for sample in samples}
 
     def _check(self, samples: Sequence[Sample], split: str) -> None:
         """Refuse a split with missing pictures, or of sizes that make no batch; say when its labels are of no use."""
@@ -195,13 +207,13 @@ class NuscenesDataModule(DetectionDataModule):
         missing = [file for file in files if file.name not in there[file.parent]]
         if missing:
             raise DatasetNotFound(
-                f"{missing[0]} does not exist, one of {len(missing)} missing out of {len(files)} pictures of {split}; "
+                f"{missing[0]} does not exist, nor do {len(missing) - 1} more of {len(files)} pictures of {split}; "
                 "download the version's image files, or name scenes that are there in a text file"
             )
         sizes = sorted({(shot.camera.height, shot.camera.width) for sample in samples for shot in sample.shots})
         if self.size is None and len(sizes) > 1:
             raise InputError(
-                f"data.size null with pictures of the sizes {sizes}: a batch has one; give data.size [height, width]"
+                f"data.size null with pictures of sizes {sizes}: a batch has one, expected data.size [height, width]"
             )
         labels = Counter(DETECTION_NAMES[label] for sample in samples for label in sample.truth.boxes.labels.tolist())
         if labels or split != "test":
