@@ -70,7 +70,7 @@ class RunKey(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """The key in 16 hex digits."""
-        return digest_of([self.config, self.code, self.contents, self.versions])
+        return hash_of_values([self.config, self.code, self.contents, self.versions])
 
 
 class Contents:
@@ -107,14 +107,14 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
         owner.pop(name, None)
     for name, found in read.items():
         _replace(kept, name.split("."), found)
-    whole = digest_of(kept)
+    whole = hash_of_values(kept)
     for name in ["seed_everything", *(name for name in read if name.replace(".init_args", "") in varied)]:
         _replace(kept, name.split("."), None)
     shared = {k: v for k, v in read.items() if k.replace(".init_args", "") not in varied}
     data = {k: v for k, v in shared.items() if ".injection." not in k and k != "ckpt_path"}
     code, libraries = code_hash(), versions()
-    recipe = digest_of([kept, code, shared, libraries])
-    return RunKey(whole, recipe, digest_of([code, data, libraries]), code, read, libraries)
+    recipe = hash_of_values([kept, code, shared, libraries])
+    return RunKey(whole, recipe, hash_of_values([code, data, libraries]), code, read, libraries)
 
 
 def inputs(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, list[Path] | None]]:
@@ -185,7 +185,7 @@ def git_commit() -> str | None:
     return found.stdout.strip()
 
 
-def digest_of(value: object) -> str:
+def hash_of_values(value: object) -> str:
     """First 16 hex digits of the SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -15,11 +15,11 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Identifier, quoted, read_json, structure
-from lit.provenance import RunKey, digest_of
+from lit.provenance import RunKey, hash_of_values
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 2
-SEAL = "checksum"
+CHECKSUM = "checksum"
 RESULT_FILE = "result.json"  # of a training; scores of other splits lie beside it, see result_file
 
 
@@ -109,7 +109,7 @@ def write_json(path: Path, value: object) -> None:
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record with the hash of what it says, so that a later change shows."""
     plain = json.loads(json.dumps(record, default=str))
-    write_json(path, plain | {SEAL: digest_of(plain)})
+    write_json(path, plain | {CHECKSUM: hash_of_values(plain)})
 
 
 def write_output(path: str | Path, value: object) -> None:
@@ -139,8 +139,8 @@ def read_result(path: Path) -> Result:
     if (found := content.get("schema")) != SCHEMA:
         schema = quoted(found)
         raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
-    if content.get(SEAL) != digest_of({name: value for name, value in content.items() if name != SEAL}):
-        raise InputError(f"{path}: changed since it was written ({SEAL} does not fit); run it again")
+    if content.get(CHECKSUM) != hash_of_values({name: value for name, value in content.items() if name != CHECKSUM}):
+        raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); run it again")
     record: Recorded = structure(path, "", content, Recorded)
     metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -151,7 +151,7 @@ def read_result(path: Path) -> Result:
         return Result(*named)
     if trained is None:
         return Result(*named, key, key.recipe, key.ground)
-    return Result(*named, key, digest_of([trained.recipe, key.code]), digest_of([trained.ground, key.ground]))
+    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([trained.ground, key.ground]))
 
 
 def find_results(places: Sequence[Path]) -> Iterator[Result]:

@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from datamodules.errors import InputError, closest
 from datamodules.files.typed_json import Identifier, Text, read_json, structure
-from lit.provenance import digest_of
-from lit.results import SEAL, write_record
+from lit.provenance import hash_of_values
+from lit.results import CHECKSUM, write_record
 
 PLAN_FILE = "design.json"
 BASELINE = "none"
@@ -165,8 +165,8 @@ def read_plan(folder: Path) -> Plan | None:
         return None
     expected = "a sweep's plan; restore it, or delete it and lose the proof that the analysis was planned"
     content = read_json(path, dict[str, Any], expected)
-    if content.get(SEAL) != digest_of({key: value for key, value in content.items() if key != SEAL}):
-        raise InputError(f"{path}: changed since it was written ({SEAL} does not fit); expected {expected}")
+    if content.get(CHECKSUM) != hash_of_values({key: value for key, value in content.items() if key != CHECKSUM}):
+        raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); expected {expected}")
     plan: Plan = structure(path, "", content, Plan)
     return plan
 
@@ -178,6 +178,6 @@ def now() -> str:
 
 def _write(folder: Path, plan: Plan) -> Plan:
     content = msgspec.to_builtins(plan)
-    content.pop(SEAL)
+    content.pop(CHECKSUM)
     write_record(folder / PLAN_FILE, content)
     return plan

@@ -18,7 +18,7 @@ from datamodules.errors import InputError, closest
 from datamodules.files.typed_json import Identifier, read_yaml, structure
 from lit.experiments.design import Design, check_design
 from lit.experiments.published import Published, check_published
-from lit.provenance import digest_of
+from lit.provenance import hash_of_values
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 
@@ -63,7 +63,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def digest(self) -> str:
         """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
         parts = [part + stated(Path(part), set()) for part in self.command]
-        return digest_of(parts)
+        return hash_of_values(parts)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Grid:
         arms = [arm for arm in self.arms if step.serves(arm)]
         earlier = self.prepare[: self.prepare.index(step)]
         digests = [other.digest for other in earlier if any(other.serves(arm, step.bank) for arm in arms)]
-        return digest_of([*digests, step.digest])
+        return hash_of_values([*digests, step.digest])
 
 
 def stated(path: Path, seen: set[Path]) -> str:

@@ -18,7 +18,7 @@ from lit.experiments.design import note, write_plan
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.experiments.step_runs import is_done, prepare
-from lit.provenance import Contents, RunKey, digest_of, run_key
+from lit.provenance import Contents, RunKey, hash_of_values, run_key
 from lit.results import RESULT_FILE, write_json
 
 Otherwise = Literal["refuse", "again", "keep"]
@@ -154,7 +154,7 @@ def score_test_set(grid: Grid, keys: CellKeys, jobs: int) -> int:
     left = [cell for cell in cells if not tested(cell.folder, digests[cell.name])]
     if not left:
         return 0
-    note(grid.folder, f"test set scored for {len(cells)} runs of keys {digest_of(digests)}")
+    note(grid.folder, f"test set scored for {len(cells)} runs of keys {hash_of_values(digests)}")
     threads = max(1, (os.cpu_count() or 1) // jobs)
 
     def score(cell: Cell) -> str | None:

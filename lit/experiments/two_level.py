@@ -28,7 +28,7 @@ from datamodules.randomness import derive
 Interval = tuple[float, float]
 
 
-class Recorded(Protocol):
+class RecordedRun(Protocol):
     """What a run recorded frame by frame, such as :class:`lit.metrics.kitti.curve_files.RecordedFrames`."""
 
     @property
@@ -74,8 +74,8 @@ class TwoLevel:
 
 
 def two_level(
-    arm: Mapping[int, Recorded],
-    other: Mapping[int, Recorded],
+    arm: Mapping[int, RecordedRun],
+    other: Mapping[int, RecordedRun],
     figure: str,
     names: tuple[str, str],
     draws: int = 1000,
@@ -127,7 +127,7 @@ def two_level(
     return TwoLevel(figure, delta, both, by_seed, by_scene, seeds, len(members), scenes, draws)
 
 
-def _shared_groups(runs: Mapping[str, Recorded]) -> tuple[str, ...]:
+def _shared_groups(runs: Mapping[str, RecordedRun]) -> tuple[str, ...]:
     """The groups of the frames, which all runs must share.
 
     Raises:

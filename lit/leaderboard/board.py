@@ -16,7 +16,7 @@ from datamodules.files.typed_json import Identifier, Text, read_json
 from lit.experiments.design import BASELINE, Design, Plan, read_plan
 from lit.experiments.published import Published, find_published
 from lit.experiments.recorded import read_recorded
-from lit.experiments.two_level import Recorded, two_level
+from lit.experiments.two_level import RecordedRun, two_level
 from lit.leaderboard.arms import ArmObjects, arm_rows, compare_arms
 from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric, rank_key
 from lit.results import Result, find_results
@@ -146,7 +146,7 @@ def over_scenes(row: Ranked, other: Ranked, metric: str) -> dict[str, Any] | Non
     Raises:
         InputError: a run's file of frames is missing or damaged.
     """
-    runs: list[dict[int, Recorded]] = []
+    runs: list[dict[int, RecordedRun]] = []
     for entry in (row, other):
         known = {seed: raw for seed, raw in entry["raw"].items() if raw is not None}
         runs.append({seed: read_recorded(*raw) for seed, raw in known.items()})
@@ -156,7 +156,7 @@ def over_scenes(row: Ranked, other: Ranked, metric: str) -> dict[str, Any] | Non
     return None if found is None else asdict(found)
 
 
-def holds(run: Recorded, metric: str) -> bool:
+def holds(run: RecordedRun, metric: str) -> bool:
     """Whether a run recorded a metric frame by frame: not every figure is one that frames add to."""
     try:
         run.ap(metric)

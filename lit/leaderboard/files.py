@@ -11,7 +11,7 @@ from lit.leaderboard.page import ranking_page
 from lit.leaderboard.tables import csv_table, markdown, print_board
 from lit.results import write_json
 
-TABLES = "leaderboard"  # the files' name where nobody gives another
+TABLE_NAME = "leaderboard"  # the files' name where nobody gives another
 
 
 def write_all(places: Sequence[Path], page: Path, metric: str | None = None, sweeps: Sequence[Path] = ()) -> Board:

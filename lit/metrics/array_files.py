@@ -23,7 +23,7 @@ DAMAGE = (  # what numpy and zipfile raise for bytes that are no such archive
 )
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+def write_array_file(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write a file; returns its SHA-256."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # its stubs take a name for allow_pickle
@@ -32,7 +32,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_arrays(path: Path, expected: str, build: Callable[[dict[str, np.ndarray]], T]) -> T:
+def read_array_file(path: Path, expected: str, build: Callable[[dict[str, np.ndarray]], T]) -> T:
     """Read a file.
 
     Args:

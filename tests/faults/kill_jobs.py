@@ -61,7 +61,13 @@ def shared_inputs(shared: Path) -> None:
     lift3d["init_args"] |= {"objects": 3, "joint_images": 64, "refine_images": 24, "eval_samples": 8}
     lift3d["init_args"]["network"]["init_args"] |= {"plane_resolution": 16, "channel_base": 128, "channel_max": 16}
     data = yaml.safe_load((ROOT / "conf/data/posed_studio.yaml").read_text())
-    data["init_args"] |= {"folder": str(shared / "posed"), "create_objects": 3, "create_views": 6, "create_size": 16, "held_out_every": 3}
+    data["init_args"] |= {
+        "folder": str(shared / "posed"),
+        "create_objects": 3,
+        "create_views": 6,
+        "create_size": 16,
+        "held_out_every": 3,
+    }
     trainer: Final = {"accelerator": "cpu", "max_epochs": -1, "limit_val_batches": 0, "enable_progress_bar": False}
     writer = {"class_path": "lit.callbacks.bank_writer.BankWriter", "init_args": {"folder": "bank", "licence": "old"}}
     trainer["callbacks"] = [writer]

@@ -14,9 +14,9 @@ from typing import Any
 from lit.arguments import Arguments
 from lit.experiments.archive import find_archives, unpack_records
 from lit.leaderboard.board import read_board
-from lit.leaderboard.files import TABLES, write_tables
+from lit.leaderboard.files import TABLE_NAME, write_tables
 
-NEAR = 1e-9  # relative: another machine's libraries may round the last digits of a p-value otherwise
+TOLERANCE = 1e-9  # relative: another machine's libraries may round the last digits of a p-value otherwise
 
 
 def main(argv: list[str]) -> int:
@@ -45,9 +45,9 @@ def differences(archive: Path) -> Iterator[str]:
         place = Path(folder)
         unpack_records(archive, place / "sweep")
         board = read_board([place / "sweep"])
-        write_tables(board, place / f"{TABLES}.html")
+        write_tables(board, place / f"{TABLE_NAME}.html")
         for suffix in (".json", ".csv", ".md"):
-            ours, theirs = (path / f"{TABLES}{suffix}" for path in (place, archive.parent))
+            ours, theirs = (path / f"{TABLE_NAME}{suffix}" for path in (place, archive.parent))
             if not theirs.is_file():
                 yield f"{theirs.name}: missing"
                 continue
@@ -73,7 +73,7 @@ def unequal(place: str, theirs: Any, ours: Any) -> Iterator[str]:
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for index, (one, other) in enumerate(zip(theirs, ours, strict=True)):
             yield from unequal(f"{place}[{index}]", one, other)
-    elif isinstance(theirs, float) and isinstance(ours, float) and math.isclose(theirs, ours, rel_tol=NEAR):
+    elif isinstance(theirs, float) and isinstance(ours, float) and math.isclose(theirs, ours, rel_tol=TOLERANCE):
         return
     elif theirs != ours:
         yield f"{place.lstrip('.')} is {str(theirs)[:80]!r}, the records give {str(ours)[:80]!r}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from lit.arguments import Arguments
 from lit.experiments.archive import RECORDS, pack_records, unpack_records
 from lit.leaderboard.board import read_board
-from lit.leaderboard.files import TABLES, write_tables
+from lit.leaderboard.files import TABLE_NAME, write_tables
 
 
 def main(argv: list[str]) -> int:
@@ -20,6 +20,6 @@ def main(argv: list[str]) -> int:
     count = pack_records(options.sweep, options.out / RECORDS)
     with tempfile.TemporaryDirectory() as folder:
         unpack_records(options.out / RECORDS, Path(folder))
-        write_tables(read_board([Path(folder)]), options.out / f"{TABLES}.html")
-    print(f"wrote {options.out}: {count} records, {TABLES}.json, .csv and .md")
+        write_tables(read_board([Path(folder)]), options.out / f"{TABLE_NAME}.html")
+    print(f"wrote {options.out}: {count} records, {TABLE_NAME}.json, .csv and .md")
     return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.errors import InputError
-from lit.metrics.array_files import read_arrays, smallest, write_arrays
+from lit.metrics.array_files import read_array_file, smallest, write_array_file
 from lit.metrics.kitti.frame_curves import Curve, FrameCurves, ap40
 
 SCHEMA = 1
@@ -69,7 +69,7 @@ def write_curves(path: Path, frames: RecordedFrames) -> str:
         "step_counts": _small([np.diff(curve.step_offsets) for curve in curves.values()]),
         **{name: _small([getattr(curve, name) for curve in curves.values()], flat=True) for name in LISTS},
     }
-    return write_arrays(path, arrays)
+    return write_array_file(path, arrays)
 
 
 def read_curves(path: Path) -> RecordedFrames:
@@ -79,7 +79,7 @@ def read_curves(path: Path) -> RecordedFrames:
         DatasetNotFound: it does not exist.
         InputError: it is damaged, or something else.
     """
-    return read_arrays(path, EXPECTED, _checked)
+    return read_array_file(path, EXPECTED, _checked)
 
 
 def _small(parts: Sequence[np.ndarray], flat: bool = False) -> np.ndarray:

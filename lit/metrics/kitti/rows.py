@@ -19,7 +19,7 @@ from numba import njit
 from datamodules.errors import DatasetNotFound, InputError, printable
 from datamodules.files.text_files import decoded
 from datamodules.scene import Objects
-from lit.metrics.kitti.row_checks import CLASSES, CURE, first_problem, known_class, plain_number
+from lit.metrics.kitti.row_checks import ROW_CLASSES, ROW_CURE, first_problem, known_class, plain_number
 
 EVALUATED = ("car", "pedestrian", "cyclist")
 NAMES = (*EVALUATED, "van", "person_sitting", "dontcare")
@@ -151,9 +151,9 @@ def read_table(
         for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS):
             found = known_class(line(row).split(None, 1)[0], partial(place, row), class_map or {})
             rows[row, 0] = _CODES.get(found, OTHER_CLASS)
-            foreign.update([found] if found not in CLASSES else [])
+            foreign.update([found] if found not in ROW_CLASSES else [])
         if problem := first_problem(rows, scored):
-            raise InputError(f"{place(problem[0])}: {problem[1]}; {CURE}")
+            raise InputError(f"{place(problem[0])}: {problem[1]}; {ROW_CURE}")
         if foreign:
             names_found = ", ".join(f"{name} ({count})" for name, count in foreign.most_common(5))
             warnings.warn(
@@ -196,7 +196,7 @@ def _parse_slowly(line: bytes, row: np.ndarray, place: str, scored: bool) -> np.
         values[column] = plain_number(fields[column])
         if not np.isfinite(values[column]):
             cell = printable(repr(fields[column].decode("utf-8", "replace")[:80]))
-            raise InputError(f"{place}: column {column + 1} is {cell}, expected a finite number; {CURE}")
+            raise InputError(f"{place}: column {column + 1} is {cell}, expected a finite number; {ROW_CURE}")
     return values
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.nuscenes.boxes import DETECTION_NAMES
-from lit.metrics.array_files import read_arrays, smallest, write_arrays
+from lit.metrics.array_files import read_array_file, smallest, write_array_file
 from lit.metrics.nuscenes.matching import DISTANCE_LIMITS, average_precision
 
 EXPECTED = "sample matches, as a run's evaluation writes them"
@@ -91,7 +91,7 @@ def write_matches(path: Path, recorded: RecordedSamples) -> str:
     scores = np.concatenate([matches.scores for matches in classes])
     exact = bool((scores.astype(np.float32) == scores).all())
     bits = 1 << np.arange(len(LIMITS))
-    return write_arrays(
+    return write_array_file(
         path,
         {
             "version": np.array(SCHEMA, np.uint8),
@@ -115,7 +115,7 @@ def read_matches(path: Path) -> RecordedSamples:
         DatasetNotFound: it does not exist.
         InputError: it is damaged, or something else.
     """
-    return read_arrays(path, EXPECTED, _checked)
+    return read_array_file(path, EXPECTED, _checked)
 
 
 def _checked(stored: dict[str, np.ndarray]) -> RecordedSamples:
