@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
+ENDS_WITH = "LIFTBENCH_ENDS_WITH"  # environment: the process that a command ends with
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WATCH = 1.0  # seconds between looks at the parent, where the kernel does not tell
 
@@ -67,6 +68,12 @@ def run_jobs(
         except BaseException:  # the jobs that wait would hold up the error, or the end that was asked for
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def end_with_caller() -> None:
+    """Make this process end with the one that started it, where that asked for it through the environment."""
+    if caller := os.environ.pop(ENDS_WITH, None):  # not for the processes that this one starts
+        end_with_parent(int(caller))
 
 
 def end_with_parent(parent: int | None = None) -> None:

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from datamodules.errors import InputError, printable
+from datamodules.processes import end_with_caller
 from lit import ROOT
 from lit.commands.dispatch import chosen
 
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        end_with_caller()
         check_packages()
         run = chosen("", ABOUT, TARGETS, arguments)
         if run is None:

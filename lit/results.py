@@ -112,6 +112,19 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     write_json(path, plain | {CHECKSUM: hash_of_values(plain)})
 
 
+def read_record(path: Path, expected: str) -> dict[str, Any]:
+    """Read what :func:`write_record` wrote, without the hash.
+
+    Raises:
+        InputError: it is missing, no JSON, or was changed since.
+    """
+    content = read_json(path, dict[str, Any], expected)
+    stated = content.pop(CHECKSUM, None)
+    if stated != hash_of_values(content):
+        raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); expected {expected}")
+    return content
+
+
 def write_output(path: str | Path, value: object) -> None:
     """Write JSON where an option ``--out`` says.
 
@@ -135,12 +148,11 @@ def read_result(path: Path) -> Result:
     Raises:
         InputError: when the file is no record of this schema.
     """
-    content = read_json(path, dict[str, Any], "a run's record (run it again to have it written)")
-    if (found := content.get("schema")) != SCHEMA:
+    expected = "a run's record (run it again to have it written)"
+    if (found := read_json(path, dict[str, Any], expected).get("schema")) != SCHEMA:
         schema = quoted(found)
         raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
-    if content.get(CHECKSUM) != hash_of_values({name: value for name, value in content.items() if name != CHECKSUM}):
-        raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); run it again")
+    content = read_record(path, expected)
     record: Recorded = structure(path, "", content, Recorded)
     metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from datamodules.errors import InputError
+from datamodules.files.folder_lock import folder_lock
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
 from lit.config_errors import causes, explain
@@ -105,7 +106,10 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(default_root_dir=root, logger=logger, **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if self.execute:
+        if not self.execute:
+            return
+        writes = subcommand == "fit" and self.trainer.is_global_zero  # the other processes write into the same folder
+        with folder_lock(self.trainer.default_root_dir, "a run") if writes else nullcontext():
             super()._run_subcommand(subcommand)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

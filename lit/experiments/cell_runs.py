@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 
 from datamodules.errors import InputError
+from datamodules.files.folder_lock import folder_lock
+from datamodules.processes import ENDS_WITH
 from lit import ROOT
 from lit.experiments.grid import Cell
 from lit.results import RESULT_FILE, SCHEMA, Result, read_result, result_file, write_record
@@ -38,7 +40,11 @@ def run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | None
     """
     if stop is not None and stop.is_set():
         return "not started"
-    cell.folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(cell.folder, f"the run {cell.name}", ".cell.lock"):
+        return _run_cell(cell, digest, threads, stop)
+
+
+def _run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | None) -> str | None:
     log = cell.folder / "log.txt"
     (cell.folder / RESULT_FILE).unlink(missing_ok=True)
     (cell.folder / TESTED).unlink(missing_ok=True)  # the scores of other weights
@@ -70,7 +76,7 @@ def run_process(command: list[str], log: Path, threads: int, stop: threading.Eve
     """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set."""
     # Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", ENDS_WITH: str(os.getpid())}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as stream:
         process = subprocess.Popen(

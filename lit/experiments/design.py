@@ -15,9 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
-from datamodules.files.typed_json import Identifier, Text, read_json, structure
-from lit.provenance import hash_of_values
-from lit.results import CHECKSUM, write_record
+from datamodules.files.typed_json import Identifier, Text, structure
+from lit.results import read_record, write_record
 
 PLAN_FILE = "design.json"
 BASELINE = "none"
@@ -71,7 +70,6 @@ class Plan(msgspec.Struct, frozen=True):
     written: Text
     runs_before: int = 0
     events: list[Event] = msgspec.field(default_factory=list)
-    checksum: str = ""
 
 
 def check_design(path: Path, content: Any, arms: Mapping[str, Sequence[int | None]], seeds: Sequence[int]) -> Design:
@@ -163,10 +161,7 @@ def read_plan(folder: Path) -> Plan | None:
     path = folder / PLAN_FILE
     if not path.is_file():
         return None
-    expected = "a sweep's plan; restore it, or delete it and lose the proof that the analysis was planned"
-    content = read_json(path, dict[str, Any], expected)
-    if content.get(CHECKSUM) != hash_of_values({key: value for key, value in content.items() if key != CHECKSUM}):
-        raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); expected {expected}")
+    content = read_record(path, "a sweep's plan; restore it, or delete it and lose the proof of what was planned")
     plan: Plan = structure(path, "", content, Plan)
     return plan
 
@@ -177,7 +172,5 @@ def now() -> str:
 
 
 def _write(folder: Path, plan: Plan) -> Plan:
-    content = msgspec.to_builtins(plan)
-    content.pop(CHECKSUM)
-    write_record(folder / PLAN_FILE, content)
+    write_record(folder / PLAN_FILE, msgspec.to_builtins(plan))
     return plan

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from datamodules.errors import InputError
+from datamodules.files.folder_lock import folder_lock
 from datamodules.processes import progress_bar, track
 from lit.experiments.cell_runs import finished, last_line, made_otherwise, run_cell, run_process, taken_over, tested
 from lit.experiments.design import note, write_plan
@@ -19,7 +20,7 @@ from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.experiments.step_runs import is_done, prepare
 from lit.provenance import Contents, RunKey, hash_of_values, run_key
-from lit.results import RESULT_FILE, write_json
+from lit.results import RESULT_FILE, write_record
 
 Otherwise = Literal["refuse", "again", "keep"]
 
@@ -40,18 +41,23 @@ def run_grid(grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherw
         InputError: for a run that would be refused, before anything starts, for runs made otherwise, or for a failed
             preparing step, after the runs that do without it.
     """
-    keys = CellKeys(list((whole or grid).cells()) + list(grid.cells()))
+    with folder_lock(grid.folder, f"the sweep {grid.name}"):
+        return _run_grid(grid, jobs, whole or grid, otherwise)
+
+
+def _run_grid(grid: Grid, jobs: int, whole: Grid, otherwise: Otherwise) -> int:
+    keys = CellKeys(list(whole.cells()) + list(grid.cells()))
     cells, moment = list(grid.cells()), Contents()
     pending = [cell for cell in cells if not finished(cell.folder, keys.digest(cell, moment))]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, keys.digest(cell, moment))]
     pending = left_to_run(grid, pending, keys, moment, otherwise)
     write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
     if grid.published:
-        write_json(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
+        write_record(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
     print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
     with progress_bar(Console()) as bar:
         failed = GridRun(grid, pending, keys, jobs, bar).finish(len(cells))
-    return failed or score_test_set(whole or grid, keys, jobs)
+    return failed or score_test_set(whole, keys, jobs)
 
 
 def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse") -> int:

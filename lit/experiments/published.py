@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
-from datamodules.files.typed_json import Finite, Text, read_json, structure
+from datamodules.files.typed_json import Finite, Text, structure
 from datamodules.kitti.format import DIFFICULTIES
+from lit.results import read_record
 
 FILE = "published.json"
 EASY_TO_HARD = " / ".join(DIFFICULTIES)
@@ -116,7 +117,8 @@ def find_published(folders: Sequence[Path]) -> Published | None:
         InputError: a file that no sweep wrote.
     """
     files = [path for path in sorted({folder / FILE for folder in folders}) if path.is_file()]
-    found = [read_json(path, Published, "a sweep's published figures (run the sweep again)") for path in files]
+    expected = "a sweep's published figures (run the sweep again)"
+    found = [structure(path, "", read_record(path, expected), Published) for path in files]
     if len(found) > 1 and any(other != found[0] for other in found):
         print("published figures left out: the folders' sweeps name different tables; give one folder to see them")
         return None

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from datamodules.errors import InputError
-from datamodules.files.typed_json import read_json
+from datamodules.files.folder_lock import folder_lock
 from lit.experiments.cell_runs import last_line, run_process
 from lit.experiments.grid import Grid, Step
-from lit.results import write_json
+from lit.results import read_record, write_record
 
 
 def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: threading.Event | None = None) -> None:
@@ -35,9 +34,13 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
     if place := is_done(step, grid):
         say(f"{step.name}: done before{'' if place == grid.folder else f' in {place}'}")
         return
-    marker = grid.folder / "prepared" / f"{step.name}.json"
+    with folder_lock(grid.folder / "prepared", f"what step {step.name} prepares", f".{step.name}.lock"):
+        _make(step, grid, say, stop)
+
+
+def _make(step: Step, grid: Grid, say: Callable[[str], None], stop: threading.Event | None) -> None:
     say(f"{step.name}: python -m lit {shlex.join(step.command)}")
-    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker = grid.folder / "prepared" / f"{step.name}.json"
     marker.unlink(missing_ok=True)
     started = time.perf_counter()
     log = marker.with_suffix(".log")
@@ -49,7 +52,7 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
         if not Path(path).exists():
             raise InputError(f"preparing step '{step.name}' left no {path}; check its command in the grid file")
     seconds = round(time.perf_counter() - started, 1)
-    write_json(marker, {"digest": grid.digest(step), "seconds": seconds, "command": step.command, "arms": step.arms})
+    write_record(marker, {"digest": grid.digest(step), "seconds": seconds, "command": step.command, "arms": step.arms})
     say(f"{step.name}: done in {seconds:.0f} s")
 
 
@@ -58,7 +61,7 @@ def is_done(step: Step, grid: Grid) -> Path | None:
     digest = grid.digest(step)
     for place in (grid.folder, *grid.reuse) if all(Path(path).exists() for path in step.creates) else ():
         with suppress(InputError):
-            marker = read_json(place / "prepared" / f"{step.name}.json", dict[str, Any], "a step's marker")
+            marker = read_record(place / "prepared" / f"{step.name}.json", "a step's marker")
             if marker.get("digest") == digest:
                 return place
     return None

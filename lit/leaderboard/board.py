@@ -12,14 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.errors import InputError
-from datamodules.files.typed_json import Identifier, Text, read_json
+from datamodules.files.typed_json import Identifier, Text, structure
 from lit.experiments.design import BASELINE, Design, Plan, read_plan
 from lit.experiments.published import Published, find_published
 from lit.experiments.recorded import read_recorded
 from lit.experiments.two_level import RecordedRun, two_level
 from lit.leaderboard.arms import ArmObjects, arm_rows, compare_arms
 from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric, rank_key
-from lit.results import Result, find_results
+from lit.results import Result, find_results, read_record
 
 DRAWS = 400  # of the bootstrap: the ends of an interval move by a few percent of its width
 
@@ -182,7 +182,8 @@ def budgets(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
     """
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for path in (path for folder in folders for path in sorted((folder / "prepared").glob("*.json"))):
-        marker = read_json(path, Marker, "a preparing step's marker (delete it and run the sweep again)")
+        content = read_record(path, "a preparing step's marker (delete it and run the sweep again)")
+        marker: Marker = structure(path, "", content, Marker)
         for arm in marker.arms:
             found[arm][path.stem] = marker.seconds
     return dict(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import InputError
+from datamodules.files.folder_lock import folder_lock
 from lit.cli import main
 from lit.experiments.grid import read_grid
 from lit.results import read_result
@@ -206,3 +207,13 @@ def test_the_test_set_is_scored_once_and_only_for_a_finished_grid(
         ("toy", "val", 2),
         ("held_out", "test", 2),
     }
+
+
+def test_one_sweep_a_folder(toy_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with folder_lock("runs/grid", "a sweep"):
+        assert main(["sweep", "grid.yaml"]) == 2
+    assert "expected the sweep grid to be written by one process at a time" in capsys.readouterr().err
+    with folder_lock("runs/grid/none-50-s0", "a run", ".cell.lock"):
+        assert main(["sweep", "grid.yaml", "--cell", "none-50-s0"]) == 2
+    with folder_lock("runs/toy", "a run"):
+        assert main(["fit", "-c", "toy.yaml"]) == 2

@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from datamodules.errors import InputError
 from lit.experiments.published import FILE, check_published, find_published
 from lit.leaderboard.files import write_all
-from lit.results import write_json
+from lit.results import write_record
 from tests.lit.recorded_runs import leave_record
 
 ENTRY: dict[str, Any] = {
@@ -65,14 +65,14 @@ def test_bad_figures_are_one_line(changes: dict[str, object], expected: str) -> 
 
 
 def test_figures_survive_their_file(tmp_path: Path) -> None:
-    write_json(tmp_path / "a" / FILE, to_builtins(checked()))
+    write_record(tmp_path / "a" / FILE, to_builtins(checked()))
     found = find_published([tmp_path / "a"])
     assert found is not None
     assert found.text("lift3d") == "1.00 / 18.09 / –"
     assert found.text("cad") == "–"
     assert found.by_metric("lift3d") == {"car/3d/easy/0.7": 1.0, "car/3d/moderate/0.7": 18.09}
     assert find_published([tmp_path]) is None
-    write_json(tmp_path / "b" / FILE, to_builtins(checked(source="another table")))
+    write_record(tmp_path / "b" / FILE, to_builtins(checked(source="another table")))
     assert find_published([tmp_path / "a", tmp_path / "b"]) is None
     (tmp_path / "b" / FILE).write_text('{"rows": 1}')
     with pytest.raises(InputError, match="expected a sweep's published figures"):
@@ -82,7 +82,7 @@ def test_figures_survive_their_file(tmp_path: Path) -> None:
 def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> None:
     plain = write_all([runs], tmp_path / "plain.html").rows
     before = (tmp_path / "plain.md").read_text()
-    write_json(runs / FILE, to_builtins(checked()))
+    write_record(runs / FILE, to_builtins(checked()))
     page = tmp_path / "with.html"
     rows = write_all([runs], page).rows
     assert [row["arm"] for row in rows] == [row["arm"] for row in plain] == ["lift3d", "cad", "none"]
