@@ -22,7 +22,7 @@ ENTRY: dict[str, Any] = {
     "arms": {"none": [21.57, 15.51, 13.58], "lift3d": [1, 18.09, None]},
     "others": {"SDF-Label": [1.23, 0.54, None]},
 }
-ARMS = ["none", "lift3d", "cad"]
+ARMS = ["none", "lift3d", "mesh"]
 
 
 def checked(**changes: object) -> Any:
@@ -40,7 +40,7 @@ def runs(tmp_path: Path) -> Path:
     for seed in range(3):
         record(tmp_path, "none", seed, 10.0 + seed)
         record(tmp_path, "lift3d", seed, 12.0 + 2 * seed)
-        record(tmp_path, "cad", seed, 13.0 + 0.1 * seed, human_labels=False)
+        record(tmp_path, "mesh", seed, 13.0 + 0.1 * seed, human_labels=False)
     return tmp_path
 
 
@@ -69,7 +69,7 @@ def test_figures_survive_their_file(tmp_path: Path) -> None:
     found = find_published([tmp_path / "a"])
     assert found is not None
     assert found.text("lift3d") == "1.00 / 18.09 / –"
-    assert found.text("cad") == "–"
+    assert found.text("mesh") == "–"
     assert found.by_metric("lift3d") == {"car/3d/easy/0.7": 1.0, "car/3d/moderate/0.7": 18.09}
     assert find_published([tmp_path]) is None
     write_record(tmp_path / "b" / FILE, to_builtins(checked(source="another table")))
@@ -85,7 +85,7 @@ def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> 
     write_record(runs / FILE, to_builtins(checked()))
     page = tmp_path / "with.html"
     rows = write_all([runs], page).rows
-    assert [row["arm"] for row in rows] == [row["arm"] for row in plain] == ["lift3d", "cad", "none"]
+    assert [row["arm"] for row in rows] == [row["arm"] for row in plain] == ["lift3d", "mesh", "none"]
     for row, other in zip(rows, plain, strict=True):
         assert {**row, "published": {}} == other
     assert json.loads(page.with_suffix(".json").read_text())["rows"] == rows
@@ -106,5 +106,5 @@ def test_figures_change_no_rank_and_no_statistic(runs: Path, tmp_path: Path) -> 
 
 def test_rows_without_human_labels_say_so(runs: Path, tmp_path: Path) -> None:
     write_all([runs], tmp_path / "board.html")
-    assert "| road_world val | cad | 50 unlabelled | 3 |" in (tmp_path / "board.md").read_text()
-    assert "<b>cad</b> at 50 unlabelled frames on road_world (val)" in (tmp_path / "board.html").read_text()
+    assert "| road_world val | mesh | 50 unlabelled | 3 |" in (tmp_path / "board.md").read_text()
+    assert "<b>mesh</b> at 50 unlabelled frames on road_world (val)" in (tmp_path / "board.html").read_text()

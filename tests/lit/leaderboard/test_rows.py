@@ -32,8 +32,8 @@ def runs(tmp_path: Path) -> Path:
         record(tmp_path, "none", 200, seed, value + 6)
     for seed, value in LIFT3D.items():
         record(tmp_path, "lift3d", 50, seed, value)
-    record(tmp_path, "cad", 50, 0, 10.5)
-    record(tmp_path, "cad", 50, 1, None, "RuntimeError: <out of memory>")
+    record(tmp_path, "mesh", 50, 0, 10.5)
+    record(tmp_path, "mesh", 50, 1, None, "RuntimeError: <out of memory>")
     return tmp_path
 
 
@@ -88,14 +88,14 @@ def test_rows_files_and_page(runs: Path, tmp_path: Path, capsys: pytest.CaptureF
     rows = write_all([runs], page).rows
     assert rows == json.loads(page.with_suffix(".json").read_text())["rows"]
     assert [(r["arm"], r["frames"]) for r in rows] == [
-        ("lift3d", 50), ("cad", 50), ("none", 50), ("none", 100), ("none", 200),
+        ("lift3d", 50), ("mesh", 50), ("none", 50), ("none", 100), ("none", 200),
     ]  # fmt: skip
     lift3d = rows[0]
     assert lift3d["seeds"] == [0, 1, 2, 3, 9]
     entry = lift3d["metrics"][METRIC]
     assert entry["values"] == list(LIFT3D.values())
     assert entry["std"] == pytest.approx(np.std(list(LIFT3D.values()), ddof=1))
-    assert set(entry["vs"]) == {"none", "cad"}
+    assert set(entry["vs"]) == {"none", "mesh"}
     assert set(entry["vs"]["none"]) >= {"delta", "low", "high", "p"}
     assert rows[1]["metrics"][METRIC]["std"] is None
     assert "frames_equivalent" in lift3d
