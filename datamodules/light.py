@@ -43,7 +43,6 @@ class _World(msgspec.Struct):
     scenes: dict[str, _Stored] = {}
 
 
-@lru_cache(maxsize=4)
 def read_lights(root: Path) -> dict[str, Light]:
     """Light by frame (of a KITTI-like world, the sun in its camera frame) or by scene (nuScenes-like, global frame).
 
@@ -51,8 +50,16 @@ def read_lights(root: Path) -> dict[str, Light]:
         InputError: ``world.json`` is there, but damaged, or its world's checksums are missing.
     """
     path = root / "world.json"
-    if not path.exists():
+    try:
+        found = path.stat()
+    except OSError:
         return {}
+    return _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, *_: int) -> dict[str, Light]:
+    """The lights of a file, kept until the file changes."""
     world = read_json(path, _World, "a world's index (`python -m lit prepare world` or `surround` writes one)")
     if world.schema > 1:
         require_checksums(path)

@@ -271,9 +271,9 @@ def _check_rows(path: Path, rows: list[Row]) -> None:
     try:
         msgspec.convert(rows, list[type_])
     except (msgspec.ValidationError, UnicodeError) as error:
-        place = re.search(r"\$\[(\d+)\](?:\.(\w+))?", str(error))
-        row = rows[int(place[1])] if place else {}
-        key = place[2] if place and place[2] else ""
+        place = re.search(r"\$\[(\d+)\]", str(error))
+        field = re.search(r"`\$(?:\[\d+\])?\.(\w+)", str(error))
+        row, key = rows[int(place[1])] if place else {}, field[1] if field else ""
         wanted = WANTED.get(key, "text" if key else "a row of this table")
         where = f"{path}: row {row.get('token')}: {key} {quoted(row.get(key))}"
         bound = re.search(r" (?:>=|<=) \S+", str(error))

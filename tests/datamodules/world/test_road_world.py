@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
+from datamodules.files.folder_lock import folder_lock
 from datamodules.geometry import Boxes3D, plane_height, projected_bbox
 from datamodules.images import read_image
+from datamodules.kitti.datamodule import KittiDataset
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import car
@@ -190,3 +192,43 @@ def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "world.json").rename(tmp_path / "notes.json")
     with pytest.raises(InputError, match=r"holds notes\.json and no world\.json.*choose another"):
         write_world(tmp_path)
+
+
+def test_a_changed_file_of_a_world_is_found_when_it_is_read(tmp_path: Path) -> None:
+    root = write_world(tmp_path, train=2, val=1, width=64, height=32, workers=1, progress=False)
+    label, image = (root / "training" / name for name in ("label_2/000001.txt", "image_2/000000.png"))
+    reader = KittiDataset(root, "train", extras=True)
+    reader.read(0), reader.read(1)
+    whole = label.read_text()
+    label.write_text(whole + "Car 0.00 0 0.10 1 1 9 9 1.5 1.6 4.0 0 1.7 20 0.1\n")
+    with pytest.raises(InputError, match=r"label_2/000001\.txt: differs from its checksum"):
+        reader.read(1)
+    image.write_bytes((root / "training/image_2/000001.png").read_bytes())
+    with pytest.raises(InputError, match=r"image_2/000000\.png: differs from its checksum"):
+        reader.read(0)
+    for name in ("ImageSets/train.txt", "world.json"):
+        text = (root / name).read_text()
+        (root / name).write_text(text.replace("000001", "000009", 1))
+        with pytest.raises(InputError, match=f"{name}: differs from its checksum"):
+            KittiDataset(root, "train")
+        (root / name).write_text(text)
+    (root / "checksums.json").unlink()
+    with pytest.raises(InputError, match=r"checksums\.json: missing or without world\.json"):
+        KittiDataset(root, "train")
+
+
+def test_an_older_world_is_read_and_written_anew(tmp_path: Path) -> None:
+    sizes = {"train": 2, "val": 1, "width": 64, "height": 32, "workers": 1, "progress": False}
+    root = write_world(tmp_path, **sizes)  # type: ignore[arg-type]
+    index = json.loads((root / "world.json").read_text())
+    whole = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    (root / "checksums.json").unlink()
+    (root / "world.json").write_text(json.dumps({**index, "schema": 1}))
+    assert len(KittiDataset(root, "train")) == 2
+    write_world(tmp_path, **sizes)  # type: ignore[arg-type]
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == whole
+
+
+def test_one_process_writes_a_world(tmp_path: Path) -> None:
+    with folder_lock(tmp_path, "a road world"), pytest.raises(InputError, match="writes there, expected a road world"):
+        write_world(tmp_path, train=1, val=1, width=64, height=32, workers=1, progress=False)

@@ -1,0 +1,121 @@
+"""Values of nuScenes' tables that cannot be, and tables that contradict themselves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datamodules.errors import InputError
+from datamodules.nuscenes import NuscenesDataModule
+from datamodules.nuscenes.samples import read_samples
+from datamodules.nuscenes.tables import Tables, read_dataset, read_truth
+
+
+@pytest.fixture
+def root(tiny_surround: Path, tmp_path: Path) -> Path:
+    """A world as others would have it: without checksums."""
+    folder = tmp_path / "world"
+    shutil.copytree(tiny_surround, folder, ignore=shutil.ignore_patterns("checksums.json", "world.json"))
+    return folder
+
+
+def module(root: Path, **options: Any) -> NuscenesDataModule:
+    splits = {f"{name}_split": str(root / "ImageSets" / f"{name}.txt") for name in ("train", "val")}
+    return NuscenesDataModule(str(root), "v1.0-world", **splits, **options)
+
+
+def refused(root: Path) -> str:
+    def look() -> None:
+        tables = Tables(root / "v1.0-world")
+        read_samples(tables, read_truth(tables, str(root / "ImageSets" / "train.txt")).split())
+
+    with pytest.raises(InputError) as caught:
+        look()
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value", "said"),
+    [
+        ("ego_pose", "rotation", False, "rotation False, expected 4 numbers"),
+        ("ego_pose", "rotation", [0, 0, 0, 0], "expected 4 numbers"),
+        ("ego_pose", "translation", [1e30, 0, 0], "expected 3 numbers <= 1000000.0"),
+        ("calibrated_sensor", "rotation", [1, 0, 0], "expected 4 numbers"),
+        ("calibrated_sensor", "camera_intrinsic", [[1, "1.5", 0], [0, 1, 0], [0, 0, 1]], "3 x 3 intrinsics"),
+        ("calibrated_sensor", "camera_intrinsic", [[1, 0, 0], [0, 1, 0], [0, 0, 2]], "3 x 3 intrinsics"),
+        ("sample", "timestamp", None, "timestamp None, expected whole microseconds"),
+        ("sample", "timestamp", 1.5, "expected whole microseconds"),
+        ("sample_annotation", "size", [1, 2, "3"], "expected 3 numbers"),
+        ("sample_annotation", "num_lidar_pts", -1, "expected a count >= 0"),
+        ("sample_annotation", "attribute_tokens", "x", "expected a list of tokens"),
+        ("sample_data", "filename", "../../etc/passwd", "expected a path below the data root"),
+        ("sample_data", "is_key_frame", 1, "expected true or false"),
+        ("category", "name", 1, "name 1, expected text"),
+        ("sample", "scene_token", "\ud800", "sample.json"),
+    ],
+)
+def test_a_value_that_cannot_be_names_row_and_field(
+    root: Path, table: str, field: str, value: object, said: str
+) -> None:
+    path = root / "v1.0-world" / f"{table}.json"
+    rows = json.loads(path.read_text())
+    rows[0][field] = value
+    path.write_text(json.dumps(rows))
+    message = refused(root)
+    assert f"{table}.json" in message
+    assert said in message
+
+
+def test_doubled_keys_and_rows_are_refused(root: Path) -> None:
+    path = root / "v1.0-world" / "category.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"name": "vehicle.car"', '"name": "vehicle.truck", "name": "vehicle.car"', 1))
+    assert "'name' stands twice" in refused(root)
+    rows = json.loads(whole)
+    path.write_text(json.dumps([*rows, rows[0]]))
+    assert "two rows have the token" in refused(root)
+    path.write_bytes(whole.encode("utf-16"))
+    Tables(root / "v1.0-world")
+
+
+def test_neighbours_of_another_instance_are_refused(root: Path) -> None:
+    path = root / "v1.0-world" / "sample_annotation.json"
+    rows = json.loads(path.read_text())
+    first = next(row for row in rows if row["next"])
+    first["next"] = next(row["token"] for row in rows if row["instance_token"] != first["instance_token"])
+    path.write_text(json.dumps(rows))
+    assert "prev or next is of another instance" in refused(root)
+
+
+def test_missing_pictures_are_counted_and_mixed_sizes_refused(root: Path) -> None:
+    pictures = sorted((root / "samples" / "CAM_BACK").iterdir())
+    pictures[0].unlink()
+    with pytest.raises(InputError, match=r"CAM_BACK/.* does not exist, one of 1 missing out of \d+ pictures"):
+        module(root).setup("fit")
+    shutil.copy(pictures[1], pictures[0])
+    module(root).setup("fit")
+    path = root / "v1.0-world" / "sample_data.json"
+    rows = json.loads(path.read_text())
+    next(row for row in rows if row["width"])["width"] += 2
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=r"data\.size null with pictures of the sizes"):
+        module(root).setup("fit")
+
+
+def test_split_lists_in_utf_16_are_read(root: Path, tmp_path: Path) -> None:
+    split = tmp_path / "mine.txt"
+    split.write_bytes((root / "ImageSets" / "train.txt").read_text().encode("utf-16"))
+    assert len(read_dataset(root, "v1.0-world", str(split)).samples.tokens) == 4
+
+
+def test_a_changed_table_of_a_world_differs_from_its_checksum(tiny_surround: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(tiny_surround, tmp_path / "world"))
+    path = root / "v1.0-world" / "sample.json"
+    path.write_text(path.read_text().replace("15324", "15325"))
+    assert "sample.json: differs from its checksum" in refused(root)
