@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import cv2
@@ -38,7 +38,8 @@ def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarra
         kind = "numbers of a palette" if facts.palette else f"{facts.bits} bits a pixel"
         raise InputError(f"{path}: {kind}, expected grey of 8 or 16 bits; convert it, its colours are not its values")
     turned_off = 0 if flags < 0 else cv2.IMREAD_IGNORE_ORIENTATION  # as stored, nothing is turned
-    with _decoder_complaints() if facts.kind == "JPEG" else nullcontext([]) as complaints:
+    quiet: AbstractContextManager[list[str]] = nullcontext([])
+    with _decoder_complaints() if facts.kind == "JPEG" else quiet as complaints:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | turned_off)
     if complaints:
         raise InputError(f"{path}: damaged rows (the decoder says: {complaints[0]}); copy it again")

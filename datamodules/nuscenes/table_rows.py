@@ -117,7 +117,7 @@ class AnnotationRow(Struct):
 
 
 ROWS: dict[str, Any] = {
-    "attribute": NamedRow, "category": NamedRow, "scene": NamedRow, "sensor": SensorRow, "ego_pose": PoseRow,
-    "calibrated_sensor": CalibratedSensorRow, "instance": InstanceRow, "sample": SampleRow,
-    "sample_data": SampleDataRow, "sample_annotation": AnnotationRow,
+    "attribute": list[NamedRow], "category": list[NamedRow], "scene": list[NamedRow], "sensor": list[SensorRow],
+    "ego_pose": list[PoseRow], "calibrated_sensor": list[CalibratedSensorRow], "instance": list[InstanceRow],
+    "sample": list[SampleRow], "sample_data": list[SampleDataRow], "sample_annotation": list[AnnotationRow],
 }  # fmt: skip

@@ -257,7 +257,7 @@ def _read_table(path: Path) -> dict[str, Row]:
         expected = "expected a JSON list of rows with tokens"
         problem = printable(f"{path}: not a nuScenes table ({error!r})")
         raise InputError(f"{problem}; {expected}; copy it again") from error
-    found = {row["token"]: _Row(path, row) for row in rows}
+    found: dict[str, Row] = {row["token"]: _Row(path, row) for row in rows}
     if len(found) < len(rows):
         token = next(token for token, count in Counter(row["token"] for row in rows).items() if count > 1)
         raise InputError(printable(f"{path}: two rows have the token {token}, expected one; copy it again"))
@@ -267,9 +267,8 @@ def _read_table(path: Path) -> dict[str, Row]:
 
 def _check_rows(path: Path, rows: list[Row]) -> None:
     """Compare rows with their structure (:mod:`datamodules.nuscenes.table_rows`)."""
-    type_ = ROWS[path.stem]
     try:
-        msgspec.convert(rows, list[type_])
+        msgspec.convert(rows, ROWS[path.stem])
     except (msgspec.ValidationError, UnicodeError) as error:
         place = re.search(r"\$\[(\d+)\]", str(error))
         field = re.search(r"`\$(?:\[\d+\])?\.(\w+)", str(error))
