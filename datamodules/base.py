@@ -218,7 +218,7 @@ class DetectionDataModule(pl.LightningDataModule):
         wanted = self.detector_classes
         if wanted is None:
             return
-        if foreign := [name for name in injection.source.classes if name not in wanted]:
+        if foreign := [name for name in injection.label_names if name not in wanted]:
             raise InputError(
                 f"data.injection gives {', '.join(foreign)}, the detector knows {', '.join(wanted)}: what it lacks "
                 "would be taught as background; take another source, or name the class in model.detector.classes"

@@ -63,6 +63,11 @@ class Injection:
         self.attempts, self.min_pixels, self.max_hidden = attempts, min_pixels, max_hidden
         self.on_impossible = on_impossible
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Class names that its objects get in labels; of a source that is bound first, known from then on."""
+        return tuple(self.source.classes)
+
     def bind(self, frames: LabelledFrames) -> None:
         """Show the source the frames that a detector trains on, for one that lives on labelled frames."""
         self.source.bind(frames)

@@ -117,8 +117,14 @@ class SurroundInjection(Injection):
         if box.center[0, 2] <= 0:
             return None
         layer = asset.render(frame.camera, box, frame)
-        name = self.classes.get(asset.name, asset.name.lower())
-        return None if layer is None else Placed(asset.id, name, box, layer)
+        return None if layer is None else Placed(asset.id, self._label_name(asset.name), box, layer)
+
+    def _label_name(self, name: str) -> str:
+        return self.classes.get(name, name.lower())
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(self._label_name(name) for name in self.source.classes)
 
     def _shown(self, backdrop: Backdrop, placed: list[Placed]) -> Arrangement:
         """The objects arranged, without those that this camera hardly sees, which then hide nothing either."""

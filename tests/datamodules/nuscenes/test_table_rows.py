@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.errors import InputError
+from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.nuscenes import NuscenesDataModule
 from datamodules.nuscenes.samples import read_samples
 from datamodules.nuscenes.tables import Tables, read_dataset, read_truth
+from datamodules.scene import Frame
 
 
 @pytest.fixture
@@ -119,3 +124,20 @@ def test_a_changed_table_of_a_world_differs_from_its_checksum(tiny_surround: Pat
     path = root / "v1.0-world" / "sample.json"
     path.write_text(path.read_text().replace("15324", "15325"))
     assert "sample.json: differs from its checksum" in refused(root)
+
+
+def test_injected_classes_are_compared_in_the_data_sets_spelling(root: Path) -> None:
+    class Cars(AssetSource):
+        classes = ("Car",)
+
+        def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> Asset:
+            raise AssertionError
+
+    made = module(root, injection=SurroundInjection(Cars()))
+    detector = SimpleNamespace(classes=("car", "bus"))
+    run = SimpleNamespace(detector=detector)
+    made.trainer = SimpleNamespace(lightning_module=run, is_global_zero=False)  # type: ignore[assignment]
+    made.setup("fit")
+    detector.classes = ("bus",)
+    with pytest.raises(InputError, match=r"data\.injection gives car, the detector knows bus"):
+        made.setup("fit")
