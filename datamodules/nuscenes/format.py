@@ -24,6 +24,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import quoted
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     CLASS_RANGES,
@@ -44,6 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
+FARTHEST, LONGEST, FASTEST = 1e6, 1000.0, 1000.0  # metres, metres, metres a second: what lies beyond is a slip
 LENGTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 MEANING = {
     "translation": "three finite numbers (x, y, z in m)",
@@ -146,8 +148,9 @@ def _read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             expected = "an object with ego_translation, bikeracks and boxes"
             raise InputError(f"{path}: sample {token}: expected {expected}; complete it")
         ego = sample["ego_translation"]
-        if not is_vector(ego, 3) or not all(map(math.isfinite, ego)):
-            raise InputError(f"{path}: sample {token}: ego_translation {ego!r}, expected three finite numbers (m)")
+        if not is_vector(ego, 3) or not all(abs(value) <= FARTHEST for value in ego):
+            expected = f"expected three numbers within {FARTHEST:g} (m)"
+            raise InputError(f"{path}: sample {token}: ego_translation {quoted(ego)}, {expected}")
     boxes = {token: sample["boxes"] for token, sample in data.items()}
     racks = {token: sample["bikeracks"] for token, sample in data.items()}
     _check_lists(path, boxes)
@@ -198,10 +201,10 @@ def check_boxes(samples: SampleBoxes, source: str, scored: bool) -> None:
     """
     boxes = samples.boxes
     bad = {
-        "translation": ~np.isfinite(boxes.translation).all(1),
-        "size": ~(np.isfinite(boxes.size) & (boxes.size > 0)).all(1),
-        "rotation": ~np.isfinite(boxes.rotation).all(1) | (boxes.rotation == 0).all(1),
-        "velocity": np.isinf(boxes.velocity).any(1),
+        "translation": ~(np.abs(boxes.translation) <= FARTHEST).all(1),
+        "size": ~((boxes.size <= LONGEST) & (boxes.size > 0)).all(1),
+        "rotation": ~(np.abs(boxes.rotation) <= FARTHEST).all(1) | (boxes.rotation == 0).all(1),
+        "velocity": (np.abs(boxes.velocity) > FASTEST).any(1),
     }
     values: dict[str, np.ndarray] = {key: getattr(boxes, key) for key in bad}
     if scored:
@@ -229,9 +232,13 @@ def check_truth(truth: GroundTruth, source: str) -> None:
     """
     check_boxes(truth.samples, source, scored=False)
     racks = truth.bikeracks
-    bad = ~np.isfinite(racks).all(1) | (racks[:, 3:6] <= 0).any(1) | (racks[:, 6:] == 0).all(1)
+    bad = ~(np.abs(racks) <= FARTHEST).all(1) | (racks[:, 3:6] <= 0).any(1) | (racks[:, 6:] == 0).all(1)
     for name, where, offsets in (
-        ("ego_translation", ~np.isfinite(truth.ego_translation).all(1), np.arange(len(truth.samples.tokens) + 1)),
+        (
+            "ego_translation",
+            ~(np.abs(truth.ego_translation) <= FARTHEST).all(1),
+            np.arange(len(truth.samples.tokens) + 1),
+        ),
         ("bicycle rack", bad, truth.rack_offsets),
     ):
         if where.any():

@@ -216,3 +216,11 @@ def test_reading_needs_no_torch() -> None:
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("value", [2147483648, 10**400, float("nan"), "3", True])
+def test_a_place_beyond_any_city_is_refused(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps({"a": {"ego_translation": [value, 0, 0], "bikeracks": [], "boxes": []}}))
+    with pytest.raises(InputError, match=r"sample a: ego_translation .*expected three numbers within"):
+        read_ground_truth(path)
