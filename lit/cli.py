@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import re
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from datamodules.errors import InputError, printable
@@ -28,6 +31,8 @@ TARGETS = {
     "bench": ("commands.bench.main", "measure speed beside a named reference"),
     "demo": ("commands.demo.main", "the whole chain on a small world, in minutes"),
 }
+HOME = re.compile(r"(?:^|(?<==))~(?=/|$)")
+MOST_LETTERS = 600  # of an error's line
 ABOUT = "Does this synthetic-object augmentation make a 3D detector better?"
 
 
@@ -38,17 +43,26 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments after ``python -m lit``; ``sys.argv`` when None.
 
     Returns:
-        The exit status: 0, 1 for a failed run, 2 for bad input (after one line on stderr), 130 when interrupted.
+        The exit status: 0, 1 for a failed run, 2 for bad input (after one line on stderr), 130 when interrupted, 141
+        when nobody reads the output any more (what a shell says of a program that SIGPIPE ended).
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = [HOME.sub(lambda found: os.path.expanduser(found[0]), word) for word in words]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to stop
     try:
         end_with_caller()
         check_packages()
         run = chosen("", ABOUT, TARGETS, arguments)
-        if run is None:
-            return 0
-        return run(arguments if TARGETS[arguments[0]][0] == TRAINER else arguments[1:])
-    except InputError as error:
+        status = 0 if run is None else run(arguments if TARGETS[arguments[0]][0] == TRAINER else arguments[1:])
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # or the interpreter complains at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (InputError, OSError) as error:
         if os.environ.get("LIFTBENCH_DEBUG"):
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -75,11 +89,16 @@ def check_packages() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error as one line; unwraps errors that a DataLoader worker passed on with its traceback."""
+    """The message of an error as one line of at most 600 letters, whose beginning and end say the most.
+
+    Unwraps errors that a DataLoader worker passed on with its traceback; says which file the system refused.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        lines = [f"{error.filename or 'the system'}: {error.strerror}; choose another place, or make room or access"]
     if lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
         lines = [lines[-1].split(": ", 1)[-1]]
-    text = printable(" ".join(lines))
-    return text if len(text) <= 2000 else f"{text[:2000]} ..."
+    text = printable(" ".join(" ".join(lines).split())).replace("|", "\\x7c")  # which would part a table's cells
+    return text if len(text) <= MOST_LETTERS else f"{text[:400]} ... {text[5 - MOST_LETTERS + 400 :]}"

@@ -80,6 +80,14 @@ def unexpected(key: str, texts: list[str]) -> str:
     return f"{key}: got {given!r}, expected {expected}"
 
 
+def construction(error: BaseException) -> str:
+    """One line for what a constructor raised, among the lines that jsonargparse and Lightning put around it."""
+    text = str(error)
+    if found := re.search(rf"{PROBLEM} '([^']*)':\s*(.+)", text):  # of a Union's members the one that was meant
+        return f"{found[1]}: {found[2].strip()}"
+    return " ".join(text.split()) or type(error).__name__
+
+
 def missing_file(path: str) -> str:
     """One line for a file that is not there, with the closest name beside it."""
     folder = Path(path).parent

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
+from datamodules.files.text_files import read_text
+from datamodules.files.training_checkpoints import check_checkpoint
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
-from lit.config_errors import causes, explain
+from lit.config_errors import causes, construction, explain
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -76,28 +83,45 @@ class SuiteCLI(LightningCLI):
             super()._set_seed()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        refuse_empty_files(self.argv)
+        refuse_strange_files(self.argv)
         self.config = parser.parse_args(self.argv)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's hyperparameters must not override the configuration and the flags of this run."""
 
     def before_instantiate_classes(self) -> None:
-        path = self._get(self.config, "ckpt_path")
-        if self.execute and path not in (None, "last", "best", "hpc") and not Path(path).exists():
-            raise InputError(f"--ckpt_path {path}: no such file; expected a checkpoint, or last")
+        if not self.execute:
+            return
+        command, path = self.argv[0], self._get(self.config, "ckpt_path")
+        if command != "fit" and path in (None, "last"):
+            last = self.root() / "last.ckpt"
+            if last.is_file():
+                path = str(last)
+            elif path or not has_weights(self._get(self.config, "model")):
+                raise InputError(
+                    f"{command}: no --ckpt_path, and {last} does not exist: the weights would be untrained; expected "
+                    "the checkpoint of a training"
+                )
+            self.config[command]["ckpt_path"] = path
+        if path not in (None, "last", "best", "hpc"):
+            if not Path(path).exists():
+                raise InputError(f"--ckpt_path {path}: no such file; expected a checkpoint, or last")
+            steps = self._get(self.config, "trainer").get("max_steps") or -1
+            check_checkpoint(path, command == "fit", steps if steps > 0 else None)
 
     def instantiate_classes(self) -> None:
         if self.execute:
             try:
                 super().instantiate_classes()
-            except ValueError as error:  # jsonargparse wraps what a constructor raises in lines of its own
-                raise next((e for e in causes(error) if isinstance(e, InputError)), error) from error
+            except (ValueError, ImportError, MisconfigurationException) as error:  # wrapped in lines of jsonargparse
+                refused = next((each for each in causes(error) if isinstance(each, InputError)), None)
+                raise refused or InputError(construction(error)) from error
             self.record.config = self.resolved()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self._get(self.config_init, "trainer")
-        root = config.get("default_root_dir") or str(self.default_root())
+        root = str(self.root())
+        refuse_processes(config.get("accelerator"), config.get("devices"))
         checkpoint = self._get(self.config_init, "checkpoint")
         checkpoint.dirpath = checkpoint.dirpath or root
         logger = config.get("logger")
@@ -109,13 +133,24 @@ class SuiteCLI(LightningCLI):
         if not self.execute:
             return
         writes = subcommand == "fit" and self.trainer.is_global_zero  # the other processes write into the same folder
-        with folder_lock(self.trainer.default_root_dir, "a run") if writes else nullcontext():
-            super()._run_subcommand(subcommand)
+        try:
+            with folder_lock(self.trainer.default_root_dir, "a run") if writes else nullcontext():
+                super()._run_subcommand(subcommand)
+        except (RuntimeError, ValueError) as error:
+            path = self._get(self.config, "ckpt_path")
+            if path is None or "state_dict" not in str(error).replace(" dict", "_dict"):
+                raise
+            said = " ".join(str(error).split())
+            raise InputError(
+                f"--ckpt_path {path}: of another architecture than this configuration's ({said[:160]}); expected a "
+                "checkpoint that this very configuration trained"
+            ) from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand == "predict":
             kwargs["return_predictions"] = False  # writers take them batch by batch; nothing needs them all in memory
+        kwargs["weights_only"] = True  # nothing of a checkpoint is run
         return kwargs
 
     @property
@@ -127,6 +162,11 @@ class SuiteCLI(LightningCLI):
         """The complete configuration as plain values."""
         self._dump_config()
         return dict(self.config_dump)
+
+    def root(self) -> Path:
+        """The run's folder."""
+        given = self._get(self.config, "trainer").get("default_root_dir")
+        return Path(given).expanduser() if given else self.default_root()
 
     def default_root(self) -> Path:
         """``runs/`` and the name of the first configuration file, or of the model's class."""
@@ -177,18 +217,48 @@ def resolve(argv: list[str]) -> dict[str, Any]:
     return SuiteCLI(argv, execute=False).resolved()
 
 
-def refuse_empty_files(words: list[str]) -> None:
-    """Look into the YAML files of a command line: an empty one would count as null, an arm without its injection.
+def refuse_strange_files(words: list[str]) -> None:
+    """Look into the YAML files of a command line.
+
+    An empty one would count as null, an arm without its injection; aliases unfold to any size.
 
     Raises:
-        InputError: names the first empty one.
+        InputError: names the first that is empty, no text, or has aliases.
     """
     for word in words:
         path = Path(word.rpartition("=")[2])
         if path.suffix in (".yaml", ".yml") and path.is_file():
+            text = read_text(path, "a configuration")
             with suppress(yaml.YAMLError):  # which the parser reports
-                if yaml.compose(path.read_bytes()) is None:
+                events = list(yaml.parse(text))
+                if not any(isinstance(event, yaml.NodeEvent) for event in events):
                     raise InputError(f"{path}: empty, expected a configuration; write null to leave the option out")
+                if alias := next((event for event in events if isinstance(event, yaml.AliasEvent)), None):
+                    line = alias.start_mark.line + 1
+                    raise InputError(f"{path}: line {line}: expected no aliases (*name); write the values out")
+
+
+def has_weights(model: Any) -> bool:
+    """Whether a model's configuration names a file of trained weights: a detector's checkpoint, a network's weights."""
+    if not isinstance(model, Mapping | Namespace):
+        return False
+    return any(
+        (key in ("checkpoint", "weights") and isinstance(value, str)) or has_weights(value)
+        for key, value in model.items()
+    )
+
+
+def refuse_processes(accelerator: Any, devices: Any) -> None:
+    """Refuse more processes on the CPU than it has cores, which Lightning would start all the same.
+
+    Raises:
+        InputError: says how many there are.
+    """
+    most = max(os.cpu_count() or 1, 8)
+    on_cpu = accelerator == "cpu" or (accelerator in (None, "auto") and not torch.cuda.is_available())
+    count = int(devices) if str(devices).isdecimal() else 0
+    if on_cpu and count > most:
+        raise InputError(f"--trainer.devices {devices}: expected at most {most} processes on this machine's CPU")
 
 
 def quiet_lightning() -> None:
