@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from datamodules.errors import DatasetNotFound, InputError, printable
 
@@ -18,6 +19,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 DEFLATED = 1032  # bytes that one byte of deflate can become at most
 MOST_BYTES = 1 << 31  # of an entry that is read at once
 BLOCK = 1 << 22
+MANY, COMMENT = 0xFFFF, 1 << 16  # what stands for a larger number; most bytes after an archive's end
 
 
 def open_archive(path: str | Path, expected: str) -> zipfile.ZipFile:
@@ -37,8 +39,14 @@ def open_archive(path: str | Path, expected: str) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
         size, entries = path.stat().st_size, archive.infolist()
+        stated = _stated_entries(path)
     except DAMAGE as error:
-        raise InputError(f"{path}: cannot be opened ({reason(error)}); expected {expected}; write it again") from error
+        raise InputError(f"{path}: cannot be read ({reason(error)}); expected {expected}; write it again") from error
+    if stated not in (len(entries), MANY):
+        archive.close()
+        raise InputError(
+            f"{path}: states {stated} entries and lists {len(entries)}; expected {expected}; copy it again"
+        )
     names: set[str] = set()
     for entry in entries:
         if problem := _problem(entry, names, size):
@@ -65,6 +73,19 @@ def read_entry(archive: zipfile.ZipFile, name: str, expected: str) -> bytes:
         raise InputError(f"{where} cannot be read ({reason(error)}); expected {expected}; write it again") from error
 
 
+def open_entry(archive: zipfile.ZipFile, name: str, expected: str) -> IO[bytes]:
+    """An entry as a stream.
+
+    Raises:
+        InputError: its own header is damaged.
+    """
+    try:
+        return archive.open(name)
+    except DAMAGE as error:
+        where = printable(f"{archive.filename}: {name[:80]}")
+        raise InputError(f"{where} cannot be read ({reason(error)}); expected {expected}; write it again") from error
+
+
 def verify_archive(archive: zipfile.ZipFile, expected: str) -> None:
     """Compare every entry with its checksum, in constant memory.
 
@@ -84,6 +105,15 @@ def verify_archive(archive: zipfile.ZipFile, expected: str) -> None:
 def reason(error: BaseException) -> str:
     """What an exception says, in at most 100 printable characters of one line."""
     return printable(" ".join(str(error).split())[:100]) or type(error).__name__
+
+
+def _stated_entries(path: Path) -> int:
+    """How many entries the end of an archive states; :data:`MANY` where the number does not fit there."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, COMMENT + 22), 2)
+        tail = file.read()
+    place = tail.rindex(b"PK\x05\x06")
+    return int.from_bytes(tail[place + 10 : place + 12], "little")
 
 
 def _problem(entry: zipfile.ZipInfo, names: set[str], size: int) -> str:

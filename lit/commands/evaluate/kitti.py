@@ -71,13 +71,13 @@ def kitti_table(result: dict[str, Any], title: str) -> Table:
 
 
 def _class_map(options: list[str]) -> dict[str, str]:
-    from lit.metrics.kitti.row_checks import ROW_CLASSES  # as above
+    from lit.metrics.kitti.row_checks import KNOWN_CLASSES  # as above
 
     found: dict[str, str] = {}
     for option in options:
         name, _, meant = option.partition("=")
-        if not name or meant.lower() not in ROW_CLASSES:
-            known = [known.capitalize() for known in ROW_CLASSES]
+        if not name or meant.lower() not in KNOWN_CLASSES:
+            known = [known.capitalize() for known in KNOWN_CLASSES]
             raise InputError(
                 f"--class-map {option!r}: expected NAME=CLASS with a class of {', '.join(known)}{closest(meant, known)}"
             )

@@ -48,17 +48,26 @@ def depth(argv: list[str]) -> int:
     target = MapFiles(options.target, options.target_scale) if options.target else None
     masks = MapFiles(options.mask) if options.mask and options.mask != NONZERO else None
     flatness, errors = [], []
+    inside, beyond = 0, 0
     for name in _walk(pred, [other for other in (target, masks) if other], "depth"):
         values = pred.read(name)
         counted = values != 0 if options.mask == NONZERO else None if masks is None else masks.read(name) > 0
         wanted = None if target is None else target.read(name)
         if wanted is not None and options.mask == NONZERO:
             counted = (values != 0) & (_like(wanted, values, name) != 0)
+        finite = np.isfinite(values) & (True if counted is None or counted.shape != values.shape else counted)
+        within = finite & (values >= options.near) & (values <= options.far)
+        inside, beyond = inside + int(within.sum()), beyond + int((finite & ~within).sum())
         with _naming(name):
             mask = None if counted is None else _tensor(counted)
             flatness.append(float(non_flatness_scores(_tensor(values), options.near, options.far, options.bins, mask)))
             if wanted is not None:
                 errors.append(float(depth_errors(_tensor(values), _tensor(wanted), mask)))
+    if beyond:
+        where = f"outside {options.near:g} to {options.far:g}"
+        if not inside:
+            raise InputError(f"{pred.path}: all {beyond} depths lie {where}; correct --near and --far, or give --scale")
+        print(f"warning: {pred.path}: {beyond} of {inside + beyond} depths lie {where} and were clamped")
     metric = NonFlatnessScore(options.near, options.far, options.bins)
     result: dict[str, Any] = {"nfs": float(np.mean(flatness)), "maps": len(flatness)}
     result |= {"near": options.near, "far": options.far, "bins": options.bins, "evaluator": metric.evaluator}
@@ -135,7 +144,12 @@ def _naming(name: str) -> Iterator[None]:
 def _walk(files: MapFiles, others: list[MapFiles], what: str) -> Iterator[str]:
     """Names of all maps, with a progress bar; whether the other sources hold them too is known before any is read."""
     names = files.names()
+    for source in [files, *others]:
+        if source.left_out:
+            print(f"warning: {source.path}: {source.left_out} files are no maps and were left out; expected {FORMS}")
     for other in others:
+        if surplus := len(other) - len(names):
+            print(f"warning: {other.path}: {surplus} maps have no namesake in {files.path} and were left out")
         for name in names:
             if name not in other:
                 raise InputError(f"{other.path}: no map is named {name} as in {files.path}; both need the same names")

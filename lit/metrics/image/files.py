@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -23,10 +21,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.errors import InputError
+from datamodules.files.archives import DAMAGE, open_archive, open_entry, read_entry
+from datamodules.files.arrays import Header, read_header
 
+ARCHIVES = "a zip or npz of images"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # eight bits or less
-UNREADABLE = (OSError, SyntaxError, ValueError, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)
+UNREADABLE = (*DAMAGE, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def open_images(path: str | Path) -> ImageSource:
         name, shape = _image_array(path)
         count, read = shape[0], partial(_from_array, path, name, shape)
     elif path.suffix.lower() == ".zip":
-        with _opened(path) as archive:
+        with open_archive(path, ARCHIVES) as archive:
             names = _shown(archive.namelist())
         count, read = len(names), partial(_from_zip, path, names)
     else:
@@ -92,20 +93,20 @@ def _from_folder(path: Path, names: list[str]) -> Iterator[np.ndarray]:
 
 
 def _from_zip(path: Path, names: list[str]) -> Iterator[np.ndarray]:
-    with _opened(path) as archive:
+    with open_archive(path, ARCHIVES) as archive:
         for name in names:
-            try:
-                content = archive.read(name)
-            except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: encrypted
-                raise _unreadable(f"{path}: {name}", error) from error
+            content = read_entry(archive, name, "an image")
             yield decode(io.BytesIO(content), f"{path}: {name}")
 
 
 def _from_array(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     """The images of an array, read one by one."""
     size = int(np.prod(shape[1:]))
-    with _opened(path) as archive, archive.open(f"{name}.npy") as file:
-        _header(file, str(path))
+    with (
+        open_archive(path, ARCHIVES) as archive,
+        open_entry(archive, f"{name}.npy", "an array") as file,
+    ):
+        read_header(file, str(path))
         for index in range(shape[0]):
             where = f"{path}: image {index} of {name}"
             try:
@@ -120,12 +121,12 @@ def _from_array(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[np.nd
 
 def _image_array(path: Path) -> tuple[str, tuple[int, ...]]:
     """Name and shape of the array of an npz that holds the images."""
-    headers: dict[str, tuple[tuple[int, ...], bool, np.dtype[Any]]] = {}
-    with _opened(path) as archive:
+    headers: dict[str, Header] = {}
+    with open_archive(path, ARCHIVES) as archive:
         for name in archive.namelist():
             if name.endswith(".npy"):
-                with archive.open(name) as file:
-                    headers[name[:-4]] = _header(file, f"{path}: {name[:-4]}")
+                with open_entry(archive, name, "an array") as file:
+                    headers[name[:-4]] = read_header(file, f"{path}: {name[:-4]}")
     named: list[str] = [name for name in ("arr_0", "images") if name in headers]
     chosen = named[:1] or [name for name, (shape, *_) in headers.items() if len(shape) == 4]
     if len(chosen) != 1:
@@ -201,23 +202,6 @@ def _rgb(image: Image.Image, where: str) -> np.ndarray:
 def _batch(group: list[tuple[int, np.ndarray]]) -> tuple[list[int], Tensor]:
     images = np.stack([image for _, image in group]).transpose(0, 3, 1, 2)
     return [position for position, _ in group], torch.from_numpy(np.ascontiguousarray(images))
-
-
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(str(path), error) from error
-
-
-def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, Fortran order and dtype of an npy stream, which is left at the first value."""
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return read(file)
-    except UNREADABLE as error:
-        raise _unreadable(where, error) from error
 
 
 def _unreadable(where: str, error: BaseException) -> InputError:

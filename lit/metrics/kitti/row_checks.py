@@ -18,12 +18,12 @@ from numba import njit
 
 from datamodules.errors import InputError, printable
 
-ROW_CLASSES = ("car", "pedestrian", "cyclist", "van", "person_sitting", "dontcare", "truck", "tram", "misc")
-DONTCARE = ROW_CLASSES.index("dontcare")
+KNOWN_CLASSES = ("car", "pedestrian", "cyclist", "van", "person_sitting", "dontcare", "truck", "tram", "misc")
+DONTCARE = KNOWN_CLASSES.index("dontcare")
 NUMBER = re.compile(rb"[+-]?(?:(\d+)\.?(\d*)|\.(\d+))(?:[eE][+-]?\d+)?")
 NAME = re.compile(r"(?!(?:nan|inf|infinity|true|false|none|null)\Z)[a-z][\w.-]*", re.ASCII | re.IGNORECASE)
 LIKENESS = 0.8  # likeness of two names from which one may be a slip of the other
-PIXELS, METRES, SIZE, TURN, MOST_SCORE = 20_000.0, 1000.0, 100.0, 2 * math.pi + 0.01, 1e6  # largest values
+PIXELS, METRES, SIZE, TURN, LARGEST_SCORE = 20_000.0, 1000.0, 100.0, 2 * math.pi + 0.01, 1e6  # largest values
 ROW_CURE = "correct or remove the row"
 
 
@@ -46,12 +46,12 @@ def known_class(name: bytes, place: Callable[[], str], class_map: Mapping[str, s
     text = name.decode("utf-8", "replace")
     if text in class_map:
         return class_map[text].lower()
-    if text.lower() in ROW_CLASSES:
+    if text.lower() in KNOWN_CLASSES:
         return text.lower()
     shown = printable(repr(text if len(text) <= 80 else f"{text[:77]}..."))
     if not NAME.fullmatch(text):
         raise InputError(f"{place()}: {shown} is no class name, expected one such as Car; {ROW_CURE}")
-    if near := get_close_matches(text.lower(), ROW_CLASSES, n=1, cutoff=LIKENESS):
+    if near := get_close_matches(text.lower(), KNOWN_CLASSES, n=1, cutoff=LIKENESS):
         raise InputError(
             f"{place()}: class {shown} is near {near[0]!r} and no class of KITTI; {ROW_CURE}, or say what it is with "
             f"--class-map {text}={near[0].capitalize()}"
@@ -78,7 +78,7 @@ RULES = (  # in the order of _first_broken; {3} is a row's fourth column
     f"rectangle {{4}} {{5}} {{6}} {{7}}, expected pixels within {PIXELS:g}",
     "rectangle {4} {5} {6} {7}, expected left, top, right, bottom",
     f"place {{11}} {{12}} {{13}}, expected metres within {METRES:g}",
-    f"score {{15}}, expected a number within {MOST_SCORE:g}",
+    f"score {{15}}, expected a number within {LARGEST_SCORE:g}",
     f"height, width, length {{8}} {{9}} {{10}}, expected metres above 0 and within {SIZE:g}",
     "z {13} m lies behind the camera, expected z > 0",
 )
@@ -104,7 +104,7 @@ def _first_broken(rows: np.ndarray, scored: bool) -> tuple[int, int]:
             return index, 5
         if max(abs(x), abs(y), abs(z)) > METRES:
             return index, 6
-        if abs(score) > MOST_SCORE:
+        if abs(score) > LARGEST_SCORE:
             return index, 7
         if code == DONTCARE or (scored and height == width == length == -1):
             continue

@@ -19,7 +19,7 @@ from numba import njit
 from datamodules.errors import DatasetNotFound, InputError, printable
 from datamodules.files.text_files import decoded
 from datamodules.scene import Objects
-from lit.metrics.kitti.row_checks import ROW_CLASSES, ROW_CURE, first_problem, known_class, plain_number
+from lit.metrics.kitti.row_checks import KNOWN_CLASSES, ROW_CURE, first_problem, known_class, plain_number
 
 EVALUATED = ("car", "pedestrian", "cyclist")
 NAMES = (*EVALUATED, "van", "person_sitting", "dontcare")
@@ -151,7 +151,7 @@ def read_table(
         for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS):
             found = known_class(line(row).split(None, 1)[0], partial(place, row), class_map or {})
             rows[row, 0] = _CODES.get(found, OTHER_CLASS)
-            foreign.update([found] if found not in ROW_CLASSES else [])
+            foreign.update([found] if found not in KNOWN_CLASSES else [])
         if problem := first_problem(rows, scored):
             raise InputError(f"{place(problem[0])}: {problem[1]}; {ROW_CURE}")
         if foreign:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable
@@ -10,8 +11,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
 from datamodules.errors import InputError
+from datamodules.files.archives import DAMAGE, MOST_BYTES, open_archive, read_entry, reason
+from datamodules.files.arrays import read_array, read_header
 
 SUFFIXES = (".npy", ".npz", ".png")
 FORMS = "a folder or .zip of .npy, .npz or .png maps, an .npz with one map a name, or an .npy stack (N, H, W)"
@@ -37,6 +41,7 @@ class MapFiles:
         if not self.path.exists():
             raise InputError(f"{path}: not found; expected {FORMS}")
         self.readers: dict[str, Callable[[], np.ndarray]] = {}
+        self.left_out = 0  # files of other kinds beside the maps
         self._index()
         if not self.readers:
             raise InputError(f"{path}: holds no maps; expected {FORMS}")
@@ -61,8 +66,10 @@ class MapFiles:
             raise InputError(f"{self.path}: no map is named {name}; both sides need the same names")
         try:
             values = self.readers[name]()
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path}: {name} cannot be read ({error}); write it again") from error
+        except InputError as error:
+            raise InputError(f"{self.path}: {name} cannot be read ({error})") from error
+        except DAMAGE as error:
+            raise InputError(f"{self.path}: {name} cannot be read ({reason(error)}); write it again") from error
         if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]):  # one channel, before or behind
             values = values.reshape(values.shape[:2] if values.shape[-1] == 1 else values.shape[1:])
         if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
@@ -76,17 +83,23 @@ class MapFiles:
         path = self.path
         if path.is_dir():
             for file in sorted(path.rglob("*")):
+                if file.is_dir() or file.name.startswith("."):
+                    continue
                 if file.suffix.lower() in SUFFIXES and file.is_file():
                     name = file.relative_to(path).with_suffix("").as_posix()
                     self._add(name, partial(_decode_file, file))
+                else:
+                    self.left_out += 1
         elif path.suffix.lower() == ".zip":
-            archive = self._open()
+            archive = open_archive(path, FORMS)
             for entry in sorted(archive.namelist()):
                 if PurePosixPath(entry).suffix.lower() in SUFFIXES:
                     name = PurePosixPath(entry).with_suffix("").as_posix()
                     self._add(name, partial(_decode_entry, archive, entry))
+                else:
+                    self.left_out += not entry.endswith("/")
         elif path.suffix.lower() == ".npz":
-            archive = self._open()
+            archive = open_archive(path, FORMS)
             for entry in archive.namelist():
                 self._add(entry.removesuffix(".npy"), partial(_decode_entry, archive, entry))
         elif path.suffix.lower() == ".npy":
@@ -101,17 +114,19 @@ class MapFiles:
             raise InputError(f"{self.path}: two files are named {name}; keep one of them")
         self.readers[name] = reader
 
-    def _open(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path}: cannot be opened ({error}); write it again") from error
-
     def _stack(self) -> np.ndarray:
+        """A stack, mapped into memory; its header has to state what the file holds."""
+        where = str(self.path)
         try:
-            stack = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{self.path}: cannot be read ({error}); write it again") from error
+            with self.path.open("rb") as file:
+                shape, fortran, dtype = read_header(file, where)
+                offset = file.tell()
+        except OSError as error:
+            raise InputError(f"{where}: cannot be read ({reason(error)}); write it again") from error
+        held, stated = self.path.stat().st_size - offset, math.prod(shape) * dtype.itemsize
+        if held != stated or not stated:
+            raise InputError(f"{where} states {dtype} {shape}, {stated} bytes, and holds {held}; write it again")
+        stack = np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
         return stack[None] if stack.ndim == 2 else stack
 
 
@@ -120,25 +135,39 @@ def _decode_file(file: Path) -> np.ndarray:
 
 
 def _decode_entry(archive: zipfile.ZipFile, entry: str) -> np.ndarray:
-    return decode(entry, archive.read(entry))
+    return decode(entry, read_entry(archive, entry, "a map"))
 
 
 def decode(name: str, content: bytes) -> np.ndarray:
     """The array in the bytes of a .npy, a .npz with one array, or a .png.
 
     Raises:
-        ValueError: broken content, or an archive with several arrays.
+        InputError: broken content, something else than numbers, or an archive with several arrays.
     """
     if name.lower().endswith(".png"):
-        import cv2  # only where there are pictures
+        return _picture(content)
+    if not content.startswith(b"PK"):
+        return read_array(content, "it")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if len(entries := archive.infolist()) != 1:
+            raise InputError(f"{len(entries)} arrays where one is expected; write each to its own file")
+        if entries[0].file_size > MOST_BYTES:
+            raise InputError(f"it states {entries[0].file_size} bytes, expected at most {MOST_BYTES}")
+        return read_array(archive.read(entries[0]), "it")
 
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise ValueError("no readable PNG")
-        return np.asarray(image)
-    loaded = np.load(io.BytesIO(content), allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    if len(loaded.files) != 1:
-        raise ValueError(f"{len(loaded.files)} arrays where one is expected")
-    return np.asarray(loaded[loaded.files[0]])
+
+def _picture(content: bytes) -> np.ndarray:
+    """A PNG's values: indices of a palette and bits as they are stored, not the colours they stand for."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.mode in ("1", "P"):
+                return np.array(image, dtype=np.uint8)
+            image.load()  # compares the checksums of all chunks
+    except (*DAMAGE, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"no readable PNG ({reason(error)}); write it again") from error
+    import cv2  # only where there are pictures
+
+    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise InputError("no readable PNG; write it again")
+    return np.asarray(found)

@@ -17,13 +17,13 @@ TRUNK = (
     *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
     *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
 )
-ONE_BY_ONE, POOLED = {"branch1x1": ""}, {"branch_pool": "tower_2_"}
+UNBRANCHED, POOLED = {"branch1x1": ""}, {"branch_pool": "tower_2_"}
 TOWERS = {  # by the block's stage: a branch's place in TensorFlow's block
-    "5": {**ONE_BY_ONE, "branch5x5": "tower_", "branch3x3dbl": "tower_1_", **POOLED},
+    "5": {**UNBRANCHED, "branch5x5": "tower_", "branch3x3dbl": "tower_1_", **POOLED},
     "6a": {"branch3x3": "", "branch3x3dbl": "tower_"},
-    "6": {**ONE_BY_ONE, "branch7x7": "tower_", "branch7x7dbl": "tower_1_", **POOLED},
+    "6": {**UNBRANCHED, "branch7x7": "tower_", "branch7x7dbl": "tower_1_", **POOLED},
     "7a": {"branch3x3": "tower_", "branch7x7x3": "tower_1_"},
-    "7": {**ONE_BY_ONE, "branch3x3": "tower_", "branch3x3dbl": "tower_1_", **POOLED},
+    "7": {**UNBRANCHED, "branch3x3": "tower_", "branch3x3dbl": "tower_1_", **POOLED},
 }
 TENSORS = {
     "conv.weight": ("weight", "conv_weight"),
