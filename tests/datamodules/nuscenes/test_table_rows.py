@@ -29,7 +29,7 @@ def root(tiny_surround: Path, tmp_path: Path) -> Path:
 
 
 def module(root: Path, **options: Any) -> NuscenesDataModule:
-    splits = {f"{name}_split": str(root / "ImageSets" / f"{name}.txt") for name in ("train", "val")}
+    splits: dict[str, Any] = {f"{name}_split": str(root / "ImageSets" / f"{name}.txt") for name in ("train", "val")}
     return NuscenesDataModule(str(root), "v1.0-world", **splits, **options)
 
 
