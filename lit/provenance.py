@@ -44,7 +44,7 @@ PLACES = (
     "config",
 )
 WRITES = ("trainer.", "checkpoint.", "record.")  # paths below these are written, not read
-MOST_BYTES = 16 << 30  # of one input that are read; beyond it names and sizes have to do
+MOST_READ = 16 << 30  # of one input that are read; beyond it names and sizes have to do
 
 
 class RunKey(msgspec.Struct, frozen=True):
@@ -139,7 +139,7 @@ def input_hash(place: Path, files: Sequence[Path] | None = None) -> str:
     """
     listed = sorted(_files(place)) if files is None else sorted(path for path in files if path.is_file())
     sizes = [file.stat().st_size for file in listed]
-    read = sum(sizes) <= MOST_BYTES
+    read = sum(sizes) <= MOST_READ
     hasher = hashlib.sha256()
     with _Remembered() as remembered:
         for file, size in zip(listed, sizes, strict=True):

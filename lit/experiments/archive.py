@@ -13,7 +13,7 @@ from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.results import find_results
 
 RECORDS = "records.zip"
-MOST_BYTES = 1 << 30  # of an archive's content; a larger one is no sweep's
+MOST_UNPACKED = 1 << 30  # of an archive's content; a larger one is no sweep's
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
 
@@ -58,9 +58,9 @@ def unpack_records(archive: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as packed:
-            if sum(entry.file_size for entry in packed.infolist()) > MOST_BYTES:
+            if sum(entry.file_size for entry in packed.infolist()) > MOST_UNPACKED:
                 raise InputError(
-                    f"{archive}: larger than {MOST_BYTES >> 20} MiB when unpacked, expected a sweep's records"
+                    f"{archive}: larger than {MOST_UNPACKED >> 20} MiB when unpacked, expected a sweep's records"
                 )
             for entry in packed.infolist():
                 name = PurePosixPath(entry.filename)

@@ -17,7 +17,7 @@ from datamodules.files.atomic_files import read_bytes, write_atomically
 
 T = TypeVar("T")
 
-DAMAGE = (  # what numpy and zipfile raise for bytes that are no such archive
+UNREADABLE = (  # what numpy and zipfile raise for bytes that are no such archive
     *(ValueError, KeyError, IndexError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
     *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
 )
@@ -49,7 +49,7 @@ def read_array_file(path: Path, expected: str, build: Callable[[dict[str, np.nda
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
         return build(stored)
-    except DAMAGE as error:
+    except UNREADABLE as error:
         problem = printable(" ".join(str(error).split())[:200]) or type(error).__name__
         raise InputError(f"{path}: {problem}; expected {expected}; evaluate again") from None
 

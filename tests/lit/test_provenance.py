@@ -109,7 +109,7 @@ def test_hashes_are_remembered_until_a_file_changes(world: Path) -> None:
 
 
 def test_what_is_too_large_counts_by_names_and_sizes(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "MOST_BYTES", 4)
+    monkeypatch.setattr(provenance, "MOST_READ", 4)
     first = input_hash(world)
     assert first.startswith("sizes:")
     (world / "000000.txt").write_text("Car 1 2 34")
