@@ -20,7 +20,7 @@ import pytest
 
 from datamodules.assets.bank import AssetBank
 from lit.cli import ROOT
-from lit.results import read_result
+from lit.results import read_result, result_file
 from tests.conf.two_processes import run
 from tests.lit.posed_boxes import write_posed_boxes
 
@@ -186,7 +186,7 @@ def test_both_train_on_the_same_samples(name: str, runs: Path) -> None:
 @pytest.mark.parametrize("name", HERE)
 def test_figures_are_those_of_one_process_with_the_same_weights(name: str, runs: Path) -> None:
     two = read_result(runs / f"{name}-fit2" / "result.json").metrics
-    one = read_result(runs / f"{name}-validate1" / "result.json").metrics
+    one = read_result(runs / f"{name}-validate1" / result_file("validate")).metrics
     assert one
     assert {key: two[key] for key in one} == pytest.approx(one, rel=1e-3, abs=1e-4, nan_ok=True)
 
