@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lit.cli import ROOT, main
-from lit.results import read_result
+from lit.results import read_result, result_file
 from tests.lit.test_resume import EPOCH, KILLED, ONE_THREAD, STEPS, losses
 
 pytest.importorskip("mmdet3d")
@@ -63,7 +63,7 @@ def test_two_processes_equal_one(tiny_surround: Path, tmp_path: Path) -> None:
     tested = run(test_two)
     assert tested.returncode == 0, tested.stderr
     assert main(["test", *command(tmp_path / "one", tiny_surround, 3, *everything, *weights)[1:]]) == 0
-    found, expected = (read_result(tmp_path / name / "result.json").metrics for name in ("two", "one"))
+    found, expected = (read_result(tmp_path / name / result_file("test")).metrics for name in ("two", "one"))
     assert len(expected) > 50
     assert found == pytest.approx(expected, nan_ok=True)
     two_boxes, one_boxes = (submitted(tmp_path / name) for name in ("two", "one"))
