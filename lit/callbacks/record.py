@@ -122,6 +122,7 @@ class Record(pl.Callback):
             "evaluator": evaluator(trainer),
             "raw": raw_records(trainer, split),
             "steps": trainer.global_step,
+            "effective_batch": getattr(trainer.lightning_module, "effective_batch", None),
             "injected_objects": objects.injected,
             "injected": objects.summary(getattr(source, "pool", None), named),
             "labelled": objects.labelled(),
