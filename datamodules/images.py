@@ -17,7 +17,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
 from datamodules.image_bytes import KIND_OF_SUFFIX, ImageFacts, image_facts
 
-DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Unsupported marker", "Invalid SOS", "Inconsistent progression")
+UNDECODABLE = ("Corrupt JPEG data", "Premature end of JPEG", "Unsupported marker", "Invalid SOS", "Inconsistent progression")
 _OUTPUT = threading.Lock()  # the process's standard error is taken for the length of a decode
 
 
@@ -95,7 +95,7 @@ def _decoder_complaints() -> Iterator[list[str]]:
             os.close(kept)
             taken.seek(0)
             for line in taken.read().decode("utf-8", "replace").splitlines(keepends=True):
-                if line.startswith(DAMAGE):
+                if line.startswith(UNDECODABLE):
                     found.append(line.strip())
                 else:  # of another thread
                     os.write(2, line.encode())
