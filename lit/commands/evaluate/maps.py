@@ -148,7 +148,7 @@ def _walk(files: MapFiles, others: list[MapFiles], what: str) -> Iterator[str]:
         if source.left_out:
             print(f"warning: {source.path}: {source.left_out} files are no maps and were left out; expected {FORMS}")
     for other in others:
-        if surplus := len(other) - len(names):
+        if (surplus := len(other) - len(names)) > 0:
             print(f"warning: {other.path}: {surplus} maps have no namesake in {files.path} and were left out")
         for name in names:
             if name not in other:

@@ -264,7 +264,7 @@ def _evaluated(rows: np.ndarray) -> dict[str, bool]:
 
 
 def _read_split(path: str | os.PathLike[str], labelled: set[str], gt_dir: str | os.PathLike[str]) -> list[str]:
-    lines = read_text(path, "a split file of one id a line").split("\n")
+    lines = read_text(os.fspath(path), "a split file of one id a line").split("\n")
     names = [name for line in lines if (name := line.strip(" \t"))]
     for name in names:
         if name not in labelled:

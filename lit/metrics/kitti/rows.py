@@ -144,11 +144,11 @@ def read_table(
         return f"{folder}/{names[file]}.txt:{text.count(10, begin, starts[row]) + 1}"
 
     wrong = widths != (COLUMNS if scored else COLUMNS - 1)
-    for row in np.flatnonzero(wrong | np.isnan(rows).any(1)):
+    for row in np.flatnonzero(wrong | np.isnan(rows).any(1)).tolist():
         rows[row] = _parse_slowly(line(row), rows[row], place(row), scored)
     if checked:
-        foreign = Counter()
-        for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS):
+        foreign: Counter[str] = Counter()
+        for row in range(len(rows)) if class_map else np.flatnonzero(rows[:, 0] == OTHER_CLASS).tolist():
             found = known_class(line(row).split(None, 1)[0], partial(place, row), class_map or {})
             rows[row, 0] = _CODES.get(found, OTHER_CLASS)
             foreign.update([found] if found not in KNOWN_CLASSES else [])
