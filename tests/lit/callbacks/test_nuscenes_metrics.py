@@ -145,7 +145,7 @@ def test_leaves_what_each_sample_adds(tmp_path: Path) -> None:
     callback = NuscenesMetrics()
     trainer(tmp_path, callback).validate(Detector(), loader(), verbose=False)
     entry = callback.raw["val"]
-    assert entry["file"] == "sample_matches_val.npz"
+    assert entry["file"] == f"sample_matches_val_{entry['sha256'][:12]}.npz"
     frames = read_recorded(tmp_path / entry["file"], entry["sha256"])
     assert set(frames.samples) == set(TRUTHS)
     assert frames.groups == frames.samples
