@@ -17,7 +17,13 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
 from datamodules.image_bytes import KIND_OF_SUFFIX, ImageFacts, image_facts
 
-UNDECODABLE = ("Corrupt JPEG data", "Premature end of JPEG", "Unsupported marker", "Invalid SOS", "Inconsistent progression")
+UNDECODABLE = (
+    "Corrupt JPEG data",
+    "Premature end of JPEG",
+    "Unsupported marker",
+    "Invalid SOS",
+    "Inconsistent progression",
+)
 _OUTPUT = threading.Lock()  # the process's standard error is taken for the length of a decode
 
 

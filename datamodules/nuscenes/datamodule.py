@@ -207,7 +207,7 @@ class NuscenesDataModule(DetectionDataModule):
         missing = [file for file in files if file.name not in there[file.parent]]
         if missing:
             raise DatasetNotFound(
-                f"{missing[0]} does not exist, nor do {len(missing) - 1} more of {len(files)} pictures of {split}; "
+                f"{missing[0]} does not exist, one of {len(missing)} missing out of {len(files)} pictures of {split}; "
                 "download the version's image files, or name scenes that are there in a text file"
             )
         sizes = sorted({(shot.camera.height, shot.camera.width) for sample in samples for shot in sample.shots})

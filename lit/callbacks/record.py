@@ -39,6 +39,7 @@ class Record(pl.Callback):
         self.metrics_step = -1
         self._counts = {"images": 0.0, "seconds": 0.0}
         self._objects = InjectedObjects()
+        self._source: dict[str, Any] = {"pool": None, "name": None}
         self._kept: list[Frame] = []
         self._started = time.perf_counter()
         self._mark = 0.0
@@ -50,6 +51,9 @@ class Record(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark = time.perf_counter()
+        source = getattr(getattr(getattr(trainer, "datamodule", None), "injection", None), "source", None)
+        named = None if source is None else type(source).__name__
+        self._source = {"pool": getattr(source, "pool", None), "name": named}
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -82,7 +86,7 @@ class Record(pl.Callback):
         trained = self.key and {"digest": self.key.digest, "recipe": self.key.recipe, "ground": self.key.ground}
         # Lightning asks every process; the first alone takes it back, so that a resumed run counts nothing twice.
         objects = self._objects.over_ranks().state()
-        named = {"trained": trained, "arm": self.arm, "frames": self.frames}
+        named = {"trained": trained, "arm": self.arm, "frames": self.frames, "source": self._source}
         return {"counts": dict(self._counts), "objects": objects, **named}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -90,7 +94,7 @@ class Record(pl.Callback):
         alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
         if alone or torch.distributed.get_rank() == 0:
             self._objects.add(state_dict["objects"])
-        self.trained = state_dict["trained"]
+        self.trained, self._source = state_dict["trained"], state_dict["source"]
         self.arm = self.arm or state_dict["arm"]  # scores of a checkpoint belong to the arm that trained it
         self.frames = self.frames or state_dict["frames"]
 
@@ -104,8 +108,6 @@ class Record(pl.Callback):
         """
         counts = {key: self._summed(trainer, value) for key, value in self._counts.items() if key != "seconds"}
         objects = self._objects.over_ranks()
-        source = getattr(getattr(getattr(trainer, "datamodule", None), "injection", None), "source", None)
-        named = None if source is None else type(source).__name__
         seconds = self._counts["seconds"]
         path = Path(trainer.default_root_dir) / result_file(command)
         if not trainer.is_global_zero:
@@ -124,7 +126,7 @@ class Record(pl.Callback):
             "steps": trainer.global_step,
             "effective_batch": getattr(trainer.lightning_module, "effective_batch", None),
             "injected_objects": objects.injected,
-            "injected": objects.summary(getattr(source, "pool", None), named),
+            "injected": objects.summary(self._source["pool"], self._source["name"]),
             "labelled": objects.labelled(),
             "images_per_second": round(counts["images"] / seconds, 3) if seconds and counts["images"] else None,
             "duration_seconds": round(time.perf_counter() - self._started, 3),

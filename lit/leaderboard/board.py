@@ -19,7 +19,7 @@ from lit.experiments.recorded import read_recorded
 from lit.experiments.two_level import RecordedRun, two_level
 from lit.leaderboard.arms import ArmObjects, arm_rows, compare_arms
 from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric, rank_key
-from lit.results import Result, find_results, read_record
+from lit.results import RESULT_FILE, Result, find_results, read_record
 
 DRAWS = 400  # of the bootstrap: the ends of an interval move by a few percent of its width
 
@@ -104,7 +104,8 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
     for table in (rows, later):
         for row in table:
             del row["raw"]  # paths: of no use to a reader of the tables
-    objects = compare_arms(result for result in results if plan is None or result.seed in design.seeds)
+    trained = (result for result in results if result.path.name == RESULT_FILE)  # scores of a test set injected nothing
+    objects = compare_arms(result for result in trained if plan is None or result.seed in design.seeds)
     return Board(results, rows, later, headline, design, plan, found, published, budgets(folders), objects)
 
 

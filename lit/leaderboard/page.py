@@ -24,7 +24,7 @@ from lit.leaderboard.tables import (
     table_cells,
     worth_text,
 )
-from lit.results import Result
+from lit.results import RESULT_FILE, Result
 
 CLAIMS = {"good": "is better than none", "bad": "is worse than none", "": "cannot be told from none"}
 
@@ -87,7 +87,7 @@ def ranking_page(board: Board) -> str:
         published=published,
         notes=notes(board),
         objects=objects_table(board),
-        object_charts=arm_charts(board.results, colours),
+        object_charts=arm_charts([r for r in board.results if r.path.name == RESULT_FILE], colours),
         pictures=arm_pictures(board.results),
         facts=facts([result.content for result in board.results if result.error is None]),
     )
@@ -104,12 +104,15 @@ def section(rows: list[Ranked], metric: str, colours: dict[str, str]) -> dict[st
     """One metric's charts, rows and pairs of arms; a metric that is the same everywhere needs no charts."""
     shown = [row for row in rows if metric in row["metrics"]]
     charts = {}
-    if len({row["metrics"][metric]["mean"] for row in shown}) > 1:
-        charts = {
-            f"{metric}: mean over seeds": bars(shown, metric, colours),
-            "difference to none, paired by seed": forest(shown, metric, colours),
-            "over labelled frames": curve(shown, metric, colours),
-        }
+    for place in dict.fromkeys((row["dataset"], row["split"]) for row in shown):
+        here = [row for row in shown if (row["dataset"], row["split"]) == place]
+        if len({row["metrics"][metric]["mean"] for row in here}) > 1:
+            name = " ".join(place)
+            charts |= {
+                f"{metric} on {name}: mean over seeds": bars(here, metric, colours),
+                f"difference to none on {name}, paired by seed": forest(here, metric, colours),
+                f"over labelled frames, {name}": curve(here, metric, colours),
+            }
     pairs = [(row, arm, found) for row in shown for arm, found in row["metrics"][metric]["vs"].items()]
     return {"metric": metric, "rows": shown, "charts": charts, "pairs": pairs}
 

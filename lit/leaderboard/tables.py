@@ -144,7 +144,7 @@ def tellable(board: Board) -> list[str]:
             deviation, count = found["deviation"], len(found["seeds"])
             needed, told = seeds_needed(deviation, EFFECT), detectable_difference(deviation, count)
             lines.append(
-                f"{place} ({entry['dataset']}): {count} seeds tell a difference of {told:.1f} "
+                f"{place} ({entry['dataset']} {entry['split']}): {count} seeds tell a difference of {told:.1f} "
                 f"with 80 % power at p < 0.05; {EFFECT:g} would take {needed or 'over a thousand'} seeds."
             )
     return lines
