@@ -109,7 +109,7 @@ def test_missing_pictures_are_counted_and_mixed_sizes_refused(root: Path) -> Non
     rows = json.loads(path.read_text())
     next(row for row in rows if row["width"])["width"] += 2
     path.write_text(json.dumps(rows))
-    with pytest.raises(InputError, match=r"data\.size null with pictures of the sizes"):
+    with pytest.raises(InputError, match=r"data\.size null with pictures of sizes"):
         module(root).setup("fit")
 
 

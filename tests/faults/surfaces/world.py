@@ -39,7 +39,6 @@ def bank() -> Path:
 
 def read_world(folder: Path) -> Any:
     """All frames with their extras, and the light of each."""
-    forget()
     return [
         [(r := KittiDataset(folder, split, extras=True)).ids, [r.read(i) for i in range(len(r))]]
         for split in ("train", "val")
@@ -52,8 +51,6 @@ def train_frames(folder: Path) -> Any:
     from datamodules.injection.compositing import Compositor
     from datamodules.injection.injection import Injection
     from datamodules.injection.placement import Placement
-
-    forget()
     source = AssetBank(bank())
     injection = Injection(
         source, Placement(plane="frame"), Compositor(occluders="instances"), probability=1.0, count=(2, 2)
@@ -63,14 +60,8 @@ def train_frames(folder: Path) -> Any:
     return [batch.images for batch in data.train_dataloader()]
 
 
-def forget() -> None:
-    """Drop what readers keep between two calls."""
-    read_lights.cache_clear()
-
-
 def finished(folder: Path) -> Any:
     """Whether asking for the world again finds it whole, and what the folder holds then."""
-    forget()
     write_world(folder, **SIZE, workers=1, progress=False)
     lights = read_lights(folder)
     return [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")), lights]
