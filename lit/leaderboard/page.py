@@ -103,7 +103,7 @@ def answers(rows: list[Ranked], metric: str) -> list[tuple[Ranked, dict[str, Any
 def section(rows: list[Ranked], metric: str, colours: dict[str, str]) -> dict[str, Any]:
     """One metric's charts, rows and pairs of arms; a metric that is the same everywhere needs no charts."""
     shown = [row for row in rows if metric in row["metrics"]]
-    charts = {}
+    charts: dict[str, Any] = {}
     for place in dict.fromkeys((row["dataset"], row["split"]) for row in shown):
         here = [row for row in shown if (row["dataset"], row["split"]) == place]
         if len({row["metrics"][metric]["mean"] for row in here}) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from datamodules.nuscenes.splits import RELEASES, scenes_of
 from datamodules.nuscenes.tables import CATEGORIES, TABLES, read_dataset
 from tests.datamodules.nuscenes_folder import write_folder
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "nuscenes_real"
+REAL = Path(os.environ.get("LIFTBENCH_SHARED", "/nonexistent")) / "data" / "nuscenes_real"
 
 
 @pytest.fixture

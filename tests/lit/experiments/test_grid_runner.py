@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,7 +187,5 @@ def test_a_stopped_cell_leaves_no_record(toy_folder: Path) -> None:
     cell = list(read_grid(Path("grid.yaml")).cells())[2]
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()
-    started = time.perf_counter()
-    assert run_cell(cell, "key", 1, stop) == "stopped"
-    assert time.perf_counter() - started < 30
+    assert run_cell(cell, "key", 1, stop) == "stopped"  # the model itself never ends
     assert not (cell.folder / "result.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from lit.metrics.nuscenes.evaluation import NuscenesDetection, evaluate_boxes, e
 from lit.metrics.nuscenes.matching import ERRORS, UNDEFINED
 from tests.lit.metrics.nuscenes.gloo_nuscenes import SAMPLES, run_two
 
-ORACLES = Path(__file__).resolve().parents[5] / "shared" / "oracles"
+ORACLES = Path(os.environ.get("LIFTBENCH_ORACLES", "/nonexistent"))  # more reference answers, where somebody has them
 # AP of one hit and one false alarm, by the rules: precision is not made monotone, and is read linearly between recalls
 LATE = (89 * 0.9 + 0.4) / 90 / 0.9  # the alarm after the hit: precision 1 but at recall 1, where it is 1/2
 EARLY = float(np.mean(np.clip(np.arange(0.11, 1.005, 0.01) / 2 - 0.1, 0, None)) / 0.9)  # before it: from 0 to 1/2
@@ -165,7 +166,7 @@ def test_impossible_input_is_refused() -> None:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not ORACLES.is_dir():
-        pytest.skip("the reference answers are not on this machine")
+        pytest.skip("LIFTBENCH_ORACLES names no folder of reference answers")
     folder = tmp_path_factory.mktemp("oracles")
     with tarfile.open(ORACLES / "nusc_cases.tar.xz") as archive:
         archive.extractall(folder, filter="data")
