@@ -95,18 +95,20 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
     headline = headline_metric(rows, metric or (plan.design.primary if plan else None))
     design = plan.design if plan else implied(rows)
     later = build_rows(results) if plan and any(r.seed not in design.seeds for r in results if not r.error) else []
+    costs = budgets(folders)
     for table in (rows, later):
         apply_plan(table, design, headline)
         table.sort(key=lambda row: rank_key(row, headline))
         for row in table:  # beside ours, after everything is computed and ranked
             row["published"] = published.by_metric(row["arm"]) if published else {}
+            row["prepared_seconds"] = sum(costs[row["arm"]].values()) if row["arm"] in costs else None
     found = comparisons(rows, design, headline)
     for table in (rows, later):
         for row in table:
             del row["raw"]  # paths: of no use to a reader of the tables
     trained = (result for result in results if result.path.name == RESULT_FILE)  # scores of a test set injected nothing
     objects = compare_arms(result for result in trained if plan is None or result.seed in design.seeds)
-    return Board(results, rows, later, headline, design, plan, found, published, budgets(folders), objects)
+    return Board(results, rows, later, headline, design, plan, found, published, costs, objects)
 
 
 def implied(rows: list[Ranked]) -> Design:

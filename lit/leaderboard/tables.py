@@ -54,7 +54,7 @@ def table_cells(
     """Header and text cells of the ranking by one metric; rows without it are left out."""
     against = rivals(rows)
     header = ["data", "arm", "frames", "seeds", metric, *(f"minus {arm}" for arm in against), "worth labelled frames"]
-    header += ["distinct objects"] + ([EASY_TO_HARD, published.label] if published else [])
+    header += ["distinct objects", "prepared in"] + ([EASY_TO_HARD, published.label] if published else [])
     cells = []
     for row in rows:
         if entry := row["metrics"].get(metric):
