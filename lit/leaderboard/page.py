@@ -21,6 +21,7 @@ from lit.leaderboard.tables import (
     mean_text,
     notes,
     planned_cells,
+    prepared_text,
     table_cells,
     worth_text,
 )
@@ -52,7 +53,17 @@ def worth_key(worth: dict[str, Any] | None) -> float | str:
 PAGES = Environment(
     loader=PackageLoader("lit.leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-TEXTS = (difference_text, distinct_text, frames_cell, mean_text, worth_text, embedded, verdict, worth_key)
+TEXTS = (
+    difference_text,
+    distinct_text,
+    prepared_text,
+    frames_cell,
+    mean_text,
+    worth_text,
+    embedded,
+    verdict,
+    worth_key,
+)
 PAGES.filters.update({text.__name__: text for text in TEXTS})
 PAGES.globals["own_triple"] = own_triple
 
@@ -68,7 +79,9 @@ def ranking_page(board: Board) -> str:
     names = list(dict.fromkeys([headline, *(name for row in rows for name in row["metrics"])]))
     against, colours = rivals(rows), arm_colours(rows)
     head = ["data", "arm", "frames", "seeds", "mean ± std", *(f"minus {arm}" for arm in against), "worth labels"]
-    head += ["injected", "distinct objects", "images/s"] + ([EASY_TO_HARD, published.label] if published else [])
+    head += ["injected", "distinct objects", "prepared in", "images/s"] + (
+        [EASY_TO_HARD, published.label] if published else []
+    )
     return PAGES.get_template("leaderboard.html").render(
         title="Leaderboard",
         board=board,

@@ -70,6 +70,7 @@ def table_cells(
                 *differences,
                 worth,
                 distinct_text(row),
+                prepared_text(row),
             ]
             if published:
                 line += [own_triple(row["metrics"], metric), published.text(row["arm"])]
@@ -80,6 +81,12 @@ def table_cells(
 def distinct_text(row: Ranked) -> str:
     """Mean number of distinct objects that a run of the row injected; a dash where none were."""
     return "–" if row["distinct_objects"] is None else f"{row['distinct_objects']:.0f}"
+
+
+def prepared_text(row: Ranked) -> str:
+    """What the arm's objects cost to prepare, in minutes; a dash where nothing was prepared for it alone."""
+    seconds = row["prepared_seconds"]
+    return "–" if seconds is None else f"{seconds / 60:.1f} min"
 
 
 def planned_cells(board: Board) -> tuple[list[str], list[list[str]]]:
