@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 
 from datamodules.geometry import Columns
 
-DETECTION_NAMES = (
+DetectionName = Literal[
     "car", "truck", "bus", "trailer", "construction_vehicle",
     "pedestrian", "motorcycle", "bicycle", "traffic_cone", "barrier",
-)  # fmt: skip
-ATTRIBUTE_NAMES = (
+]  # fmt: skip
+AttributeName = Literal[
     "pedestrian.moving", "pedestrian.sitting_lying_down", "pedestrian.standing", "cycle.with_rider",
     "cycle.without_rider", "vehicle.moving", "vehicle.parked", "vehicle.stopped",
-)  # fmt: skip
+]  # fmt: skip
+DETECTION_NAMES: tuple[str, ...] = get_args(DetectionName)
+ATTRIBUTE_NAMES: tuple[str, ...] = get_args(AttributeName)
 CLASS_RANGES = {
     "car": 50.0, "truck": 50.0, "bus": 50.0, "trailer": 50.0, "construction_vehicle": 50.0,
     "pedestrian": 40.0, "motorcycle": 40.0, "bicycle": 40.0, "traffic_cone": 30.0, "barrier": 30.0,

@@ -8,55 +8,48 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import os
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest, printable
 from datamodules.files.atomic_files import write_atomically
-from datamodules.files.typed_json import quoted
+from datamodules.files.checksums import verify
+from datamodules.files.text_files import decoded
+from datamodules.files.typed_json import UNFIT, quoted, read_json
+from datamodules.nuscenes.box_checks import MEANING, PLACE, check_boxes, check_counts, check_truth
+from datamodules.nuscenes.box_rows import (
+    AnnotatedRow,
+    BoxRow,
+    PredictedRow,
+    RackRow,
+    SampleRow,
+    SubmissionFile,
+    Vector,
+    columns,
+)
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
-    CLASS_RANGES,
     DETECTION_NAMES,
-    MAX_BOXES,
     RACK_COLUMNS,
     GlobalBoxes,
     GroundTruth,
     SampleBoxes,
-    SampleTruth,
     offsets_of,
 )
 
-__all__ = [
-    "ATTRIBUTE_NAMES", "CLASS_RANGES", "DETECTION_NAMES", "MAX_BOXES", "GlobalBoxes", "GroundTruth", "SampleBoxes",
-    "SampleTruth", "Submission", "check_boxes", "check_truth", "read_ground_truth", "read_submission",
-    "write_ground_truth", "write_submission",
-]  # fmt: skip
-
 META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
-FARTHEST, LONGEST, FASTEST = 1e6, 1000.0, 1000.0  # metres, metres, metres a second: what lies beyond is a slip
-LENGTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
-MEANING = {
-    "translation": "three finite numbers (x, y, z in m)",
-    "size": "three finite numbers above 0 (width, length, height in m)",
-    "rotation": "a quaternion of four finite numbers (w, x, y, z), not all 0",
-    "velocity": "two finite numbers (m/s), or NaN for an unknown velocity",
-    "detection_score": "a finite number, 0 to 1 officially",
-}
-_LABELS = {name: code for code, name in enumerate(DETECTION_NAMES)}
-_ATTRIBUTES = {"": -1, **{name: code for code, name in enumerate(ATTRIBUTE_NAMES)}}
-_BROKEN = (KeyError, TypeError, ValueError, OverflowError)  # what reading an ill-formed box can raise
+SUBMISSION = "a nuScenes submission {meta, results}"
+GROUND_TRUTH = "ground truth {sample_token: {ego_translation, bikeracks, boxes}} as JSON"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,25 +71,23 @@ def read_submission(path: str | os.PathLike[str]) -> Submission:
     Raises:
         InputError: an unreadable file, more than 500 boxes in a sample, or a box that cannot be evaluated.
     """
+    path = Path(path)
     with collector_off():
-        return _read_submission(path)
-
-
-def _read_submission(path: str | os.PathLike[str]) -> Submission:
-    raw, data = _load(path, "a nuScenes submission")
-    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-        raise InputError(f"{path}: no object 'results', expected a submission {{meta, results}}; export it again")
-    if not isinstance(data.get("meta"), dict):
-        raise InputError(f"{path}: no object 'meta', expected one with {', '.join(META)}; add it beside 'results'")
-    results = data["results"]
-    _check_lists(path, results)
-    crowded = next((token for token, boxes in results.items() if len(boxes) > MAX_BOXES), None)
-    if crowded is not None:
-        raise _crowded(str(path), crowded, len(results[crowded]))
-    samples = _flatten(path, results, scored=True)
-    _refuse_repeats(path, raw, b'"sample_token"', len(samples.boxes))
+        file = _read(path, SubmissionFile, SUBMISSION, _submission_keys, _refuse_submission)
+        for token, rows in file.results.items():
+            for index, row in enumerate(rows):
+                if row.sample_token != token:
+                    expected = f"expected {token!r} as its key; correct one of the two"
+                    problem = f"{path}: sample {token}, box {index}: sample_token {row.sample_token!r}, {expected}"
+                    raise InputError(printable(problem))
+        samples = SampleBoxes(
+            tuple(file.results),
+            offsets_of([len(rows) for rows in file.results.values()]),
+            columns(list(chain.from_iterable(file.results.values()))),
+        )
+    check_counts(samples, str(path))
     check_boxes(samples, str(path), scored=True)
-    return Submission(samples, data["meta"])
+    return Submission(samples, file.meta)
 
 
 def write_submission(
@@ -112,15 +103,11 @@ def write_submission(
     Raises:
         InputError: more than 500 boxes in a sample, values that cannot be evaluated, or another set of meta keys.
     """
-    # imported here so that reading needs neither torch nor OpenCV, which that module brings
-
     meta = dict(META if meta is None else meta)
     if set(meta) != set(META) or not all(isinstance(value, bool) for value in meta.values()):
         raise InputError(f"{path}: meta {meta!r}, expected true or false for each of {', '.join(META)}; correct it")
     table = SampleBoxes.join(samples)
-    for token, boxes in samples.items():
-        if len(boxes) > MAX_BOXES:
-            raise _crowded(str(path), token, len(boxes))
+    check_counts(table, str(path))
     check_boxes(table, str(path), scored=True)
     results = {
         token: [{"sample_token": token, **_box(row), "detection_score": row[14]} for row in boxes.rows.tolist()]
@@ -135,43 +122,29 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
     Raises:
         InputError: an unreadable file, no samples, or a box that cannot be evaluated.
     """
+    path = Path(path)
     with collector_off():
-        return _read_ground_truth(path)
-
-
-def _read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
-    raw, data = _load(path, "ground truth as JSON")
-    if not isinstance(data, dict) or not data:
-        raise InputError(f"{path}: holds no samples, expected {{sample_token: {{ego_translation, bikeracks, boxes}}}}")
-    for token, sample in data.items():
-        if not isinstance(sample, dict) or not {"ego_translation", "bikeracks", "boxes"} <= set(sample):
-            expected = "an object with ego_translation, bikeracks and boxes"
-            raise InputError(f"{path}: sample {token}: expected {expected}; complete it")
-        ego = sample["ego_translation"]
-        if not is_vector(ego, 3) or not all(abs(value) <= FARTHEST for value in ego):
-            expected = f"expected three numbers within {FARTHEST:g} (m)"
-            raise InputError(f"{path}: sample {token}: ego_translation {quoted(ego)}, {expected}")
-    boxes = {token: sample["boxes"] for token, sample in data.items()}
-    racks = {token: sample["bikeracks"] for token, sample in data.items()}
-    _check_lists(path, boxes)
-    _check_lists(path, racks)
-    samples = _flatten(path, boxes, scored=False)
-    _refuse_repeats(path, raw, b'"detection_name"', len(samples.boxes))
-    truth = GroundTruth(
-        samples,
-        np.array([sample["ego_translation"] for sample in data.values()], dtype=np.float64).reshape(-1, 3),
-        np.array([_rack(path, token, rack) for token, found in racks.items() for rack in found]).reshape(
-            -1, RACK_COLUMNS
-        ),
-        offsets_of([len(found) for found in racks.values()]),
-    )
+        file = _read(path, dict[str, SampleRow], GROUND_TRUTH, _truth_keys, _refuse_truth)
+        if not file:
+            raise InputError(f"{path}: holds no samples, expected {GROUND_TRUTH}")
+        samples = list(file.values())
+        racks = [[*rack.translation, *rack.size, *rack.rotation] for sample in samples for rack in sample.bikeracks]
+        truth = GroundTruth(
+            SampleBoxes(
+                tuple(file),
+                offsets_of([len(sample.boxes) for sample in samples]),
+                columns([box for sample in samples for box in sample.boxes]),
+            ),
+            np.array([sample.ego_translation for sample in samples], dtype=np.float64),
+            np.array(racks, dtype=np.float64).reshape(-1, RACK_COLUMNS),
+            offsets_of([len(sample.bikeracks) for sample in samples]),
+        )
     check_truth(truth, str(path))
     return truth
 
 
 def write_ground_truth(path: str | os.PathLike[str], truth: GroundTruth) -> None:
     """Write what :func:`read_ground_truth` reads, atomically; an unknown velocity becomes ``null``."""
-
     keys = ("translation", "size", "rotation")
     content = {
         token: {
@@ -187,78 +160,6 @@ def write_ground_truth(path: str | os.PathLike[str], truth: GroundTruth) -> None
     write_atomically(Path(path), json.dumps(content, allow_nan=False))
 
 
-def check_boxes(samples: SampleBoxes, source: str, scored: bool) -> None:
-    """Refuse values that cannot be evaluated.
-
-    Args:
-        samples: the boxes.
-        source: file, or another name of where they come from, for the message.
-        scored: predictions, which need scores.
-
-    Raises:
-        InputError: a value that is not finite (velocities may be NaN), a size that is not above 0, a quaternion of
-            zeros, a class or attribute out of range; the first such box.
-    """
-    boxes = samples.boxes
-    bad = {
-        "translation": ~(np.abs(boxes.translation) <= FARTHEST).all(1),
-        "size": ~((boxes.size <= LONGEST) & (boxes.size > 0)).all(1),
-        "rotation": ~(np.abs(boxes.rotation) <= FARTHEST).all(1) | (boxes.rotation == 0).all(1),
-        "velocity": (np.abs(boxes.velocity) > FASTEST).any(1),
-    }
-    values: dict[str, np.ndarray] = {key: getattr(boxes, key) for key in bad}
-    if scored:
-        bad["detection_score"], values["detection_score"] = ~np.isfinite(boxes.scores), boxes.scores
-    for key, where in bad.items():
-        if where.any():
-            box = int(np.flatnonzero(where)[0])
-            found = values[key][box].tolist()
-            raise InputError(f"{_place(samples, source, box)}: {key} {found}, expected {MEANING[key]}; drop the box")
-    for key, codes, least, names in (
-        ("label", boxes.labels, 0, DETECTION_NAMES),
-        ("attribute", boxes.attributes, -1, ATTRIBUTE_NAMES),
-    ):
-        if len(codes) and (codes.min() < least or codes.max() >= len(names)):
-            box = int(np.flatnonzero((codes < least) | (codes >= len(names)))[0])
-            place = _place(samples, source, box)
-            raise InputError(f"{place}: {key} {codes[box]}, expected {least}..{len(names) - 1}; map the class first")
-
-
-def check_truth(truth: GroundTruth, source: str) -> None:
-    """As :func:`check_boxes`, and the same for places of the car and for bicycle racks.
-
-    Raises:
-        InputError: the first value that cannot be evaluated.
-    """
-    check_boxes(truth.samples, source, scored=False)
-    racks = truth.bikeracks
-    bad = ~(np.abs(racks) <= FARTHEST).all(1) | (racks[:, 3:6] <= 0).any(1) | (racks[:, 6:] == 0).all(1)
-    for name, where, offsets in (
-        (
-            "ego_translation",
-            ~(np.abs(truth.ego_translation) <= FARTHEST).all(1),
-            np.arange(len(truth.samples.tokens) + 1),
-        ),
-        ("bicycle rack", bad, truth.rack_offsets),
-    ):
-        if where.any():
-            sample = int(np.searchsorted(offsets, np.flatnonzero(where)[0], side="right")) - 1
-            token = truth.samples.tokens[sample]
-            raise InputError(f"{source}: sample {token}: {name} with a value that cannot be; expected finite numbers")
-
-
-def _load(path: str | os.PathLike[str], kind: str) -> tuple[bytes, Any]:
-    """A JSON file's bytes and content."""
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {kind}; check the path") from error
-    try:
-        return raw, json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); expected {kind}; export it again") from error
-
-
 @contextmanager
 def collector_off() -> Iterator[None]:
     """Millions of new lists would trigger searches for reference cycles, which parsed JSON cannot hold."""
@@ -271,112 +172,108 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def _check_lists(path: str | os.PathLike[str], samples: dict[str, Any]) -> None:
-    for token, boxes in samples.items():
-        if not isinstance(boxes, list):
-            raise InputError(
-                f"{path}: sample {token}: {type(boxes).__name__}, expected a list of boxes; use [] for none"
-            )
+def _read(
+    path: Path,
+    type_: type[T],
+    expected: str,
+    keys_of: Callable[[T], tuple[int, Iterable[BoxRow]]],
+    refuse: Callable[[Path, Any], None],
+) -> T:
+    """Decode at once, which keeps the last of two equal keys and knows no NaN; whatever that may hide, read with care.
 
-
-def _flatten(path: str | os.PathLike[str], samples: dict[str, list[Any]], scored: bool) -> SampleBoxes:
-    """All boxes of a file in one table; the ill-formed box is looked for only when there is one."""
-    boxes = list(chain.from_iterable(samples.values()))
+    Args:
+        path: the file.
+        type_: what it holds.
+        expected: what it should be, for messages.
+        keys_of: how many keys a file of this content has when it has nothing else, and its boxes.
+        refuse: raises for the first part of a file's plain content that does not fit.
+    """
+    with suppress(OSError, msgspec.MsgspecError, RecursionError, UnicodeError):  # of which the careful way complains
+        raw = path.read_bytes()
+        verify(path, raw)
+        text = decoded(raw, path, expected).replace("NaN", "null")
+        content = msgspec.json.decode(text, type=type_)
+        keys, boxes = keys_of(content)
+        unknown = text.count("null")
+        if text.count(":") == keys and (not unknown or unknown == sum(box.velocity.count(None) for box in boxes)):
+            return content
+    plain = read_json(path, Any, expected)  # type: ignore[type-var]
     try:
-        columns = _columns(boxes, scored)
-        if scored:
-            owners = [token for token, found in samples.items() for _ in found]
-            columns = columns if list(map(itemgetter("sample_token"), boxes)) == owners else None
-    except _BROKEN:
-        columns = None
-    if columns is None:
-        for token, found in samples.items():
-            for index, box in enumerate(found):
-                if problem := _problem(box, token, scored):
-                    raise InputError(f"{path}: sample {token}, box {index}: {problem}")
-        raise InputError(f"{path}: boxes that cannot be read as numbers; expected the nuScenes format")
-    return SampleBoxes(tuple(samples), offsets_of([len(found) for found in samples.values()]), columns)
+        return msgspec.convert(plain, type_)
+    except UNFIT as error:
+        refuse(path, plain)
+        raise InputError(printable(f"{path}: {error}; expected {expected}")) from None
 
 
-def _columns(boxes: list[dict[str, Any]], scored: bool) -> GlobalBoxes | None:
-    """The boxes as arrays, or None (or one of ``_BROKEN``) when one is ill-formed."""
-    parts = {}
-    for key, length in LENGTHS.items():
-        lists = list(map(itemgetter(key), boxes))
-        if not set(map(len, lists)) <= {length}:
-            return None
-        flat: Iterable[Any] = chain.from_iterable(lists)
-        if key == "velocity":
-            flat = (math.nan if value is None else value for value in flat)
-        parts[key] = np.array(array("d", flat)).reshape(-1, length)  # an array refuses "1.5", NumPy would not
-    labels = np.array([_LABELS.get(box["detection_name"], -1) for box in boxes], dtype=np.int64)
-    attributes = np.array([_ATTRIBUTES.get(box["attribute_name"], -2) for box in boxes], dtype=np.int64)
-    if len(boxes) and (labels.min() < 0 or attributes.min() < -1):
-        return None
-    scores = list(map(itemgetter("detection_score"), boxes)) if scored else [math.nan] * len(boxes)
-    points = [box.get("num_pts", -1) for box in boxes] if scored else list(map(itemgetter("num_pts"), boxes))
-    if not set(map(type, scores)) <= {float, int} or not set(map(type, points)) <= {int}:
-        return None
-    return GlobalBoxes(
-        **parts,
-        labels=labels,
-        attributes=attributes,
-        scores=np.array(scores, dtype=np.float64),
-        num_pts=np.array(points, dtype=np.int64),
-    )
+def _submission_keys(file: SubmissionFile) -> tuple[int, Iterable[BoxRow]]:
+    boxes = sum(map(len, file.results.values()))
+    return 2 + len(file.meta) + len(file.results) + 8 * boxes, chain.from_iterable(file.results.values())
 
 
-def _problem(box: Any, token: str, scored: bool) -> str | None:
-    """What makes a box unreadable."""
+def _truth_keys(file: dict[str, SampleRow]) -> tuple[int, Iterable[BoxRow]]:
+    keys = sum(4 + 3 * len(sample.bikeracks) + 7 * len(sample.boxes) for sample in file.values())
+    return keys, (box for sample in file.values() for box in sample.boxes)
+
+
+def _refuse_submission(path: Path, plain: Any) -> None:
+    for key in ("results", "meta"):
+        if not isinstance(plain, dict) or not isinstance(plain.get(key), dict):
+            raise InputError(f"{path}: no object {key!r}, expected {SUBMISSION}; export it again")
+    for token, boxes in plain["results"].items():
+        _refuse_boxes(f"{path}: sample {token}", boxes, PredictedRow)
+
+
+def _refuse_truth(path: Path, plain: Any) -> None:
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: holds no samples, expected {GROUND_TRUTH}")
+    for token, sample in plain.items():
+        place = printable(f"{path}: sample {token}")
+        if not isinstance(sample, dict) or not {"ego_translation", "bikeracks", "boxes"} <= set(sample):
+            raise InputError(f"{place}: expected an object with ego_translation, bikeracks and boxes; complete it")
+        if not _fits(ego := sample["ego_translation"], Vector):
+            raise InputError(f"{place}: ego_translation {quoted(ego)}, expected {PLACE}")
+        if not isinstance(sample["bikeracks"], list):
+            raise InputError(f"{place}: bikeracks {quoted(sample['bikeracks'])}, expected a list; use [] for none")
+        for rack in sample["bikeracks"]:
+            if not _fits(rack, RackRow):
+                problem = f"{place}: bicycle rack {str(rack)[:80]}, expected translation, size and rotation"
+                raise InputError(printable(problem))
+        _refuse_boxes(place, sample["boxes"], AnnotatedRow)
+
+
+def _refuse_boxes(place: str, boxes: Any, type_: type[BoxRow]) -> None:
+    """Complain of the first box that does not fit."""
+    if not isinstance(boxes, list):
+        raise InputError(printable(f"{place}: {type(boxes).__name__}, expected a list of boxes; use [] for none"))
+    for index, box in enumerate(boxes):
+        try:
+            msgspec.convert(box, type_)
+        except UNFIT as error:
+            raise InputError(printable(f"{place}, box {index}: {_problem(box, type_, str(error))}")) from None
+
+
+def _problem(box: Any, type_: type[BoxRow], said: str) -> str:
+    """What makes a box unreadable, from msgspec's words."""
+    fields = [field.name for field in msgspec.structs.fields(type_) if field.required]
     if not isinstance(box, dict):
-        return f"{box!r}, expected an object with {', '.join(LENGTHS)}, ..; repair it"
-    needed = [*LENGTHS, "detection_name", "attribute_name"]
-    for key in [*needed, *(("sample_token", "detection_score") if scored else ("num_pts",))]:
-        if key not in box:
-            return f"has no {key}; add it"
-    for key, length in LENGTHS.items():
-        if not is_vector(box[key], length, nullable=key == "velocity"):
-            return f"{key} {box[key]!r}, expected {MEANING[key]}; repair or drop the box"
-    name, attribute = box["detection_name"], box["attribute_name"]
-    if not isinstance(name, str) or name not in _LABELS:
-        return f"detection_name {name!r}, expected one of {', '.join(DETECTION_NAMES)}; map the class or drop the box"
-    if not isinstance(attribute, str) or attribute not in _ATTRIBUTES:
-        return f"attribute_name {attribute!r}, expected '' or one of {', '.join(ATTRIBUTE_NAMES)}; use '' for none"
-    if scored and box["sample_token"] != token:
-        return f"sample_token {box['sample_token']!r}, expected {token!r} as its key; correct one of the two"
-    if scored and type(box["detection_score"]) not in (int, float):
-        return f"detection_score {box['detection_score']!r}, expected {MEANING['detection_score']}; repair the box"
-    if "num_pts" in box and type(box["num_pts"]) is not int:
-        return f"num_pts {box['num_pts']!r}, expected a whole number of points; repair the box"
-    return None
+        return f"{quoted(box)}, expected an object with {', '.join(fields)}; repair it"
+    if missing := next((name for name in fields if name not in box), None):
+        return f"has no {missing}; add it"
+    place = re.search(r"\$\.(\w+)", said)
+    if place is None:
+        return said
+    value = box[place[1]]
+    hint = closest(value, DETECTION_NAMES) if place[1] == "detection_name" and isinstance(value, str) else ""
+    cure = "map the class or drop the box" if place[1] == "detection_name" else "repair or drop the box"
+    return f"{place[1]} {quoted(value)}, expected {MEANING[place[1]]}{hint}; {cure}"
 
 
-def is_vector(value: Any, length: int, nullable: bool = False) -> bool:
-    """Whether a JSON value is a list of so many numbers (or nulls)."""
-    if not isinstance(value, list) or len(value) != length:
+def _fits(value: Any, type_: Any) -> bool:
+    try:
+        msgspec.convert(value, type_)
+    except UNFIT:
         return False
-    return all(type(number) in (int, float) or (nullable and number is None) for number in value)
-
-
-def _refuse_repeats(path: str | os.PathLike[str], raw: bytes, key: bytes, boxes: int) -> None:
-    """JSON keeps only the last of two equal keys: when the text holds more boxes than were read, find the repeat."""
-    if raw.count(key) <= boxes:
-        return
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
-        if count > 1:
-            raise InputError(f"{path}: {name} appears {count} times, expected once; keep one of them")
-        return dict(pairs)
-
-    json.loads(raw, object_pairs_hook=unique)
-
-
-def _rack(path: str | os.PathLike[str], token: str, rack: Any) -> list[float]:
-    keys = ("translation", "size", "rotation")
-    if not isinstance(rack, dict) or not all(is_vector(rack.get(key), LENGTHS[key]) for key in keys):
-        raise InputError(f"{path}: sample {token}: bicycle rack {rack!r}, expected translation, size and rotation")
-    return [number for key in keys for number in rack[key]]
+    return True
 
 
 def _box(row: list[Any]) -> dict[str, Any]:
@@ -390,13 +287,3 @@ def _box(row: list[Any]) -> dict[str, Any]:
         "detection_name": DETECTION_NAMES[int(row[12])],
         "attribute_name": "" if attribute < 0 else ATTRIBUTE_NAMES[attribute],
     }
-
-
-def _place(samples: SampleBoxes, source: str, box: int) -> str:
-    sample = int(np.searchsorted(samples.offsets, box, side="right")) - 1
-    return f"{source}: sample {samples.tokens[sample]}, box {box - samples.offsets[sample]}"
-
-
-def _crowded(source: str, token: str, count: int) -> InputError:
-    expected = f"expected at most {MAX_BOXES}; keep the {MAX_BOXES} with the highest scores"
-    return InputError(f"{source}: sample {token}: {count} boxes, {expected}")

@@ -16,6 +16,7 @@ from datamodules.errors import DatasetNotFound, InputError, closest, printable
 from datamodules.files.checksums import verify
 from datamodules.files.text_files import decoded, read_text
 from datamodules.files.typed_json import quoted
+from datamodules.nuscenes.box_checks import check_truth
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
     BOX_COLUMNS,
@@ -25,7 +26,7 @@ from datamodules.nuscenes.boxes import (
     GroundTruth,
     SampleTruth,
 )
-from datamodules.nuscenes.format import LENGTHS, check_truth, collector_off, is_vector
+from datamodules.nuscenes.format import collector_off
 from datamodules.nuscenes.splits import RELEASES, scenes_of
 from datamodules.nuscenes.table_rows import ROWS, WANTED
 
@@ -156,7 +157,7 @@ def read_truth(tables: Tables, split: str) -> GroundTruth:
         instance = tables.find("instance", row["instance_token"], "sample_annotation")
         category = tables.find("category", instance["category_token"], "instance")["name"]
         if category == RACK:
-            racks[token].append(_geometry(tables, row, "sample_annotation"))
+            racks[token].append(_geometry(row))
         elif category in CATEGORIES:
             boxes[token].append(_box(tables, row, CATEGORIES[category]))
     truth = GroundTruth.join(
@@ -181,9 +182,7 @@ def _lidar_poses(tables: Tables, samples: dict[str, Row]) -> dict[str, list[floa
         if tables.find("sensor", row["sensor_token"], "calibrated_sensor")["channel"] == "LIDAR_TOP"
     }
     poses = {
-        row["sample_token"]: _geometry(
-            tables, tables.find("ego_pose", row["ego_pose_token"], "sample_data"), "ego_pose", ("translation",)
-        )
+        row["sample_token"]: _geometry(tables.find("ego_pose", row["ego_pose_token"], "sample_data"), ("translation",))
         for row in tables.rows["sample_data"].values()
         if row["is_key_frame"] and row["calibrated_sensor_token"] in lidars and row["sample_token"] in samples
     }
@@ -202,18 +201,12 @@ def _box(tables: Tables, row: Row, name: str) -> list[float]:
         raise InputError(f"{place}: attributes {attributes}, expected at most one of {', '.join(ATTRIBUTE_NAMES)}")
     attribute = ATTRIBUTE_NAMES.index(attributes[0]) if attributes else -1
     points = row["num_lidar_pts"] + row["num_radar_pts"]
-    geometry = _geometry(tables, row, "sample_annotation")
+    geometry = _geometry(row)
     return [*geometry, *_velocity(tables, row), DETECTION_NAMES.index(name), attribute, np.nan, points]
 
 
-def _geometry(
-    tables: Tables, row: Row, table: str, keys: tuple[str, ...] = ("translation", "size", "rotation")
-) -> list[float]:
+def _geometry(row: Row, keys: tuple[str, ...] = ("translation", "size", "rotation")) -> list[float]:
     """The numbers of some vectors of a row, one after another."""
-    for key in keys:
-        if not is_vector(row[key], LENGTHS[key]):
-            place = f"{tables.folder / table}.json: row {row['token']}"
-            raise InputError(f"{place}: {key} {row[key]!r}, expected {LENGTHS[key]} numbers; copy the table again")
     return [number for key in keys for number in row[key]]
 
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 
-from datamodules.nuscenes.format import GlobalBoxes, SampleTruth, write_submission
+from datamodules.nuscenes.boxes import GlobalBoxes, SampleTruth
+from datamodules.nuscenes.format import write_submission
 from lit.callbacks.frame_names import gather_names, groups_of
 from lit.metrics.array_files import named_by_content
 from lit.metrics.nuscenes.evaluation import VERSION, NuscenesDetection, flatten, gather_samples

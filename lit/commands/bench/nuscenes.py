@@ -17,8 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, BOX_COLUMNS, DETECTION_NAMES, GlobalBoxes, SampleTruth
-from datamodules.nuscenes.format import GroundTruth, write_ground_truth, write_submission
+from datamodules.nuscenes.boxes import (
+    ATTRIBUTE_NAMES,
+    BOX_COLUMNS,
+    DETECTION_NAMES,
+    GlobalBoxes,
+    GroundTruth,
+    SampleTruth,
+)
+from datamodules.nuscenes.format import write_ground_truth, write_submission
 from datamodules.randomness import derive
 from lit.commands.bench.timing import timed
 from lit.metrics.nuscenes.evaluation import evaluate_files, flatten

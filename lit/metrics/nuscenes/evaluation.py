@@ -16,6 +16,7 @@ import torch
 from torch import distributed
 
 from datamodules.errors import InputError
+from datamodules.nuscenes.box_checks import check_boxes, check_truth
 from datamodules.nuscenes.boxes import (
     BOX_COLUMNS,
     DETECTION_NAMES,
@@ -26,7 +27,7 @@ from datamodules.nuscenes.boxes import (
     offsets_of,
     take_groups,
 )
-from datamodules.nuscenes.format import check_boxes, check_truth, read_ground_truth, read_submission
+from datamodules.nuscenes.format import read_ground_truth, read_submission
 from lit.metrics.gathered_rows import GatheredRows
 from lit.metrics.nuscenes.matching import (
     DISTANCE_LIMITS,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from datamodules.errors import InputError
 from datamodules.nuscenes.boxes import CLASS_RANGES, DETECTION_NAMES, GlobalBoxes
 
 DISTANCE_LIMITS = np.array([0.5, 1.0, 2.0, 4.0])  # m between the centres on the ground; a match is strictly nearer
@@ -160,9 +159,6 @@ def evaluate_class(gt: Filtered, pred: Filtered, name: str, samples: int) -> tup
 
     Returns:
         Four APs, and the five errors; NaN for one that the class does not have.
-
-    Raises:
-        InputError: scores that the devkit refuses, too (below 0 at a recall that was reached).
     """
     pred, hits, distances = match_class(gt, pred, samples)
     recalls = np.linspace(0, 1, POINTS)
@@ -175,11 +171,6 @@ def evaluate_class(gt: Filtered, pred: Filtered, name: str, samples: int) -> tup
             continue
         recall = np.cumsum(found).astype(np.float64) / len(gt.boxes)
         confidence = np.interp(recalls, recall, pred.boxes.scores, right=0)
-        if (np.diff(confidence) > 0).any():
-            lowest = pred.boxes.scores.min()
-            raise InputError(
-                f"predictions: detection_score {lowest:g} of a {name}, expected none below 0; map the scores to 0..1"
-            )
         last = int(np.flatnonzero(confidence)[-1]) if confidence.any() else 0
         if k == ERROR_LIMIT and last >= FIRST:
             pairs = _errors(gt.boxes[hits[k][found]], pred.boxes[found], distances[k][found], name)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
-from datamodules.nuscenes.boxes import BOX_COLUMNS, GlobalBoxes, GroundTruth, SampleBoxes, SampleTruth
+from datamodules.nuscenes.boxes import BOX_COLUMNS, DETECTION_NAMES, GlobalBoxes, GroundTruth, SampleBoxes, SampleTruth
 from datamodules.nuscenes.format import (
     META,
     read_ground_truth,
@@ -38,6 +38,7 @@ def rows(count: int, seed: int, scored: bool) -> GlobalBoxes:
     rng = np.random.default_rng(seed)
     values = rng.normal(0, 10, (count, BOX_COLUMNS))
     values[:, 3:6] = np.abs(values[:, 3:6]) + 0.1
+    values[:, 6:10] /= 10  # of a quaternion
     values[:, 12], values[:, 13] = rng.integers(0, 10, count), rng.integers(-1, 8, count)
     values[:, 14] = rng.random(count) if scored else np.nan
     values[:, 15] = -1 if scored else rng.integers(0, 9, count)
@@ -112,7 +113,52 @@ def test_integers_and_further_fields_are_read(tmp_path: Path) -> None:
     assert boxes.num_pts.tolist() == [-1, 0]
 
 
+def test_all_encodings_and_spaced_keys_are_read(tmp_path: Path) -> None:
+    path = submission(tmp_path / "sub.json", {**PREDICTED, "velocity": [float("nan"), 1]})
+    expected = read_submission(path).samples.boxes.rows
+    text = path.read_text()
+    for content in (text.encode("utf-8-sig"), text.encode("utf-16"), text.replace('":', '" :').encode()):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(read_submission(path).samples.boxes.rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"detection_score": 0.75',
+            '"detection_score": 0.75, "detection_score": 0.5',
+            "'detection_score' stands twice",
+        ),
+        ('"size": [2,', '"size": [9, 9, 9], "size" : [2,', "the key 'size' stands twice in one object"),
+        ('"use_map"', '"use_lidar"', "the key 'use_lidar' stands twice in one object"),
+    ],
+)
+def test_no_key_stands_twice(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = submission(tmp_path / "sub.json", PREDICTED)
+    path.write_text(path.read_text().replace(old, new, 1))
+    refused(read_submission, path, message)
+
+
+def test_a_token_may_hold_what_numbers_are_made_of(tmp_path: Path) -> None:
+    path, token = tmp_path / "sub.json", "a:NaN, null"
+    write_submission(path, {token: GlobalBoxes.from_rows(rows(4, 0, True).rows)})
+    assert read_submission(path).samples.tokens == (token,)
+
+
 BAD_VALUES = [
+    ({"translation": [1e7, 2, 3]}, "translation [10000000.0, 2.0, 3.0], expected three finite numbers (x, y, z in m)"),
+    ({"translation": [10**400, 2, 3]}, "translation [1000000000"),
+    ({"translation": [True, 2, 3]}, "translation [True, 2, 3], expected three finite numbers"),
+    ({"size": [2, 1001, 1]}, "size [2.0, 1001.0, 1.0], expected three finite numbers above 0"),
+    ({"rotation": [11, 0, 0, 0]}, "rotation [11.0, 0.0, 0.0, 0.0], expected a quaternion"),
+    ({"velocity": [1001, 0]}, "velocity [1001.0, 0.0], expected two finite numbers"),
+    ({"num_pts": 10**9}, "num_pts 1000000000, expected a whole number of points"),
+    ({"num_pts": True}, "num_pts True, expected a whole number of points"),
+    (
+        {"detection_name": "Car"},
+        f"detection_name 'Car', expected one of {', '.join(DETECTION_NAMES)}; did you mean 'car'?",
+    ),
     ({"translation": [1, 2]}, "translation [1, 2], expected three finite numbers"),
     ({"translation": [1, 2, float("nan")]}, "translation [1.0, 2.0, nan], expected three finite numbers"),
     ({"translation": [1, float("inf"), 0]}, "translation [1.0, inf, 0.0], expected three finite numbers"),
@@ -143,6 +189,8 @@ def test_bad_values_are_named_on_both_sides(tmp_path: Path, change: dict[str, An
     ("change", "message"),
     [
         ({"detection_score": float("nan")}, "detection_score nan, expected a finite number"),
+        ({"detection_score": 1.5}, "detection_score 1.5, expected a finite number from 0 to 1"),
+        ({"detection_score": -0.5}, "detection_score -0.5, expected a finite number from 0 to 1"),
         ({"detection_score": "0.5"}, "detection_score '0.5', expected a finite number"),
         ({"detection_score": None}, "detection_score None, expected a finite number"),
         ({"sample_token": "a"}, "sample_token 'a', expected 'b' as its key"),
@@ -162,11 +210,11 @@ def test_missing_fields_are_named(tmp_path: Path, key: str) -> None:
 
 def test_files_that_are_no_submission(tmp_path: Path) -> None:
     path = tmp_path / "sub.json"
-    refused(read_submission, path, "cannot be read (No such file or directory)")
+    refused(read_submission, path, ": not found; expected a nuScenes submission")
     path.write_text('{"meta": {}, "results": ')
-    refused(read_submission, path, "not valid JSON")
+    refused(read_submission, path, "no valid JSON")
     path.write_bytes(b"\xff\xfe\x00")
-    refused(read_submission, path, "not valid JSON")
+    refused(read_submission, path, "byte 2 is no UTF-16")
     path.write_text("[]")
     refused(read_submission, path, "no object 'results'")
     refused(read_submission, submission(path, PREDICTED, meta=None), "no object 'meta'")
@@ -179,11 +227,11 @@ def test_files_that_are_no_submission(tmp_path: Path) -> None:
 def test_a_repeated_sample_is_refused(tmp_path: Path) -> None:
     path = submission(tmp_path / "sub.json", PREDICTED)
     path.write_text(path.read_text().replace('"c": []', '"b": []'))
-    refused(read_submission, path, "b appears 2 times, expected once")
+    refused(read_submission, path, "the key 'b' stands twice in one object")
     path = ground_truth(tmp_path / "gt.json", {**BOX, "num_pts": 1})
     text = path.read_text()
     path.write_text(text[:-1] + ", " + text[text.index('"b"') :].replace('"num_pts": 1', '"num_pts": 2'))
-    refused(read_ground_truth, path, "b appears 2 times, expected once")
+    refused(read_ground_truth, path, "the key 'b' stands twice in one object")
 
 
 def test_files_that_are_no_ground_truth(tmp_path: Path) -> None:
@@ -197,7 +245,11 @@ def test_files_that_are_no_ground_truth(tmp_path: Path) -> None:
         read_ground_truth, ground_truth(path, box, bikeracks=[{"size": [1]}]), "sample b: bicycle rack {'size': [1]}"
     )
     flat = {"translation": [0, 0, 0], "size": [1, 0, 1], "rotation": [1, 0, 0, 0]}
-    refused(read_ground_truth, ground_truth(path, box, bikeracks=[flat]), "sample b: bicycle rack with a value")
+    refused(
+        read_ground_truth,
+        ground_truth(path, box, bikeracks=[flat]),
+        "sample b: bicycle rack [0.0, 0.0, 0.0, 1.0, 0.0, 1.0, ",
+    )
     refused(read_ground_truth, ground_truth(path, BOX), "sample b, box 0: has no num_pts; add it")
 
 

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from datamodules.errors import InputError
-from datamodules.nuscenes.format import GlobalBoxes, GroundTruth, SampleTruth, read_submission, write_ground_truth
+from datamodules.nuscenes.boxes import GlobalBoxes, GroundTruth, SampleTruth
+from datamodules.nuscenes.format import read_submission, write_ground_truth
 from lit.callbacks.nuscenes_metrics import DirectScoring, NuscenesMetrics, NuscenesScoring
 from lit.commands.bench.nuscenes import draw_samples
 from lit.experiments.recorded import read_recorded

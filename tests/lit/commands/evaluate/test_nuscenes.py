@@ -57,7 +57,7 @@ def test_dataset_folder(tmp_path: Path) -> None:
         (["--pred", "x", "--gt", "y", "--split", "val"], "expected either --gt"),
         (["--pred", "x", "--dataroot", "y", "--version", "v1.0-mini"], "expected either --gt"),
         (["--pred", "x", "--gt", "y", "--oot", "z"], "did you mean '--out'?"),
-        (["--pred", "x", "--gt", "absent.json"], "absent.json: cannot be read (No such file or directory)"),
+        (["--pred", "x", "--gt", "absent.json"], "absent.json: not found; expected ground truth"),
     ],
 )
 def test_wrong_options(options: list[str], message: str) -> None:
@@ -70,7 +70,7 @@ def test_wrong_options(options: list[str], message: str) -> None:
 def test_an_impossible_output_is_refused(tmp_path: Path) -> None:
     gt, pred = write_files(tmp_path, samples=2)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"figures.json: cannot be written"):
+    with pytest.raises(InputError, match=r"figures\.json: cannot be written"):
         main(["nuscenes", "--gt", str(gt), "--pred", str(pred), "--out", str(tmp_path / "file" / "figures.json")])
 
 

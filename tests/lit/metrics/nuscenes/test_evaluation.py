@@ -152,7 +152,7 @@ def test_impossible_input_is_refused() -> None:
         score(one, boxes([(np.nan, 5)]))
     with pytest.raises(InputError, match=r"label 10, expected 0\.\.9"):
         score(boxes([(5, 5)], labels=[10]), one)
-    with pytest.raises(InputError, match=r"detection_score -0\.5 of a car, expected none below 0"):
+    with pytest.raises(InputError, match=r"detection_score -0\.5, expected a finite number from 0 to 1"):
         score(boxes([(5, 5), (9, 9)]), boxes([(5, 5)], scores=[-0.5]))
     with pytest.raises(InputError, match="sample b of ground truth has no entry"):
         evaluate_boxes({"a": truth(one), "b": truth(one)}, {"a": one})
