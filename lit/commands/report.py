@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,16 @@ def report(title: str, figures: dict[str, Any], out: str | Path | None, shown: d
     tell(table, figures, out)
 
 
-def tell(table: Table, figures: dict[str, Any], out: str | Path | None) -> None:
-    """Print a table and, given ``out``, write its figures as JSON.
+def warned(evaluate: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """The figures of an evaluation, and the texts of its warnings, which stand better below them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figures = evaluate()
+    return figures, [str(warning.message) for warning in caught]
+
+
+def tell(table: Table, figures: dict[str, Any], out: str | Path | None, warnings_: Sequence[str] = ()) -> None:
+    """Print a table and what there is to warn of and, given ``out``, write the table's figures as JSON.
 
     Raises:
         InputError: the file cannot be written.
@@ -32,6 +42,8 @@ def tell(table: Table, figures: dict[str, Any], out: str | Path | None) -> None:
     Console().print(table)
     if out:
         write_output(out, figures)
+    for text in warnings_:
+        Console().print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

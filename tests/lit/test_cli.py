@@ -78,6 +78,9 @@ def test_own_commands_refuse_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "--train" in refused(capsys, "prepare", "world", "--root", tmp_path, "--trian", "3")
     assert "integer >= 1" in refused(capsys, "prepare", "world", "--root", tmp_path, "--train", "0")
     assert "no such folder" in refused(capsys, "leaderboard", tmp_path / "absent")
+    for name in ("board.csv", "board.json", "board.md", "board"):
+        said = refused(capsys, "leaderboard", tmp_path, "--out", tmp_path / name)
+        assert f"{name}: expected a page's name, which ends in .html; board.html gets CSV, Markdown and JSON" in said
     assert "result.json" in refused(capsys, "leaderboard", tmp_path)
     assert "no grid file" in refused(capsys, "sweep", tmp_path / "grid.yaml")
     assert "expected one of render" in refused(capsys, "bench", "rendr")

@@ -13,6 +13,7 @@ import torch
 from datamodules.errors import InputError
 from datamodules.files.training_checkpoints import check_checkpoint
 from lit.cli import MOST_LETTERS, ROOT, main, one_line
+from tests.lit.detection_training import module
 
 CONFIG = str(ROOT / "conf" / "experiment" / "world_centernet.yaml")
 
@@ -64,6 +65,22 @@ def test_untrained_weights_are_not_scored(
     assert main(words) == 2
     assert "no --ckpt_path" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_a_checkpoint_of_another_architecture_is_one_line(
+    command: str, tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, root = tmp_path / "narrow.ckpt", tmp_path / "run"
+    parts: dict[str, object] = {"loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": []}
+    parts |= {"epoch": 0, "global_step": 1, "pytorch-lightning_version": "2.0.0"}
+    torch.save({**parts, "state_dict": module().state_dict()}, checkpoint)  # of a neck with half the channels
+    words = [command, "-c", CONFIG, "--data.root", str(tiny_world), "--trainer.default_root_dir", str(root)]
+    assert main([*words, "--ckpt_path", str(checkpoint)]) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: --ckpt_path {checkpoint}: of another architecture than this configuration's")
+    assert line.endswith("expected a checkpoint that this very configuration trained")
+    assert not list(root.glob("**/*.json"))
 
 
 def test_files_that_are_no_checkpoint_are_named(tmp_path: Path) -> None:

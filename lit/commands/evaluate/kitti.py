@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from datamodules.errors import InputError, closest
 from lit.arguments import Arguments
-from lit.commands.report import tell
+from lit.commands.report import tell, warned
 
 
 def kitti(argv: list[str]) -> int:
@@ -39,12 +37,8 @@ def kitti(argv: list[str]) -> int:
     depths = _depth_ranges(options.depth_ranges) if options.depth_ranges else None
     extra = _extra_ious(options.extra_ious) if options.extra_ious else None
     class_map = _class_map(options.class_map)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = evaluate_folders(options.gt, options.pred, extra, options.split, depths, class_map)
-    tell(kitti_table(result, f"KITTI AP (%), {VERSION}"), result, options.out)
-    for warning in caught:
-        Console().print(f"warning: {warning.message}", style="yellow", markup=False, soft_wrap=True)
+    result, texts = warned(lambda: evaluate_folders(options.gt, options.pred, extra, options.split, depths, class_map))
+    tell(kitti_table(result, f"KITTI AP (%), {VERSION}"), result, options.out, texts)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from lit.arguments import Arguments
-from lit.commands.report import tell
+from lit.commands.report import tell, warned
 
 
 def nuscenes(argv: list[str]) -> int:
@@ -27,22 +27,20 @@ def nuscenes(argv: list[str]) -> int:
     if (options.gt is None) == (None in folder) or (options.gt is not None and any(folder)):
         parser.error("expected either --gt FILE.json, or --dataroot DIR --version V --split S")
 
-    from datamodules.nuscenes.format import read_submission
     from datamodules.nuscenes.tables import read_dataset
     from lit.metrics.nuscenes.evaluation import (  # imports torch: --help stays quick
         SHORT,
         VERSION,
         evaluate_files,
-        evaluate_tables,
+        evaluate_submission,
     )
 
     if options.gt is not None:
-        result = evaluate_files(options.gt, options.pred)
+        result, texts = warned(lambda: evaluate_files(options.gt, options.pred))
     else:
-        truth, pred = read_dataset(*folder), read_submission(options.pred).samples
         place = f"split {options.split} of {Path(options.dataroot) / options.version}"
-        result = evaluate_tables(truth, pred, place, options.pred)
-    tell(nuscenes_table(result, f"nuScenes detection, {VERSION}"), result, options.out)
+        result, texts = warned(lambda: evaluate_submission(read_dataset(*folder), options.pred, place))
+    tell(nuscenes_table(result, f"nuScenes detection, {VERSION}"), result, options.out, texts)
     means = {"mAP": result["mean_ap"], "NDS": result["nd_score"]}
     means |= {f"m{short}": result["tp_errors"][error] for error, short in SHORT.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in means.items()))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from lit.arguments import Arguments
@@ -51,14 +52,17 @@ Picture = tuple[str, bytes]  # caption, PNG
 
 
 def write(out: Path, title: str, pictures: list[Picture], sheet: bytes) -> None:
-    """Write the page with one figure a picture, or only the sheet when ``out`` is a PNG."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """Write the page with one figure a picture, or only the sheet when ``out`` is a PNG.
+
+    Raises:
+        InputError: the disk refuses.
+    """
     if out.suffix == ".png":
-        out.write_bytes(sheet)
+        write_atomically(out, sheet)
         return
     from lit.leaderboard.page import show_page  # draws charts, too: not needed for a PNG
 
-    out.write_text(show_page(title, pictures))
+    write_atomically(out, show_page(title, pictures))
 
 
 def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:

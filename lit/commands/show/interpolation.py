@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 
 from datamodules.assets.contract import Asset
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import disk_refusals, write_atomically
 from datamodules.processes import track
 from lit.arguments import Arguments
 from lit.generators.lift3d import Lift3D
@@ -59,9 +59,8 @@ def main(argv: list[str]) -> int:
         asset_view(between(model, *mix), float(yaw), options.size)
         for mix, yaw in track(list(zip(path, yaws)), "interpolation")
     ]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_film(options.out, film, options.fps)
-    options.out.with_suffix(".png").write_bytes(strip(model, path, math.radians(options.yaw), options.size))
+    write_atomically(options.out.with_suffix(".png"), strip(model, path, math.radians(options.yaw), options.size))
     print(f"wrote {options.out}: {count} pictures, and the strip {options.out.with_suffix('.png')} at a fixed yaw")
     return 0
 
@@ -134,11 +133,10 @@ def write_film(path: Path, film: Sequence[np.ndarray], fps: int) -> None:
     """Write (H, W, 3) uint8 RGB pictures as MP4 (MPEG-4 part 2), or as an animated WebP or GIF that repeats.
 
     Raises:
-        InputError: this OpenCV writes no MP4.
+        InputError: the disk refuses, or this OpenCV writes no MP4.
     """
-    handle, name = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
+    with disk_refusals(path), tempfile.TemporaryDirectory() as folder:
+        name = f"{folder}/film{path.suffix}"
         if path.suffix == ".mp4":
             height, width = film[0].shape[:2]
             writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
@@ -150,7 +148,4 @@ def write_film(path: Path, film: Sequence[np.ndarray], fps: int) -> None:
         else:
             first, *rest = [Image.fromarray(picture) for picture in film]
             first.save(name, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        write_atomically(path, Path(name).read_bytes())

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, printable
 from datamodules.nuscenes.box_checks import check_boxes, check_truth
 from datamodules.nuscenes.boxes import (
     BOX_COLUMNS,
@@ -29,6 +29,7 @@ from datamodules.nuscenes.boxes import (
 )
 from datamodules.nuscenes.format import read_ground_truth, read_submission
 from lit.metrics.gathered_rows import GatheredRows
+from lit.metrics.nuscenes.left_out import warn_of_foreign_classes
 from lit.metrics.nuscenes.matching import (
     DISTANCE_LIMITS,
     ERRORS,
@@ -60,8 +61,21 @@ def evaluate_files(gt_json: str | os.PathLike[str], submission_json: str | os.Pa
     Raises:
         InputError: a file that cannot be read or evaluated, or another set of samples.
     """
-    truth = read_ground_truth(gt_json)
-    return evaluate_tables(truth, read_submission(submission_json).samples, str(gt_json), str(submission_json))
+    return evaluate_submission(read_ground_truth(gt_json), submission_json, str(gt_json))
+
+
+def evaluate_submission(
+    truth: GroundTruth, submission_json: str | os.PathLike[str], gt_name: str = "ground truth"
+) -> dict[str, Any]:
+    """Evaluate a submission against annotations in memory; warns of classes that no annotation has.
+
+    Raises:
+        InputError: see :func:`evaluate_files`.
+    """
+    pred, pred_name = read_submission(submission_json).samples, str(submission_json)
+    result = evaluate_tables(truth, pred, gt_name, pred_name)
+    warn_of_foreign_classes(truth, pred, gt_name, pred_name)
+    return result
 
 
 def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBoxes]) -> dict[str, Any]:
@@ -247,9 +261,11 @@ def _check_tokens(expected: Mapping[str, int], found: Sequence[str], gt_name: st
     present = set(found)
     missing = [token for token in expected if token not in present]
     unknown = [token for token in found if token not in expected]
-    if wrong := missing or unknown:
-        sample = f"{pred_name}: sample {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
-        if missing:
-            cure = "give every sample a list, [] where nothing was found"
-            raise InputError(f"{sample} of {gt_name} has no entry; {cure}")
-        raise InputError(f"{sample} is not in {gt_name}; evaluate the split it is for")
+    if missing:
+        counted = f"one of {len(missing)} missing out of {len(expected)}"
+        cure = "give every sample a list, [] where nothing was found"
+        raise InputError(printable(f"{pred_name}: sample {missing[0]} of {gt_name} has no entry, {counted}; {cure}"))
+    if unknown:
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        problem = f"{pred_name}: sample {unknown[0]}{more} is not in {gt_name}, which has {len(expected)} samples"
+        raise InputError(printable(f"{problem}; evaluate the split it is for"))

@@ -49,6 +49,29 @@ def test_dataset_folder(tmp_path: Path) -> None:
         main(["nuscenes", *folder, "mini_train", "--pred", str(pred)])
 
 
+def test_detections_of_classes_without_annotations_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gt, pred = write_files(tmp_path, samples=3, objects=2, detections=4, seed=2)
+    text = pred.read_text()
+    known = {box["detection_name"] for sample in json.loads(gt.read_text()).values() for box in sample["boxes"]}
+    name = sorted(known)[0]
+    assert "bus" not in known
+    found = text.count(f'"detection_name": "{name}"')
+    assert found
+    options = ["nuscenes", "--gt", str(gt), "--pred", str(pred)]
+    main(options)
+    assert "warning" not in capsys.readouterr().out
+    pred.write_text(text.replace(f'"detection_name": "{name}"', '"detection_name": "bus"'))
+    main(options)
+    said = f"warning: {pred}: {found} of 12 detections name classes that {gt} never holds: bus ({found}); all are false"
+    assert said in capsys.readouterr().out
+    token = next(iter(json.loads(text)["results"]))
+    pred.write_text(json.dumps({"meta": {}, "results": {token: []}}))
+    with pytest.raises(InputError, match="has no entry, one of 2 missing out of 3; give every sample a list"):
+        main(options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -70,7 +93,7 @@ def test_wrong_options(options: list[str], message: str) -> None:
 def test_an_impossible_output_is_refused(tmp_path: Path) -> None:
     gt, pred = write_files(tmp_path, samples=2)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"figures\.json: cannot be written"):
+    with pytest.raises(InputError, match=r"figures.json: cannot be written"):
         main(["nuscenes", "--gt", str(gt), "--pred", str(pred), "--out", str(tmp_path / "file" / "figures.json")])
 
 

@@ -1,0 +1,33 @@
+"""Pages of banks: written whole or not at all, and a disk that refuses is one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules.assets.bank_writer import AssetBankWriter
+from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.errors import InputError
+from lit.commands.show.command import main
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    grid = np.random.default_rng(0).integers(0, 255, (8, 6, 6, 4), np.uint8)
+    with AssetBankWriter(tmp_path / "bank", "lift3d") as writer:
+        writer.write(VoxelAsset("one", "Car", np.array([4.0, 1.5, 1.7]), grid))
+    return tmp_path / "bank"
+
+
+@pytest.mark.parametrize(("name", "start"), [("page.html", b"<!doctype html>"), ("sheet.png", b"\x89png")])
+def test_a_bank_is_shown_or_refused_in_one_line(bank: Path, tmp_path: Path, name: str, start: bytes) -> None:
+    out = tmp_path / "new" / name
+    assert main([str(bank), "--out", str(out)]) == 0
+    assert out.read_bytes().lower().startswith(start)
+    assert os.listdir(out.parent) == [name]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=rf"file/{name}: cannot be written \(.*\); expected a folder with room"):
+        main([str(bank), "--out", str(tmp_path / "file" / name)])
