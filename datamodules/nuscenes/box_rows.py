@@ -52,7 +52,7 @@ class AnnotatedRow(BoxRow, gc=False):
     num_pts: Points
 
 
-class SampleRow(Struct):
+class TruthRow(Struct):
     """An annotated sample."""
 
     ego_translation: Vector
@@ -67,7 +67,7 @@ class SubmissionFile(Struct):
     results: dict[str, list[PredictedRow]]
 
 
-def columns(rows: Sequence[PredictedRow] | Sequence[AnnotatedRow]) -> GlobalBoxes:
+def box_columns(rows: Sequence[PredictedRow] | Sequence[AnnotatedRow]) -> GlobalBoxes:
     """The boxes as arrays."""
 
     def numbers(field: str, width: int) -> np.ndarray:

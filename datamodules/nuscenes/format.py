@@ -31,10 +31,10 @@ from datamodules.nuscenes.box_rows import (
     BoxRow,
     PredictedRow,
     RackRow,
-    SampleRow,
     SubmissionFile,
+    TruthRow,
     Vector,
-    columns,
+    box_columns,
 )
 from datamodules.nuscenes.boxes import (
     ATTRIBUTE_NAMES,
@@ -83,7 +83,7 @@ def read_submission(path: str | os.PathLike[str]) -> Submission:
         samples = SampleBoxes(
             tuple(file.results),
             offsets_of([len(rows) for rows in file.results.values()]),
-            columns(list(chain.from_iterable(file.results.values()))),
+            box_columns(list(chain.from_iterable(file.results.values()))),
         )
     check_counts(samples, str(path))
     check_boxes(samples, str(path), scored=True)
@@ -124,7 +124,7 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
     """
     path = Path(path)
     with collector_off():
-        file = _read(path, dict[str, SampleRow], GROUND_TRUTH, _truth_keys, _refuse_truth)
+        file = _read(path, dict[str, TruthRow], GROUND_TRUTH, _truth_keys, _refuse_truth)
         if not file:
             raise InputError(f"{path}: holds no samples, expected {GROUND_TRUTH}")
         samples = list(file.values())
@@ -133,7 +133,7 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             SampleBoxes(
                 tuple(file),
                 offsets_of([len(sample.boxes) for sample in samples]),
-                columns([box for sample in samples for box in sample.boxes]),
+                box_columns([box for sample in samples for box in sample.boxes]),
             ),
             np.array([sample.ego_translation for sample in samples], dtype=np.float64),
             np.array(racks, dtype=np.float64).reshape(-1, RACK_COLUMNS),
@@ -197,7 +197,7 @@ def _read(
         unknown = text.count("null")
         if text.count(":") == keys and (not unknown or unknown == sum(box.velocity.count(None) for box in boxes)):
             return content
-    plain = read_json(path, Any, expected)  # type: ignore[type-var]
+    plain = read_json(path, Any, expected)
     try:
         return msgspec.convert(plain, type_)
     except UNFIT as error:
@@ -210,7 +210,7 @@ def _submission_keys(file: SubmissionFile) -> tuple[int, Iterable[BoxRow]]:
     return 2 + len(file.meta) + len(file.results) + 8 * boxes, chain.from_iterable(file.results.values())
 
 
-def _truth_keys(file: dict[str, SampleRow]) -> tuple[int, Iterable[BoxRow]]:
+def _truth_keys(file: dict[str, TruthRow]) -> tuple[int, Iterable[BoxRow]]:
     keys = sum(4 + 3 * len(sample.bikeracks) + 7 * len(sample.boxes) for sample in file.values())
     return keys, (box for sample in file.values() for box in sample.boxes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ CATEGORIES = {
     "vehicle.trailer": "trailer",
     "vehicle.truck": "truck",
 }
+LEFT_OUT = (  # of the detection task; lidar segmentation adds noise and whatever is flat, static or the car itself
+    r"animal|human\.pedestrian\.(personal_mobility|stroller|wheelchair)|movable_object\.(debris|pushable_pullable)|"
+    r"vehicle\.(emergency\.(ambulance|police)|ego)|noise|(flat|static)\..+"
+)
 MAX_TIME = 1.5  # s between neighbouring annotations that still give a velocity
 Row = dict[str, Any]
 
@@ -147,6 +152,7 @@ def read_truth(tables: Tables, split: str) -> GroundTruth:
         raise InputError(
             f"{folder}: no sample of split {split}; expected some of its scenes; correct the version or the split"
         )
+    _warn_of_categories(tables)
     poses = _lidar_poses(tables, chosen)
     boxes: dict[str, list[list[float]]] = {token: [] for token in chosen}
     racks: dict[str, list[list[float]]] = {token: [] for token in chosen}
@@ -172,6 +178,17 @@ def read_truth(tables: Tables, split: str) -> GroundTruth:
     )
     check_truth(truth, str(folder))
     return truth
+
+
+def _warn_of_categories(tables: Tables) -> None:
+    """Say which categories are none of nuScenes' own: their objects are left out."""
+    names = [row["name"] for row in tables.rows["category"].values()]
+    known = (*CATEGORIES, RACK)
+    foreign = [name for name in names if name not in known and not re.fullmatch(LEFT_OUT, name)]
+    if foreign:
+        place = f"{tables.folder / 'category.json'}: {quoted(foreign[0])}"
+        rest = f"one of {len(foreign)} categories that nuScenes does not have; their objects are left out"
+        warnings.warn(printable(f"{place}, {rest}{closest(foreign[0], known)}"), stacklevel=3)
 
 
 def _lidar_poses(tables: Tables, samples: dict[str, Row]) -> dict[str, list[float]]:

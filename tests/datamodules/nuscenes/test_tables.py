@@ -150,3 +150,15 @@ def test_rows_that_point_nowhere_are_named(root: Path, spoil: Callable[[Path], N
 def test_a_folder_without_annotations_is_refused(root: Path) -> None:
     (root / "v1.0-mini" / "sample_annotation.json").write_text("[]")
     refused(root, "holds no annotations")
+
+
+def test_categories_of_another_list_are_named(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    root = write_folder(tmp_path)
+    read_dataset(root, "v1.0-mini", "mini_val")
+    assert not recwarn.list
+    path = root / "v1.0-mini" / "category.json"
+    path.write_text(path.read_text().replace('"vehicle.car"', '"vehicle.cra"'))
+    with pytest.warns(
+        UserWarning, match=r"'vehicle\.cra', one of 1 categories .* left out; did you mean 'vehicle\.car'"
+    ):
+        read_dataset(root, "v1.0-mini", "mini_val")
