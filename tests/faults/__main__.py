@@ -40,16 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     total: Counter[str] = Counter()
     failed: list[str] = []
     for name, inputs in shares(options.surface, options.inputs).items():
-        counts: Counter[str] = Counter()
-        folder = workplace(SURFACES[name])
-        for case in run_surface(SURFACES[name], options.seed, inputs, folder):
-            counts[case.outcome.verdict] += 1
-            if case.outcome.verdict in BAD:
-                failed.append(
-                    f"{name} {case.number} {case.file} {case.kind}: {case.outcome.verdict}: {case.outcome.detail}"
-                )
-                if options.keep:
-                    keep_case(SURFACES[name], case, options.seed, folder, options.keep)
+        counts = run_one(name, options.seed, inputs, options.keep, failed)
         print(row(name, counts), flush=True)
         total += counts
     print(row("all", total))
@@ -59,6 +50,20 @@ def main(argv: list[str] | None = None) -> int:
         (options.keep / "failed.txt").write_text("\n".join(failed) + "\n")
         print(f"{len(failed)} failed inputs under {options.keep}, listed in failed.txt")
     return int(any(total[name] for name in BAD))
+
+
+def run_one(name: str, seed: int, inputs: int, keep: Path | None, failed: list[str]) -> Counter[str]:
+    """Verdicts of one surface; lines about failed inputs are added to ``failed``, and the inputs kept."""
+    counts: Counter[str] = Counter()
+    with workplace(SURFACES[name]) as folder:
+        for case in run_surface(SURFACES[name], seed, inputs, folder):
+            found = case.outcome
+            counts[found.verdict] += 1
+            if found.verdict in BAD:
+                failed.append(f"{name} {case.number} {case.file} {case.kind}: {found.verdict}: {found.detail}")
+                if keep:
+                    keep_case(SURFACES[name], case, seed, folder, keep)
+    return counts
 
 
 def row(name: str, counts: Counter[str]) -> str:

@@ -61,7 +61,8 @@ def replay(folder: Path) -> int:
             continue
         original = (place / "original").read_bytes() if (place / "original").is_file() else None
         file = (place / "file").read_text() if (place / "file").is_file() else None
-        outcome = in_child(surface, workplace(surface), original, file, damage_of(place))
+        with workplace(surface) as work:
+            outcome = in_child(surface, work, original, file, damage_of(place))
         failed += outcome.verdict in BAD
         print(f"{place.name}: {outcome.verdict}{': ' * bool(outcome.detail)}{outcome.detail}", flush=True)
     return int(failed > 0)

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Bench:
                 file.rmdir()
             else:
                 file.unlink(missing_ok=True)
-            file.write_bytes(before)
+            place(file, Damage("", before))
         return judge(result, self.reference, lambda: self.tolerable(before, change))
 
     def tolerable(self, before: bytes, change: Damage) -> bool:
@@ -108,6 +109,8 @@ def place(file: Path, change: Damage) -> None:
     """Put the damaged content, or something that is no file, in the place of a file."""
     if change.content is not None:
         file.write_bytes(change.content)
+        stamp = time.time_ns()  # the file system's own clock stands still for milliseconds: caches would see no change
+        os.utime(file, ns=(stamp, stamp))
         return
     file.unlink()
     if change.kind == "folder":
@@ -147,7 +150,7 @@ def _serve(surface: Surface, folder: Path, seed: int, start: int, stop: int, pip
 def silence() -> None:
     """One thread, and nothing on the terminal: decoders in C write where they like."""
     torch.set_num_threads(1)
-    cv2.setNumThreads = lambda count: None  # in a forked process it may wait for a lock for ever
+    cv2.setNumThreads = lambda nthreads: None  # in a forked process it may wait for a lock for ever
     for stream in (0, 1, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
 
@@ -221,12 +224,13 @@ def end_group(pid: int | None) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def workplace(surface: Surface) -> Path:
-    """A fresh folder for a surface."""
-    folder = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}" / surface.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+@contextlib.contextmanager
+def workplace(surface: Surface) -> Iterator[Path]:
+    """A fresh folder for a surface; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as place:
+        folder = Path(place) / surface.name
+        folder.mkdir()
+        yield folder
 
 
 def in_child(surface: Surface, folder: Path, original: bytes | None, file: str | None, change: Damage) -> Outcome:

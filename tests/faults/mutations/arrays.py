@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def _shape(content: bytes, rng: np.random.Generator) -> bytes:
     return saved(np.ascontiguousarray(changes[int(rng.integers(len(changes)))]))
 
 
-def _values(value: float) -> object:
+def _values(value: float) -> Callable[[bytes, np.random.Generator], bytes]:
     def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         array = loaded(content).copy()
         places = array.reshape(-1)

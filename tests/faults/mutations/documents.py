@@ -12,9 +12,9 @@ import numpy as np
 from tests.faults.mutations import rows
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 1.5, "", "nan", "x", "\x1b[31m", "\ud800", "../../etc/passwd", [], {}, [[]], float("nan"),
-    float("inf"), float("-inf"), 1e308, 1e-320, 1e30, 1 << 31, 1 << 63, 1 << 70, 10**400, -(1 << 63), "1.5", "a" * 20_000,
-    "two\nlines", "|", "NaN", [1, 2], {"a": 1},
+    None, True, False, 0, 1, -1, 1.5, "", "nan", "x", "\x1b[31m", "\ud800", "../../etc/passwd", [], {}, [[]],
+    float("nan"), float("inf"), float("-inf"), 1e308, 1e-320, 1e30, 1 << 31, 1 << 63, 1 << 70, 10**400, -(1 << 63),
+    "1.5", "a" * 20_000, "two\nlines", "|", "NaN", [1, 2], {"a": 1},
 )  # fmt: skip
 Place = tuple[Any, Any]  # the owner and the key or index in it
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from tests.faults.mutations import bytewise
+
+Mutator = Callable[[bytes, np.random.Generator], bytes]
 
 
 def chunks(content: bytes) -> list[tuple[int, int]]:
@@ -66,17 +69,18 @@ def _inside(content: bytes, rng: np.random.Generator) -> bytes:
     return bytewise.replaced(content, place + 8 + int(rng.integers(length)), 1, rng.bytes(1))
 
 
-def _other(suffix: str) -> object:
+def _other(suffix: str) -> Mutator:
     """The picture as a file of another kind, under its old name."""
 
     def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert image is not None
         return cv2.imencode(suffix, image)[1].tobytes()
 
     return mutate
 
 
-def _scan(fill: int) -> object:
+def _scan(fill: int) -> Mutator:
     """Bytes of a JPEG's entropy coded rows overwritten."""
 
     def mutate(content: bytes, rng: np.random.Generator) -> bytes:

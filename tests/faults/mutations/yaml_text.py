@@ -11,9 +11,10 @@ from tests.faults.mutations import documents, rows
 from tests.faults.mutations.rows import on_lines, on_text
 
 SCALARS = (
-    "&a [*a]", "*nowhere", "!!python/object/apply:os.system [true]", "!!binary aGk=", "2026-01-01", "0o17", "1:30", "~", "yes",
-    "[]", "{}", "-1", ".nan", ".inf", "1e400", "'\\ud800'", '"\\ud800"', '"\\e[31m"', "../../x", "|", "? x", "1_000", "99999999999999999999",
-    "'two\n\n lines'", "@x", "`x`", "%x", "[[[[", "!!set {a, b}", "<<: *x", "true", "conf/absent.yaml",
+    "&a [*a]", "*nowhere", "!!python/object/apply:os.system [true]", "!!binary aGk=", "2026-01-01", "0o17", "1:30", "~",
+    "yes", "[]", "{}", "-1", ".nan", ".inf", "1e400", "'\\ud800'", '"\\ud800"', '"\\e[31m"', "../../x", "|", "? x",
+    "1_000", "99999999999999999999", "'two\n\n lines'", "@x", "`x`", "%x", "[[[[", "!!set {a, b}", "<<: *x",
+    "true", "conf/absent.yaml",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.assets.bank import AssetBank, AssetBankWriter
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
-from datamodules.objects.posed_images import PosedImageSet, write_index, write_object
+from datamodules.objects.posed_images import PosedImageSet, write_object, write_posed_index
 from datamodules.randomness import derive
 from tests.faults.surface import Surface
 
@@ -52,14 +52,14 @@ def make_posed(folder: Path) -> None:
     """Two objects in three views."""
     for number in range(2):
         rng = derive(9, number)
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "rgba": rng.integers(0, 256, (VIEWS, SIZE, SIZE, 4), dtype=np.uint8),
             "projection": rng.normal(size=(VIEWS, 3, 4)),
             "depth": rng.uniform(2, 5, (VIEWS, SIZE, SIZE)).astype(np.float16),
         }
         write_object(folder, f"studio-{number:06d}", arrays)
     names = [f"studio-{number:06d}" for number in range(2)]
-    write_index(folder, "Car", SIZE, VIEWS, names, np.array([[3.9, 1.5, 1.6], [4.2, 1.4, 1.7]]), "tests")
+    write_posed_index(folder, "Car", SIZE, VIEWS, names, np.array([[3.9, 1.5, 1.6], [4.2, 1.4, 1.7]]), "tests")
 
 
 def read_posed(folder: Path) -> Any:
@@ -71,6 +71,8 @@ SURFACES = [
     Surface("bank_json", make_voxels, read_bank, ("bank/bank.json",), ("json", "json", "bytes"), share=60),
     Surface("bank_voxels", make_voxels, read_bank, ("bank/*.npy",), ("npy", "bytes"), share=20),
     Surface("bank_views", make_views, read_bank, ("bank/*.npy", "bank/*.bin"), ("npy", "bytes"), share=30),
-    Surface("posed_json", make_posed, read_posed, ("posed.json",), ("json", "json", "bytes"), share=40),
+    Surface(
+        "posed_json", make_posed, read_posed, ("posed.json", "checksums.json"), ("json", "json", "bytes"), share=40
+    ),
     Surface("posed_npz", make_posed, read_posed, ("*.npz",), ("zip", "npz", "bytes"), share=40),
 ]

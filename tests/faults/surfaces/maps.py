@@ -39,7 +39,7 @@ def make_depth(kind: str) -> Callable[[Path], None]:
     """A writer of predictions of a kind, and of their targets in a folder."""
 
     def make(folder: Path) -> None:
-        maps = {f"{number:03d}": depth_map(number) for number in range(COUNT)}
+        maps: dict[str, Any] = {f"{number:03d}": depth_map(number) for number in range(COUNT)}
         (folder / "target").mkdir()
         for name, values in maps.items():
             np.save(folder / "target" / f"{name if kind != 'npy' else '000' + name}.npy", values * 1.1)

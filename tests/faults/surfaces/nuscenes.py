@@ -109,7 +109,7 @@ def tables(original: bytes, damaged: bytes) -> bool:
 
 
 def _kind(key: str, values: list[Any]) -> Any:
-    vectors = {"translation": tuple[Place, Place, Place], "size": tuple[Side, Side, Side]}
+    vectors: dict[str, Any] = {"translation": tuple[Place, Place, Place], "size": tuple[Side, Side, Side]}
     vectors["rotation"] = tuple[Place, Place, Place, Place]
     if key in vectors:
         return vectors[key]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import InputError
 from lit.experiments.design import Design, write_plan
+from lit.experiments.recorded import read_recorded
 from lit.leaderboard.files import write_all
-from lit.results import write_record
+from lit.metrics.kitti.curve_files import write_curves
+from lit.results import read_result, write_record
 from tests.faults.surface import Surface
-from tests.lit.recorded_runs import leave_record
+from tests.faults.surfaces.kitti import main_or_refused
+from tests.lit.metrics.kitti.test_frame_curves import recorded
+from tests.lit.recorded_runs import METRIC, leave_record
 
-METRICS = ("car/3d/moderate/0.5", "car/3d/easy/0.5")
 PUBLISHED = {
     "source": "a paper, Table 1",
     "metric": "car/3d/moderate/0.7",
@@ -25,24 +30,51 @@ def make_runs(folder: Path) -> None:
     """Records of two arms and two seeds, a plan, a step's marker and published figures."""
     for arm, bonus in (("none", 0.0), ("lift3d", 3.0)):
         for seed in range(2):
-            leave_record(folder, arm, 50, seed, {name: 10.0 + bonus * (1 + seed) + seed for name in METRICS})
-    write_plan(folder, "grid", Design(METRICS[0], [("lift3d", "none")], [50], [0, 1]), finished=0)
+            leave_record(folder, arm, 50, seed, {METRIC: 10.0 + bonus + seed * 1.5})
+    write_plan(folder, "grid", Design(METRIC, [("lift3d", "none")], [50], [0, 1]), finished=0)
     write_record(folder / "published.json", PUBLISHED)
     marker = {"digest": "ab", "seconds": 12.5, "command": ["prepare", "world"], "arms": ["lift3d"]}
     write_record(folder / "prepared" / "bank.json", marker)
 
 
+def make_frames(folder: Path) -> None:
+    """A record and the curves of its frames."""
+    stated = write_curves(folder / "frame_curves_val.npz", recorded())
+    leave_record(folder, "none", 50, 0, {METRIC: 10.0}, raw={"file": "frame_curves_val.npz", "sha256": stated})
+
+
+def read_frames(folder: Path) -> Any:
+    """The curves that the record names."""
+    raw = read_result(folder / "none-50-s0" / "result.json").content["raw"]
+    frames: Any = read_recorded(folder / raw["file"], raw["sha256"])
+    return [frames, frames.ap(next(iter(frames.curves.curves)))]
+
+
+def make_packed(folder: Path) -> None:
+    """Published results: packed records and the tables that follow."""
+    make_runs(folder / "runs")
+    main_or_refused(["results", "pack", str(folder / "runs"), "--out", str(folder / "docs")])
+    shutil.rmtree(folder / "runs")
+
+
+def check(folder: Path) -> Any:
+    """Whether every published figure follows from its records: a figure that does not is told by the status."""
+    if main_or_refused(["results", "check", str(folder / "docs")]):
+        raise InputError("results check found figures that do not follow")
+    return json.loads((folder / "docs" / "leaderboard.json").read_text())
+
+
 def rank(folder: Path) -> Any:
     """The leaderboard's rows, its tables and its page."""
     out = folder.parent / "board" / "leaderboard.html"
-    board = write_all([folder], out)
-    return [
-        json.loads(json.dumps(board.plain())),
-        *((out.with_suffix(suffix)).read_text() for suffix in (".csv", ".md", ".html")),
-    ]
+    write_all([folder], out)
+    return [out.with_suffix(suffix).read_text() for suffix in (".json", ".csv", ".md", ".html")]
 
 
 SURFACES = [
+    Surface("frame_curves", make_frames, read_frames, ("*.npz",), ("zip", "npz", "bytes"), share=15),
+    Surface("records_zip", make_packed, check, ("docs/records.zip",), ("zip", "bytes"), share=10),
+    Surface("published_tables", make_packed, check, ("docs/leaderboard.*",), ("text", "bytes"), share=10),
     Surface("result_json", make_runs, rank, ("*/result.json",), ("json", "json", "bytes"), share=40, droppable=True),
     Surface(
         "published_json", make_runs, rank, ("published.json",), ("json", "json", "bytes"), share=15, droppable=True

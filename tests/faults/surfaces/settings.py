@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-from lit.commands.sweep import print_commands
 from lit.experiments.grid import read_grid
 from lit.trainer_cli import resolve
 from tests.faults import plausible
 from tests.faults.surface import Surface
+from tests.faults.surfaces.kitti import main_or_refused
 
 EXPERIMENT = """model: {class_path: tests.lit.toy_training.ToyModel, init_args: {rate: 0.1}}
 data: {class_path: tests.lit.toy_training.ToyDataModule}
@@ -64,10 +64,9 @@ def make(folder: Path) -> None:
 def read_commands(folder: Path) -> Any:
     """The commands of a sweep."""
     out = io.StringIO()
-    grid = read_grid(folder / "grid.yaml")
     with contextlib.redirect_stdout(out):
-        print_commands(grid)
-    return [out.getvalue(), grid.published]
+        main_or_refused(["sweep", str(folder / "grid.yaml"), "--launcher", "print"])
+    return [out.getvalue(), read_grid(folder / "grid.yaml").published]
 
 
 def resolved(folder: Path) -> Any:

@@ -12,17 +12,20 @@ import torch
 
 from detectors.centernet3d import CenterNet3D
 from lit.features.build import build_extractor
+from lit.results import read_result
 from lit.weights.files import read_state
 from lit.weights.fitting import fit_state
 from lit.weights.official.lift3d import read_lift3d
 from lit.weights.official.stylegan2_files import read_stylegan2
 from tests.faults import plausible
 from tests.faults.surface import Surface
+from tests.faults.surfaces.kitti import main_or_refused
+from tests.lit.toy_training import EXPERIMENT
 from tests.lit.weights.official.network_pickles import stylegan2_pickle
 from tests.lit.weights.official.official_states import SMALL, nvidia_state, rosinality_state
 from tests.lit.weights.official.test_lift3d import checkpoint
 
-NARROW = {"layers": [1, 1, 1, 1], "channels": [4, 4, 4, 4]}
+NARROW: dict[str, Any] = {"layers": [1, 1, 1, 1], "channels": [4, 4, 4, 4]}
 FILE = "weights.pt"
 
 
@@ -124,8 +127,26 @@ def read_rosinality(folder: Path) -> Any:
     return read_stylegan2(folder / FILE).state_dict()
 
 
+def make_checkpoint(folder: Path) -> None:
+    """A toy's training, up to its checkpoint."""
+    (folder / "toy.yaml").write_text(EXPERIMENT)
+    main_or_refused(["fit", *_toy(folder)])
+
+
+def validate(folder: Path) -> Any:
+    """The metrics of its weights, as ``validate --ckpt_path`` records them."""
+    main_or_refused(["validate", *_toy(folder), "--ckpt_path", str(folder / "run" / "last.ckpt")])
+    return read_result(folder / "run" / "result_validate.json").metrics
+
+
+def _toy(folder: Path) -> list[str]:
+    options = ["--trainer.enable_model_summary", "false", "--trainer.logger", "false"]
+    return ["-c", str(folder / "toy.yaml"), "--trainer.default_root_dir", str(folder / "run"), *options]
+
+
 STATE = ("state", "state", "pickle", "zip", "bytes", "bytes")
 SURFACES = [
+    Surface("ckpt_path", make_checkpoint, validate, ("run/last.ckpt",), STATE, plausible.state, 6),
     Surface("load_weights", make_small, read_small, (FILE,), STATE, plausible.state, 40),
     Surface("lift3d_released", make_lift3d, read_lift3d_state, (FILE,), STATE, plausible.state, 25),
     Surface("rosinality", make_rosinality, read_rosinality, (FILE,), STATE, plausible.state, 15),

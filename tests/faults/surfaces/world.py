@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,14 @@ def make_world(folder: Path) -> None:
     write_world(folder, **SIZE, workers=1, progress=False)
 
 
-@lru_cache(1)
-def bank() -> Path:
-    """A bank of two cars, outside of what is damaged."""
-    folder = Path(tempfile.mkdtemp(prefix="faults-bank-"))
-    with AssetBankWriter(folder / "bank", "lift3d") as writer:
-        for number in range(2):
-            grid = derive(7, number).integers(0, 256, (8, 6, 4, 4), dtype=np.uint8)
-            writer.write(VoxelAsset(f"car{number}", "Car", np.array([3.9, 1.5, 1.6]), grid))
-    return folder / "bank"
+def bank(folder: Path) -> Path:
+    """A bank of two cars, written when it is not there."""
+    if not folder.exists():
+        with AssetBankWriter(folder, "lift3d") as writer:
+            for number in range(2):
+                grid = derive(7, number).integers(0, 256, (8, 6, 4, 4), dtype=np.uint8)
+                writer.write(VoxelAsset(f"car{number}", "Car", np.array([3.9, 1.5, 1.6]), grid))
+    return folder
 
 
 def read_world(folder: Path) -> Any:
@@ -51,7 +50,8 @@ def train_frames(folder: Path) -> Any:
     from datamodules.injection.compositing import Compositor
     from datamodules.injection.injection import Injection
     from datamodules.injection.placement import Placement
-    source = AssetBank(bank())
+
+    source = AssetBank(bank(folder.parent / "bank"))
     injection = Injection(
         source, Placement(plane="frame"), Compositor(occluders="instances"), probability=1.0, count=(2, 2)
     )
@@ -80,6 +80,13 @@ MAPS = ("training/road_2/*", "training/instance_2/*", "training/depth_2/*", "tra
 SURFACES = [
     Surface("world_text", make_world, read_world, TEXTS, ("text", "bytes"), share=60),
     Surface("world_maps", make_world, read_world, MAPS, ("png", "bytes"), share=40),
-    Surface("world_index", make_world, partial(copy_of, finished), ("world.json",), ("json", "bytes"), share=30),
+    Surface(
+        "world_index",
+        make_world,
+        partial(copy_of, finished),
+        ("world.json", "checksums.json"),
+        ("json", "bytes"),
+        share=30,
+    ),
     Surface("world_injected", make_world, train_frames, (*TEXTS, *MAPS), ("text", "bytes"), share=30),
 ]
