@@ -45,8 +45,11 @@ class Record(pl.Callback):
         self._mark = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the run's key before anything is read, so that later changes of the files do not enter it."""
-        if self.key is None and stage != "predict":
+        """Take the run's key before anything is read, so that later changes of the files do not enter it.
+
+        The first process alone reads for it: it writes the checkpoints and the record.
+        """
+        if self.key is None and stage != "predict" and trainer.is_global_zero:
             self.key = run_key(self.config, varied=self.varied)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

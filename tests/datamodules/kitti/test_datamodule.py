@@ -15,9 +15,7 @@ from datamodules.scene import Frame
 from tests.datamodules.kitti_scenes import random_frame, small_kitti, write_frames
 
 REAL = Path(os.environ.get("LIFTBENCH_SHARED", "/nonexistent")) / "data" / "kitti_real"
-real_frames = pytest.mark.skipif(
-    not REAL.is_dir(), reason="LIFTBENCH_SHARED names no folder of real KITTI frames"
-)
+real_frames = pytest.mark.skipif(not REAL.is_dir(), reason="LIFTBENCH_SHARED names no folder of real KITTI frames")
 
 
 def same_frame(a: Frame, b: Frame) -> None:
