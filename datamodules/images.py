@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
-from datamodules.image_bytes import KIND_OF_SUFFIX, ImageFacts, image_facts
+from datamodules.image_bytes import JPEG_HEADER, KIND_OF_SUFFIX, ImageFacts, image_facts
 
 UNDECODABLE = (
     "Corrupt JPEG data",
@@ -83,6 +83,15 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     facts = checked_facts(path, read_bytes(path, "an image"))
     return facts.height, facts.width
+
+
+def decoder_complaint(data: bytes) -> str:
+    """What the decoder says of a JPEG's damaged rows; empty for whole ones and for other formats."""
+    if not data.startswith(JPEG_HEADER):
+        return ""
+    with _decoder_complaints() as complaints:
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    return complaints[0] if complaints else ""
 
 
 @contextmanager

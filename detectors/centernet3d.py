@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
-from datamodules.files.weight_files import read_state
+from datamodules.files.weight_files import kind_mismatch, read_state
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
 from datamodules.object_classes import CLASSES
 from datamodules.scene import Batch, Objects
@@ -272,6 +272,9 @@ def _load(model: nn.Module, path: Path, name: str) -> None:
     absent = [key for key in own if getattr(renamed.get(key), "shape", None) != own[key].shape]
     if absent:
         raise InputError(f"backbone_weights {path}: no fitting {absent[0]!r} of {name!r}; use that model's own weights")
+    for key, wanted in own.items():
+        if problem := kind_mismatch(renamed[key], wanted):
+            raise InputError(f"backbone_weights {path}: {key} {problem}; use that model's own weights")
     model.load_state_dict({key: renamed[key] for key in own})
 
 

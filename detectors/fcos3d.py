@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from datamodules.base import MEAN, STD
 from datamodules.errors import InputError
-from datamodules.files.weight_files import read_content, state_of
+from datamodules.files.weight_files import kind_mismatch, read_content, state_of
 from datamodules.geometry import Camera
 from datamodules.scene import Batch, Objects
 from detectors import mmcv_ops, mmdet3d_config, mmdet3d_counts
@@ -340,6 +340,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _fill(network: Any, path: Path, name: str, may_lack: Sequence[str], may_add: Sequence[str]) -> None:
     """Load a file; keys that contain an entry of ``may_lack`` or begin with one of ``may_add`` may differ."""
     state = {key: value for key, value in read_weights(path).items() if not key.startswith(tuple(may_add))}
+    for key, wanted in network.state_dict().items():
+        if isinstance(found := state.get(key, wanted), Tensor) and (problem := kind_mismatch(found, wanted)):
+            raise InputError(f"{name} {path}: {key} {problem}; use weights of this very configuration and classes")
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:

@@ -24,6 +24,7 @@ from datamodules.files.text_files import read_text
 from datamodules.files.training_checkpoints import check_checkpoint
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
+from lit.checkpoint_files import AtomicCheckpoints, remove_parts
 from lit.config_errors import causes, construction, explain
 
 DEFAULTS = {
@@ -127,7 +128,9 @@ class SuiteCLI(LightningCLI):
         logger = config.get("logger")
         if logger is None or logger is True:
             logger = TensorBoardLogger(root, name="", version="")
-        return super().instantiate_trainer(default_root_dir=root, logger=logger, **kwargs)
+        given = config.get("plugins") or []
+        plugins = [*(given if isinstance(given, list) else [given]), AtomicCheckpoints()]
+        return super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.execute:
@@ -135,6 +138,8 @@ class SuiteCLI(LightningCLI):
         writes = subcommand == "fit" and self.trainer.is_global_zero  # the other processes write into the same folder
         try:
             with folder_lock(self.trainer.default_root_dir, "a run") if writes else nullcontext():
+                if writes:
+                    remove_parts(self.trainer.default_root_dir)
                 super()._run_subcommand(subcommand)
         except (RuntimeError, ValueError) as error:
             path = self._get(self.config, "ckpt_path")

@@ -21,6 +21,7 @@ from datamodules.files.archives import open_archive, verify_archive
 
 MOST_VALUES = 2_000_000  # containers, numbers and tensors of one file
 LARGE = 1 << 28  # bytes that a tensor may take beyond those in its file
+HUGE = 1e30  # no weight of a network that works comes near it; a bit that fell over in an exponent goes beyond
 
 
 def load_weights(path: str | Path, expected: str, allowed: Sequence[Any] = ()) -> Any:
@@ -79,6 +80,13 @@ def state_of(content: Any, path: str | Path, network: str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected the state dict of {network}")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def kind_mismatch(found: Tensor, wanted: Tensor) -> str:
+    """Why the numbers of one tensor cannot stand for another's, such as whole ones for floats; empty if they can."""
+    if (found.is_floating_point(), found.is_complex()) == (wanted.is_floating_point(), wanted.is_complex()):
+        return ""
+    return f"holds {found.dtype}, expected {wanted.dtype}"
 
 
 def is_safetensors(path: Path, expected: str) -> bool:
@@ -191,5 +199,6 @@ def _problem(name: str, value: Tensor, owner: Any) -> str:
     if not value.is_floating_point() or value.numel() == 1 or "mask" in name.rpartition(".")[2]:
         return ""  # a single number may be a score that nothing has reached yet
     if bool(value.isfinite().all()):
-        return ""
+        most = float(value.abs().max()) if value.numel() else 0.0
+        return f"holds {most:.3g}, expected numbers below {HUGE:g}" if most >= HUGE else ""
     return f"holds {'NaN' if bool(value.isnan().any()) else 'an infinity'}, expected finite numbers"

@@ -41,7 +41,7 @@ class LastCheckpoint(ModelCheckpoint):
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write ``last.ckpt`` (Lightning renames it into place)."""
+        """Write ``last.ckpt``, whole or not at all; see :class:`lit.checkpoint_files.AtomicCheckpoints`."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
             return
         trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")

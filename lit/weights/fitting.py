@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from datamodules.files.weight_files import kind_mismatch
 from lit.weights.files import expecting, read_content, shortened
 
 M = TypeVar("M", bound=nn.Module)
@@ -47,18 +48,14 @@ def _mismatch(own: Mapping[str, Tensor], state: Any) -> str:
             return f"key {key} is a {type(found).__name__}, expected a tensor"
         elif found.shape != wanted.shape:
             return f"{key} has the shape {tuple(found.shape)}, expected {tuple(wanted.shape)}"
-        elif (found.is_floating_point(), found.is_complex()) != (wanted.is_floating_point(), wanted.is_complex()):
-            return f"{key} holds {found.dtype}, expected {wanted.dtype}"
+        elif problem := kind_mismatch(found, wanted):
+            return f"{key} {problem}"
         elif (
             not (found.is_meta or wanted.is_meta) and bool(wanted.isfinite().all()) and not bool(found.isfinite().all())
         ):
             return f"{key} holds numbers that are not finite"
     surplus = next((key for key in state if key not in own), None)
     return "" if surplus is None else f"key {str(surplus)[:80]} has no place"
-
-
-def _infinite(value: Tensor) -> bool:
-    return not value.is_meta and not bool(value.isfinite().all())
 
 
 def restore(build: Callable[..., M], path: str | Path, expected: str) -> M:

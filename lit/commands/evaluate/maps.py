@@ -48,13 +48,14 @@ def depth(argv: list[str]) -> int:
     target = MapFiles(options.target, options.target_scale) if options.target else None
     masks = MapFiles(options.mask) if options.mask and options.mask != NONZERO else None
     flatness, errors = [], []
-    inside, beyond = 0, 0
+    inside, beyond, whole = 0, 0, 0
     for name in _walk(pred, [other for other in (target, masks) if other], "depth"):
         values = pred.read(name)
         counted = values != 0 if options.mask == NONZERO else None if masks is None else masks.read(name) > 0
         wanted = None if target is None else target.read(name)
         if wanted is not None and options.mask == NONZERO:
             counted = (values != 0) & (_like(wanted, values, name) != 0)
+        whole += pred.scale == 1 and values.dtype.kind != "f"
         finite = np.isfinite(values) & (True if counted is None or counted.shape != values.shape else counted)
         within = finite & (values >= options.near) & (values <= options.far)
         inside, beyond = inside + int(within.sum()), beyond + int((finite & ~within).sum())
@@ -68,6 +69,8 @@ def depth(argv: list[str]) -> int:
         if not inside:
             raise InputError(f"{pred.path}: all {beyond} depths lie {where}; correct --near and --far, or give --scale")
         print(f"warning: {pred.path}: {beyond} of {inside + beyond} depths lie {where} and were clamped")
+    if whole:
+        print(f"warning: {pred.path}: {whole} of {len(flatness)} maps hold whole numbers; stored steps want --scale")
     metric = NonFlatnessScore(options.near, options.far, options.bins)
     result: dict[str, Any] = {"nfs": float(np.mean(flatness)), "maps": len(flatness)}
     result |= {"near": options.near, "far": options.far, "bins": options.bins, "evaluator": metric.evaluator}

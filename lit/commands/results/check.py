@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import InputError
+from datamodules.files.text_files import read_text
+from datamodules.files.typed_json import read_json
 from lit.arguments import Arguments
 from lit.experiments.archive import find_archives, unpack_records
 from lit.leaderboard.board import read_board
@@ -56,12 +59,20 @@ def differences(archive: Path) -> Iterator[str]:
 
 
 def parse(path: Path) -> Any:
-    """A table's content as plain values; numbers as numbers."""
-    text = path.read_text(encoding="utf-8")
+    """A table's content as plain values; numbers as numbers.
+
+    Raises:
+        InputError: it is none.
+    """
+    expected = "a published table, as `python -m lit results pack` writes it"
     if path.suffix == ".json":
-        return json.loads(text)
+        return read_json(path, dict[str, Any], expected)
+    text = read_text(path, expected)
     if path.suffix == ".csv":
-        return [[_number(cell) for cell in line] for line in csv.reader(io.StringIO(text))]
+        try:
+            return [[_number(cell) for cell in line] for line in csv.reader(io.StringIO(text))]
+        except csv.Error as error:
+            raise InputError(f"{path}: {error}; expected {expected}") from error
     return text.splitlines()
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from datamodules.errors import InputError
 from datamodules.files.archives import DAMAGE, MOST_BYTES, open_archive, read_entry, reason
 from datamodules.files.arrays import read_array, read_header
+from datamodules.image_bytes import image_facts
 
 SUFFIXES = (".npy", ".npz", ".png")
 FORMS = "a folder or .zip of .npy, .npz or .png maps, an .npz with one map a name, or an .npy stack (N, H, W)"
@@ -159,10 +160,11 @@ def decode(name: str, content: bytes) -> np.ndarray:
 def _picture(content: bytes) -> np.ndarray:
     """A PNG's values: indices of a palette and bits as they are stored, not the colours they stand for."""
     try:
+        image_facts(content)  # its bounds, and the checksums of all chunks
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode in ("1", "P"):
                 return np.array(image, dtype=np.uint8)
-            image.load()  # compares the checksums of all chunks
+            image.load()
     except (*DAMAGE, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"no readable PNG ({reason(error)}); write it again") from error
     import cv2  # only where there are pictures

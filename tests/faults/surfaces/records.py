@@ -7,15 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datamodules.errors import InputError
 from lit.experiments.design import Design, write_plan
 from lit.experiments.recorded import read_recorded
 from lit.leaderboard.files import write_all
-from lit.metrics.kitti.curve_files import write_curves
+from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
+from lit.metrics.kitti.frame_curves import Curve, FrameCurves
 from lit.results import read_result, write_record
 from tests.faults.surface import Surface
 from tests.faults.surfaces.kitti import main_or_refused
-from tests.lit.metrics.kitti.test_frame_curves import recorded
 from tests.lit.recorded_runs import METRIC, leave_record
 
 PUBLISHED = {
@@ -37,17 +39,25 @@ def make_runs(folder: Path) -> None:
     write_record(folder / "prepared" / "bank.json", marker)
 
 
+def curves() -> RecordedFrames:
+    """Two figures of three frames with two true positives each."""
+    ends = np.array([0, 2, 4, 6])
+    ranks, counts = np.array([5, 2, 4, 1, 3, 0]), np.array([1, 2, 1, 2, 1, 2])
+    curve = Curve(np.array([2, 3, 2]), ends, ranks, ends, ranks, counts, counts + 1)
+    frames = FrameCurves(np.linspace(0.1, 0.9, 6), {METRIC: curve, METRIC.replace("moderate", "easy"): curve})
+    return RecordedFrames(("000000", "000001", "000002"), ("a", "a", "b"), frames, "kitti (1)")
+
+
 def make_frames(folder: Path) -> None:
     """A record and the curves of its frames."""
-    stated = write_curves(folder / "frame_curves_val.npz", recorded())
+    stated = write_curves(folder / "frame_curves_val.npz", curves())
     leave_record(folder, "none", 50, 0, {METRIC: 10.0}, raw={"file": "frame_curves_val.npz", "sha256": stated})
 
 
 def read_frames(folder: Path) -> Any:
     """The curves that the record names."""
     raw = read_result(folder / "none-50-s0" / "result.json").content["raw"]
-    frames: Any = read_recorded(folder / raw["file"], raw["sha256"])
-    return [frames, frames.ap(next(iter(frames.curves.curves)))]
+    return read_recorded(folder / raw["file"], raw["sha256"])
 
 
 def make_packed(folder: Path) -> None:
