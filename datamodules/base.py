@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datamodules.augment import Augment, pad, resize
 from datamodules.errors import InputError
 from datamodules.injection.injection import Injection
+from datamodules.processes import end_with_parent
 from datamodules.randomness import derive
 from datamodules.samplers import EpochSampler, Position, ShardSampler
 from datamodules.scene import Batch, Frame, collate
@@ -112,7 +113,8 @@ class ResumableLoader(DataLoader):
 
 
 def start_worker(_: int) -> None:
-    """One thread a worker: workers are the parallelism."""
+    """One thread a worker, for workers are the parallelism; it ends with its training, however that ends."""
+    end_with_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

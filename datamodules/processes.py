@@ -76,6 +76,16 @@ def end_with_caller() -> None:
         end_with_parent(int(caller))
 
 
+@contextmanager
+def ending_children() -> Iterator[None]:
+    """Inside, every ``python -m lit`` that this process starts ends with it: the other processes of a training."""
+    os.environ[ENDS_WITH] = str(os.getpid())
+    try:
+        yield
+    finally:
+        os.environ.pop(ENDS_WITH, None)
+
+
 def end_with_parent(parent: int | None = None) -> None:
     """Make this process end when the one that started it does, however that ended.
 

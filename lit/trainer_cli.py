@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -22,6 +23,7 @@ from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.text_files import read_text
 from datamodules.files.training_checkpoints import check_checkpoint
+from datamodules.processes import ending_children
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
@@ -31,6 +33,7 @@ DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
     "enable_model_summary": False,
 }
+ENDING = 60.0  # seconds that the other processes of a training have to end after the first
 
 
 class SuiteParser(LightningArgumentParser):
@@ -204,7 +207,13 @@ class SuiteCLI(LightningCLI):
 def run(argv: list[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its arguments."""
     quiet_lightning()
-    cli = SuiteCLI(argv)
+    with ending_children():
+        cli = SuiteCLI(argv)
+        for process in getattr(
+            cli.trainer.strategy.launcher, "procs", ()
+        ):  # they would end in the middle of their work
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING)
     return 1 if cli.trainer.interrupted else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -15,8 +16,10 @@ from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, re
 from datamodules.files.typed_json import read_json
 
 
-def write_atomically(path: str | Path, data: bytes | str) -> str:
+def write_atomically(path: str | Path, data: bytes | memoryview | str) -> str:
     """Write beside the target and rename, so that a killed process leaves the old file or the new one, never a part.
+
+    What a killed process left beside the target is taken by the next one that writes it, so nothing piles up.
 
     Args:
         path: target; missing folders above it are made.
@@ -30,19 +33,47 @@ def write_atomically(path: str | Path, data: bytes | str) -> str:
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
+        temporary, handle = _temporary(path)
+        with open(handle, "wb") as file:  # closed after the rename: its lock keeps others away until then
+            try:
+                file.truncate()
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # else a crash of the system may keep the name and lose the content
-            os.replace(temporary, path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()  # only there when writing failed
+                os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
     return digest_of(content)
+
+
+def _temporary(path: Path) -> tuple[Path, int]:
+    """A file beside the target, open for writing, that no other process or thread writes: ``.NAME.tmp``.
+
+    Where that is taken, or the file system has no locks, it has this thread's name.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with suppress(PermissionError):  # another user's
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if _is_own(handle, temporary):
+            return temporary, handle
+        os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _is_own(handle: int, temporary: Path) -> bool:
+    """Lock an open file unless somebody else did, or renamed it since it was opened."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle).st_ino == os.stat(temporary).st_ino
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        return False
 
 
 @contextmanager

@@ -20,7 +20,7 @@ SEAL = "itself"
 AGAIN = "copy it again, or delete the folder and write it again"
 
 
-def digest_of(content: bytes) -> str:
+def digest_of(content: bytes | memoryview) -> str:
     """32 hexadecimal digits that stand for some bytes."""
     return blake2b(content, digest_size=16).hexdigest()
 

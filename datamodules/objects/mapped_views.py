@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import disk_refusals, read_bytes
+from datamodules.files.folder_lock import folder_lock
 
-FOLDER, BUILDING, DAY = ".arrays", "building-", 86400.0
+FOLDER, BUILDING = ".arrays", ".building"
 
 
 class MappedViews:
@@ -96,17 +95,20 @@ def map_objects(
     place = folder / FOLDER / stamp.hexdigest()[:16]
     if not place.is_dir():
         with disk_refusals(place):
-            _write(place, ids, read)
+            place.parent.mkdir(exist_ok=True)
+        with folder_lock(place.parent, "unpacked views", wait=True), disk_refusals(place):
+            if not place.is_dir():  # or another process has written them meanwhile
+                _write(place, ids, read)
     return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
 
 
 def _write(place: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]) -> None:
     """Stack the arrays under another name and rename the folder, so that it is complete or not there."""
-    place.parent.mkdir(exist_ok=True)
-    for old in place.parent.iterdir():  # of another state of the set, or of a process that died yesterday
-        if not old.name.startswith(BUILDING) or time.time() - old.stat().st_mtime > DAY:
+    for old in place.parent.iterdir():  # of another state of the set, or of a process that died
+        if old.is_dir():
             shutil.rmtree(old, ignore_errors=True)
-    building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=place.parent))
+    building = place.parent / BUILDING
+    building.mkdir()
     try:
         maps: dict[str, Any] = {}
         for row, name in enumerate(ids):
@@ -125,9 +127,6 @@ def _write(place: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, n
         for mapped in maps.values():
             mapped.flush()
         os.rename(building, place)
-    except OSError:
-        if not place.is_dir():  # another process may have been quicker
-            raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

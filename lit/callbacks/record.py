@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import msgspec
 import torch
 
+from datamodules.files.atomic_files import write_atomically
 from datamodules.scene import REAL, Batch, Frame
 from lit.callbacks.injected import InjectedObjects
 from lit.provenance import RunKey, git_commit, run_key
@@ -164,7 +165,7 @@ class Record(pl.Callback):
             return []
         from lit.pictures.pictures import injected_sheet  # drawing is needed once, at the end
 
-        (folder / "injected.png").write_bytes(injected_sheet(self._kept))
+        write_atomically(folder / "injected.png", injected_sheet(self._kept))
         return ["injected.png"]
 
 

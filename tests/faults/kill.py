@@ -4,7 +4,8 @@
 
 After each kill: nothing half-written may be read as whole, and no process of the command may be alive three seconds
 later. After a few kills the same command runs to its end, and what it leaves must equal what a run leaves that was
-never killed. Exit status 1 where anything of that fails.
+never killed: no temporary file, lock or work folder more. Temporary files of the system lie on another file system,
+where there is one. Exit status 1 where anything of that fails.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ import numpy as np
 
 from datamodules.randomness import derive
 from lit import ROOT
-from tests.faults.kill_jobs import JOBS, Final, Job, shared_inputs
+from tests.faults.kill_jobs import JOBS, Final, Job, litter, shared_inputs
 
 TOKEN = "LIFTBENCH_KILL_TOKEN"
 GRACE = 3.0  # seconds for children to notice that their parent is gone
 SLOWEST = 600.0  # seconds for a command to end
-COLUMNS = ("kills", "passes", "half", "orphans", "unequal", "failed")
+MOST = 5  # kills before a command may end
+COLUMNS = ("kills", "passes", "half", "orphans", "unequal", "litter", "failed")
+ELSEWHERE = Path("/dev/shm")  # a file system in memory
 
 
 class Killed:
@@ -41,10 +44,11 @@ class Killed:
         place: for its folders.
         shared: inputs that jobs read.
         rng: draws the moments.
+        temporary: the commands' folder of temporary files.
     """
 
-    def __init__(self, job: Job, place: Path, shared: Path, rng: np.random.Generator) -> None:
-        self.job, self.place, self.shared, self.rng = job, place, shared, rng
+    def __init__(self, job: Job, place: Path, shared: Path, rng: np.random.Generator, temporary: Path) -> None:
+        self.job, self.place, self.shared, self.rng, self.temporary = job, place, shared, rng, temporary
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.passes = 0
@@ -53,7 +57,7 @@ class Killed:
         if error := self.finish(folder):
             raise RuntimeError(f"{job.name}: never killed and yet {error}")
         self.seconds = time.monotonic() - started
-        self.reference = job.final(folder)
+        self.reference, self.litter = job.final(folder), litter(folder)
 
     def fresh(self) -> Path:
         """A new folder with what the command reads; the folders of all passes have one name."""
@@ -64,18 +68,21 @@ class Killed:
         return folder
 
     def run(self, kills: int) -> None:
-        """So many kills, one to four a pass."""
+        """So many kills, :data:`MOST` a pass at most."""
         while self.counts["kills"] < kills:
             folder = self.fresh()
             self.passes += 1
             before = self.job.found(folder)
-            for _ in range(min(int(self.rng.integers(1, 5)), kills - self.counts["kills"])):
+            for _ in range(min(int(self.rng.integers(1, MOST + 1)), kills - self.counts["kills"])):
                 self.kill_once(folder, before)
             self.counts["passes"] += 1
             if error := self.finish(folder):
                 self.note("failed", error)
-            elif (left := self.left(folder)) != self.reference:
+                continue
+            if (left := self.left(folder)) != self.reference:
                 self.note("unequal", difference(left, self.reference))
+            if extra := sorted({*litter(folder)} - {*self.litter}):
+                self.note("litter", ", ".join(extra[:4]))
 
     def left(self, folder: Path) -> Final:
         """What stands at the end; the error where it cannot be read."""
@@ -121,6 +128,7 @@ class Killed:
         """The command, in a session of its own, marked by a token that all its children inherit."""
         token = f"{os.getpid()}-{time.monotonic_ns()}"
         environment = os.environ | {TOKEN: token, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment["TMPDIR"] = str(self.temporary)
         with (folder / "said.txt").open("wb") as said:
             words = [sys.executable, "-m", "lit", *self.job.command(folder)]
             return token, subprocess.Popen(
@@ -189,19 +197,28 @@ def main(argv: list[str] | None = None) -> int:
     jobs = [job for job in JOBS if job.name in options.job]
     print(f"{'job':<10}" + "".join(f"{name:>10}" for name in COLUMNS), flush=True)
     total: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="kill-") as place:
+    other = ELSEWHERE if os.access(ELSEWHERE, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="kill-") as place,
+        tempfile.TemporaryDirectory(prefix="kill-", dir=other) as temporary,
+    ):
         shared = Path(place) / "shared"
         with contextlib.redirect_stdout(sys.stderr):
             shared_inputs(shared)
         for job in jobs:
-            killed = Killed(job, Path(place), shared, derive(options.seed, "kill", job.name))
-            killed.run(max(1, round(options.kills * job.share / sum(other.share for other in jobs))))
+            killed = Killed(job, Path(place), shared, derive(options.seed, "kill", job.name), Path(temporary))
+            killed.run(max(1, round(options.kills * job.share / sum(each.share for each in jobs))))
             total += killed.counts
-            print(f"{job.name:<10}" + "".join(f"{killed.counts[name]:>10}" for name in COLUMNS), flush=True)
+            print(row(job.name, killed.counts, f"{killed.seconds:.0f} s never killed"), flush=True)
             for problem in killed.problems[:10]:
                 print(f"  {problem}", flush=True)
-    print(f"{'all':<10}" + "".join(f"{total[name]:>10}" for name in COLUMNS))
+    print(row("all", total))
     return int(any(total[name] for name in COLUMNS[2:]))
+
+
+def row(name: str, counts: Counter[str], more: str = "") -> str:
+    """A line of the table."""
+    return f"{name:<10}" + "".join(f"{counts[column]:>10}" for column in COLUMNS) + f"  {more}".rstrip()
 
 
 if __name__ == "__main__":

@@ -14,12 +14,23 @@ import yaml
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
+from datamodules.files.typed_json import read_json
 from lit import ROOT
-from lit.results import RESULT_FILE, read_result
+from lit.experiments.design import read_plan
+from lit.results import RESULT_FILE, read_record, read_result
 from lit.weights.files import load_weights
-from tests.lit.toy_training import EXPERIMENT, GRID
+from tests.lit.toy_training import EXPERIMENT
 
 Final = dict[str, Any]
+GRID = """
+experiment: toy.yaml
+seeds: [0, 1]
+arms: {none: {frames: [50]}}
+prepare:
+  - name: posed
+    command: prepare posed --root out --objects 4 --views 4 --size 16 --workers 1
+    creates: [out/posed.json]
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,11 @@ def hashes(root: Path) -> Final:
     """SHA-256 by file, hidden ones left out."""
     files = (path for path in sorted(root.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def litter(folder: Path) -> list[str]:
+    """Hidden files and folders: temporaries, locks and work folders, which a command that ended does not leave."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
 
 
 def shared_inputs(shared: Path) -> None:
@@ -97,7 +113,7 @@ def _with_old_bank(folder: Path, shared: Path) -> None:
 
 
 def _world(folder: Path) -> list[str]:
-    size = ["--train", "4", "--val", "2", "--width", "320", "--height", "96"]
+    size = ["--train", "3", "--val", "1", "--width", "160", "--height", "48"]
     return ["prepare", "world", "--root", "out", *size, "--workers", "2"]
 
 
@@ -122,10 +138,10 @@ def _bank_hash(folder: Path) -> Final:
 
 def _fit(folder: Path) -> list[str]:
     words = ["fit", "-c", str(ROOT / "conf/experiment/world_centernet.yaml"), "--data.root", "world"]
-    words += ["--data.batch_size", "4", "--data.workers", "0", "--data.size", "[96, 320]", "--data.injection", "null"]
+    words += ["--data.batch_size", "4", "--data.workers", "1", "--data.size", "[96, 320]", "--data.injection", "null"]
     words += ["--trainer.max_steps", "16", "--trainer.precision", "32-true", "--trainer.enable_progress_bar", "false"]
     words += ["--trainer.default_root_dir", "run", "--data.samples_per_epoch", "8", "--checkpoint.seconds", "0"]
-    return [*words, *(["--ckpt_path", "last"] if (folder / "run/last.ckpt").exists() else [])]
+    return [*words, "--ckpt_path", "last"]
 
 
 def _fit_found(folder: Path) -> Final:
@@ -142,8 +158,8 @@ def _record(folder: Path) -> Final:
 
 
 def _grid(folder: Path, shared: Path) -> None:
-    (folder / "toy.yaml").write_text(EXPERIMENT)
-    (folder / "grid.yaml").write_text(GRID.replace("[50, 100]", "[50]"))
+    (folder / "toy.yaml").write_text(EXPERIMENT + "checkpoint: {seconds: 0}\n")
+    (folder / "grid.yaml").write_text(GRID)
 
 
 def _sweep(folder: Path) -> list[str]:
@@ -151,7 +167,22 @@ def _sweep(folder: Path) -> list[str]:
 
 
 def _cells(folder: Path) -> Final:
-    return {key: value for run in sorted((folder / "runs/grid").glob("*-s*")) for key, value in _record(run).items()}
+    """Records, checkpoints that can be read, steps that are said to be done, and the plan."""
+    found: Final = {}
+    for run in sorted((folder / "runs/grid").glob("*-s*")):
+        found |= _record(run)
+        if (run / "last.ckpt").exists():
+            load_weights(run / "last.ckpt", "a checkpoint")
+    for marker in sorted((folder / "runs/grid/prepared").glob("*.json")):
+        found[marker.name] = [read_record(marker, "a step's marker")["digest"], hashes(folder / "out")]
+    plan = read_plan(folder / "runs/grid")
+    return found | ({"plan": [plan.name, plan.design, plan.runs_before, plan.events]} if plan else {})
+
+
+def _sweep_final(folder: Path) -> Final:
+    pages = sorted(path.name for path in (folder / "runs/grid").glob("leaderboard.*"))
+    rows = read_json(folder / "runs/grid/leaderboard.json", dict[str, Any], "a page's rows")["rows"]
+    return _cells(folder) | {"pages": pages, "rows": [[row["arm"], row["metrics"], row["flags"]] for row in rows]}
 
 
 def _fit_final(folder: Path) -> Final:
@@ -162,9 +193,9 @@ def _fit_final(folder: Path) -> Final:
 
 
 JOBS = (
-    Job("world", nothing, _world, _out, _out, 5),
-    Job("posed", nothing, _posed, _out, _out, 4),
+    Job("world", nothing, _world, _out, _out, 14),
+    Job("posed", nothing, _posed, _out, _out, 14),
     Job("bank", _with_old_bank, _bank, _bank_hash, _bank_hash, 5),
     Job("fit", _link("world"), _fit, _fit_final, _fit_found, 5),
-    Job("sweep", _grid, _sweep, _cells, _cells, 3),
+    Job("sweep", _grid, _sweep, _sweep_final, _cells, 2),
 )
