@@ -4,7 +4,7 @@
 
 After each kill: nothing half-written may be read as whole, and no process of the command may be alive three seconds
 later. After a few kills the same command runs to its end, and what it leaves must equal what a run leaves that was
-never killed: no temporary file, lock or work folder more. Temporary files of the system lie on another file system,
+never killed: no temporary file or work folder more. Temporary files of the system lie on another file system,
 where there is one. Exit status 1 where anything of that fails.
 """
 

@@ -61,8 +61,11 @@ def hashes(root: Path) -> Final:
 
 
 def litter(folder: Path) -> list[str]:
-    """Hidden files and folders: temporaries, locks and work folders, which a command that ended does not leave."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
+    """Hidden files and folders: temporaries and work folders, which a command that ended does not leave.
+
+    The file of a lock may stay where the next command had nothing to do: nobody holds it, and there is one a folder.
+    """
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*") if not path.name.endswith(".lock"))
 
 
 def shared_inputs(shared: Path) -> None:
