@@ -26,7 +26,7 @@ FOUNDATIONS = {"", "arguments", "results", "provenance"}  # the root of lit: for
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
 SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}
-TRAINING = SCORES | {"generators", "callbacks", "detection", "cli", "config_errors", "trainer_cli"}
+TRAINING = SCORES | {"generators", "callbacks", "checkpoint_files", "detection", "cli", "config_errors", "trainer_cli"}
 MAY_IMPORT = {  # the way of the data through lit: package or module -> what it may import of lit
     "": set(),
     "arguments": set(),
@@ -46,7 +46,8 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "callbacks": SCORES,
     "detection": set(),
     "config_errors": set(),
-    "trainer_cli": {"callbacks", "cli", "config_errors"},
+    "checkpoint_files": set(),
+    "trainer_cli": {"callbacks", "checkpoint_files", "cli", "config_errors"},
     "cli": {"commands", "trainer_cli"},
     "experiments": TRAINING,
     "leaderboard": {"experiments"},
