@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically
-from datamodules.image_bytes import JPEG_HEADER, KIND_OF_SUFFIX, ImageFacts, image_facts
+from datamodules.image_bytes import KIND_OF_SUFFIX, ImageFacts, image_facts
 
 UNDECODABLE = (
     "Corrupt JPEG data",
@@ -23,6 +23,8 @@ UNDECODABLE = (
     "Unsupported marker",
     "Invalid SOS",
     "Inconsistent progression",
+    "libpng warning: IDAT",
+    "libpng error",
 )
 _OUTPUT = threading.Lock()  # the process's standard error is taken for the length of a decode
 
@@ -44,8 +46,7 @@ def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarra
         kind = "numbers of a palette" if facts.palette else f"{facts.bits} bits a pixel"
         raise InputError(f"{path}: {kind}, expected grey of 8 or 16 bits; convert it, its colours are not its values")
     turned_off = 0 if flags < 0 else cv2.IMREAD_IGNORE_ORIENTATION  # as stored, nothing is turned
-    quiet: AbstractContextManager[list[str]] = nullcontext([])
-    with _decoder_complaints() if facts.kind == "JPEG" else quiet as complaints:
+    with _decoder_complaints() as complaints:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | turned_off)
     if complaints:
         raise InputError(f"{path}: damaged rows (the decoder says: {complaints[0]}); copy it again")
@@ -86,9 +87,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def decoder_complaint(data: bytes) -> str:
-    """What the decoder says of a JPEG's damaged rows; empty for whole ones and for other formats."""
-    if not data.startswith(JPEG_HEADER):
-        return ""
+    """What the decoder says of a damaged PNG or JPEG; empty for a whole one."""
     with _decoder_complaints() as complaints:
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     return complaints[0] if complaints else ""
@@ -96,7 +95,7 @@ def decoder_complaint(data: bytes) -> str:
 
 @contextmanager
 def _decoder_complaints() -> Iterator[list[str]]:
-    """Collect what libjpeg says of damaged data: it tells standard error alone, and goes on with grey."""
+    """Collect what libjpeg and libpng say of damaged data: they tell standard error alone, and go on with grey."""
     found: list[str] = []
     with _OUTPUT, tempfile.TemporaryFile() as taken:
         if sys.stderr is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import subprocess
@@ -23,6 +24,7 @@ from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.text_files import read_text
 from datamodules.files.training_checkpoints import check_checkpoint
+from datamodules.files.typed_json import read_yaml
 from datamodules.processes import ending_children
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.record import Record
@@ -199,6 +201,7 @@ class SuiteCLI(LightningCLI):
         self._write("test", "test")
 
     def _write(self, split: str, command: str) -> None:
+        require_finite(self.model)
         path = self.record.write(self.trainer, split, command)
         if self.trainer.is_global_zero:
             print(f"wrote {path}")
@@ -239,17 +242,37 @@ def refuse_strange_files(words: list[str]) -> None:
     Raises:
         InputError: names the first that is empty, no text, or has aliases.
     """
-    for word in words:
-        path = Path(word.rpartition("=")[2])
-        if path.suffix in (".yaml", ".yml") and path.is_file():
-            text = read_text(path, "a configuration")
-            with suppress(yaml.YAMLError):  # which the parser reports
-                events = list(yaml.parse(text))
-                if not any(isinstance(event, yaml.NodeEvent) for event in events):
-                    raise InputError(f"{path}: empty, expected a configuration; write null to leave the option out")
-                if alias := next((event for event in events if isinstance(event, yaml.AliasEvent)), None):
-                    line = alias.start_mark.line + 1
-                    raise InputError(f"{path}: line {line}: expected no aliases (*name); write the values out")
+    waiting = [Path(word.rpartition("=")[2]) for word in words]
+    seen: set[Path] = set()
+    while waiting:
+        path = waiting.pop(0)
+        if path.suffix not in (".yaml", ".yml") or not path.is_file() or path in seen:
+            continue
+        seen.add(path)
+        text = read_text(path, "a configuration")
+        if path.read_bytes().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+            raise InputError(f"{path}: UTF-16 or UTF-32, expected UTF-8; save it as that")
+        with suppress(yaml.YAMLError):  # which the parser reports
+            events = list(yaml.parse(text))
+            if not any(isinstance(event, yaml.NodeEvent) for event in events):
+                raise InputError(f"{path}: empty, expected a configuration; write null to leave the option out")
+            named = [Path(event.value) for event in events if isinstance(event, yaml.ScalarEvent)]
+            waiting += [place for name in named for place in (path.parent / name, name)]
+        read_yaml(path, Any, "a configuration")  # type: ignore[arg-type]  # any type is no class
+
+
+def require_finite(model: torch.nn.Module) -> None:
+    """Refuse to score a network that a diverged training left: its figures would look like a bad network's.
+
+    Raises:
+        InputError: names the first weights that are not finite.
+    """
+    for name, weights in model.named_parameters():
+        if not bool(weights.detach().isfinite().all()):
+            raise InputError(
+                f"{name} holds NaN or infinities: the training diverged, its figures mean nothing; expected finite "
+                "weights, lower the learning rate"
+            )
 
 
 def has_weights(model: Any) -> bool:

@@ -89,6 +89,17 @@ def kind_mismatch(found: Tensor, wanted: Tensor) -> str:
     return f"holds {found.dtype}, expected {wanted.dtype}"
 
 
+def require_floats(state: Mapping[Any, Any], path: str | Path, expected: str) -> None:
+    """Check that a network's state, all of whose numbers are floats, holds floats: converting others would hide it.
+
+    Raises:
+        InputError: names the first tensor that does not.
+    """
+    for name, value in state.items():
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            raise InputError(printable(f"{path}: {str(name)[:120]} holds {value.dtype}, expected floats; {expected}"))
+
+
 def is_safetensors(path: Path, expected: str) -> bool:
     """Whether a file begins as a safetensors file does.
 
@@ -196,8 +207,8 @@ def _problem(name: str, value: Tensor, owner: Any) -> str:
         return f"is a tensor without plain numbers ({value.layout}, {value.device})"
     if value.numel() * value.element_size() > max(value.untyped_storage().nbytes(), LARGE):
         return f"states the shape {tuple(value.shape)} over {value.untyped_storage().nbytes()} bytes"
-    if not value.is_floating_point() or value.numel() == 1 or "mask" in name.rpartition(".")[2]:
-        return ""  # a single number may be a score that nothing has reached yet
+    if not value.is_floating_point() or "mask" in name.rpartition(".")[2] or name.startswith("callbacks."):
+        return ""  # a callback's best score may be one that nothing has reached yet
     if bool(value.isfinite().all()):
         most = float(value.abs().max()) if value.numel() else 0.0
         return f"holds {most:.3g}, expected numbers below {HUGE:g}" if most >= HUGE else ""

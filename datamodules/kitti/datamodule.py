@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from datamodules.images import image_size, read_image
 from datamodules.injection.injection import Injection
 from datamodules.kitti.drives import read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
+from datamodules.kitti.rows import KITTI_CLASSES
 from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
@@ -239,7 +241,12 @@ class KittiDataModule(DetectionDataModule):
         """Refuse a split with a broken file before anything runs, and say what its labels do not hold."""
         found = reader.check()
         if reader.labels:
-            self.warn_of_classes(found, f"ImageSets/{reader.split}.txt of {self.root}")
+            where = f"ImageSets/{reader.split}.txt of {self.root}"
+            self.warn_of_classes(found, where)
+            known = {*KITTI_CLASSES, *(self.detector_classes or ()), *(self.class_map or {}).values()}
+            if unknown := sorted(set(found) - known):
+                named = ", ".join(f"{found[name]} {name}" for name in unknown[:5])
+                warnings.warn(f"{where}: {named}: no class of KITTI; data.class_map gives another name", stacklevel=2)
         if self.size is None and len(sizes := reader.image_sizes()) > 1:
             named = ", ".join(f"{height} x {width} of {name}" for (height, width), name in list(sizes.items())[:3])
             raise InputError(

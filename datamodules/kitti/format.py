@@ -18,6 +18,7 @@ from datamodules.kitti.rows import RESULT_COLUMNS, cells_of, decimal, read_row
 from datamodules.scene import Objects
 
 DIFFICULTIES = ("easy", "moderate", "hard")
+UNIT = 0.01  # a plane normal may differ by from length 1
 STEEPEST, HIGHEST = 0.5, 100.0  # cosine of a ground plane's tilt; metres of the camera above it
 LARGEST = 20_000.0  # of a projection's entries: pixels, and pixels times metres
 
@@ -94,7 +95,7 @@ def read_calibration(path: Path | str) -> np.ndarray:
     Raises:
         DatasetNotFound: the file does not exist.
         InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths above 0 and a
-            third row 0 0 1 t, as KITTI's rectified cameras have.
+            third row 0 0 1 t, no skew, as KITTI's rectified cameras have.
     """
     path = Path(path)
     for place, line in enumerate(read_text(path, "a KITTI calibration file").split("\n"), 1):
@@ -106,10 +107,11 @@ def read_calibration(path: Path | str) -> np.ndarray:
             raise InputError(f"{path}:{place}: P2 is not twelve finite numbers; restore the calibration file")
         projection = values.reshape(3, 4)
         focal, third = np.diag(projection)[:2], projection[2, :3]
-        if np.abs(values).max() > LARGEST or focal.min() <= 0 or np.abs(third - [0, 0, 1]).max() > 1e-6:
+        fixed = np.array([*third - [0, 0, 1], projection[0, 1], projection[1, 0]])
+        if np.abs(values).max() > LARGEST or focal.min() <= 0 or np.abs(fixed).max() > 1e-6:
             raise InputError(
-                f"{path}:{place}: P2 is no rectified camera's, expected f > 0, entries within {LARGEST:g} and a third "
-                "row 0 0 1 t; restore the calibration file"
+                f"{path}:{place}: P2 is no rectified camera's, expected f 0 u t / 0 f v t / 0 0 1 t with f > 0 and "
+                f"entries within {LARGEST:g}; restore the calibration file"
             )
         return projection
     raise InputError(f"{path}: no row 'P2:', expected the left colour camera's projection; restore the file")
@@ -130,7 +132,7 @@ def write_calibration(path: Path | str, projection: np.ndarray) -> str:
 def read_plane(path: Path | str) -> np.ndarray:
     """Ground plane (4,) a, b, c, d of a planes/*.txt file: three header lines, then the numbers.
 
-    Scaled to a unit normal that points up (b < 0).
+    Its normal is a unit vector, as in every file of KITTI's; it comes out pointing up (b < 0).
 
     Raises:
         DatasetNotFound: the file does not exist.
@@ -141,7 +143,12 @@ def read_plane(path: Path | str) -> np.ndarray:
     values = _numbers(rows[3] if len(rows) > 3 else "")
     if values.shape != (4,) or not values[:3].any():
         raise InputError(f"{path}:4: not four finite plane coefficients; delete the planes folder or restore the file")
-    values = values / np.linalg.norm(values[:3])
+    length = np.linalg.norm(values[:3])
+    if abs(length - 1) > UNIT:
+        raise InputError(
+            f"{path}:4: a normal of length {length:g}, expected 1; delete the planes folder or restore the file"
+        )
+    values = values / length
     if abs(values[1]) < STEEPEST or abs(values[3]) > HIGHEST:
         found = " ".join(f"{value:g}" for value in values)
         raise InputError(
@@ -152,6 +159,6 @@ def read_plane(path: Path | str) -> np.ndarray:
 
 
 def write_plane(path: Path | str, plane: np.ndarray) -> str:
-    """Write a ground plane (4,) in the layout that :func:`read_plane` reads; its digest."""
-    row = " ".join(f"{value:.9e}" for value in plane)
+    """Write a ground plane (4,), of any scale, in the layout that :func:`read_plane` reads; its digest."""
+    row = " ".join(f"{value:.9e}" for value in np.asarray(plane) / np.linalg.norm(plane[:3]))
     return write_atomically(path, f"# Plane\nWidth 4\nHeight 1\n{row}\n")

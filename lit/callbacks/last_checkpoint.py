@@ -8,6 +8,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from datamodules.errors import InputError
+from datamodules.files.weight_files import kind_mismatch
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -25,6 +29,18 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, save_last=True, save_top_k=0, enable_version_counter=False)
         self.seconds = seconds
         self._saved = time.monotonic()
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
+        """Compare kinds of numbers: PyTorch turns whole numbers into floats without a word.
+
+        Raises:
+            InputError: a tensor holds another kind than the network's.
+        """
+        for key, wanted in pl_module.state_dict().items():
+            if isinstance(found := checkpoint["state_dict"].get(key), Tensor) and (
+                problem := kind_mismatch(found, wanted)
+            ):
+                raise InputError(f"the checkpoint's {key} {problem}; expected a checkpoint of this configuration")
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Nothing: within an epoch there is no exact state to save."""

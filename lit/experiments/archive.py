@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, printable
+from datamodules.files.archives import open_archive, read_entry
 from datamodules.files.atomic_files import write_atomically
 from lit.experiments.design import PLAN_FILE
 from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.results import find_results
 
 RECORDS = "records.zip"
+EXPECTED = "a sweep's records, packed"
 MOST_UNPACKED = 1 << 30  # of an archive's content; a larger one is no sweep's
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
@@ -38,15 +41,13 @@ def pack_records(sweep: Path, archive: Path) -> int:
             files.append(result.path.parent / raw["file"])
     if missing := [path for path in files[2:] if not path.is_file()]:
         raise InputError(f"{missing[0]}: not found, though a record names it; run the sweep again")
-    temporary = archive.with_name(f".{archive.name}.part")
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for path in (path for path in files if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(sweep).as_posix(), EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             packed.writestr(entry, path.read_bytes())
-    write_atomically(archive, temporary.read_bytes())
-    temporary.unlink()
+    write_atomically(archive, content.getvalue())
     return len(results)
 
 
@@ -56,19 +57,17 @@ def unpack_records(archive: Path, folder: Path) -> None:
     Raises:
         InputError: it is damaged, or holds what no sweep leaves.
     """
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            if sum(entry.file_size for entry in packed.infolist()) > MOST_UNPACKED:
-                raise InputError(
-                    f"{archive}: larger than {MOST_UNPACKED >> 20} MiB when unpacked, expected a sweep's records"
-                )
-            for entry in packed.infolist():
-                name = PurePosixPath(entry.filename)
-                if name.is_absolute() or ".." in name.parts or name.suffix not in (".json", ".npz"):
-                    raise InputError(f"{archive}: holds {str(name)!r}, expected records (.json) and frames (.npz) only")
-                write_atomically(folder / name, packed.read(entry))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(f"{archive}: cannot be read ({error}); expected a sweep's records, packed") from error
+    with open_archive(archive, EXPECTED) as packed:
+        if sum(entry.file_size for entry in packed.infolist()) > MOST_UNPACKED:
+            raise InputError(
+                f"{archive}: larger than {MOST_UNPACKED >> 20} MiB when unpacked, expected a sweep's records"
+            )
+        for entry in packed.infolist():
+            name = PurePosixPath(entry.filename)
+            if name.is_absolute() or ".." in name.parts or name.suffix not in (".json", ".npz"):
+                shown = printable(repr(entry.filename[:80]))
+                raise InputError(f"{archive}: holds {shown}, expected records (.json) and frames (.npz) only")
+            write_atomically(folder / name, read_entry(packed, entry.filename, EXPECTED))
 
 
 def find_archives(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ listed there and shown; the planned analysis stays the first one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -159,7 +160,7 @@ def read_plan(folder: Path) -> Plan | None:
         InputError: a file that no sweep wrote, or that was changed since.
     """
     path = folder / PLAN_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):  # a link to nowhere is no absence
         return None
     content = read_record(path, "a sweep's plan; restore it, or delete it and lose the proof of what was planned")
     plan: Plan = structure(path, "", content, Plan)

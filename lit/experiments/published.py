@@ -6,6 +6,7 @@ leaderboard finds them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,7 +117,7 @@ def find_published(folders: Sequence[Path]) -> Published | None:
     Raises:
         InputError: a file that no sweep wrote.
     """
-    files = [path for path in sorted({folder / FILE for folder in folders}) if path.is_file()]
+    files = [path for path in sorted({folder / FILE for folder in folders}) if os.path.lexists(path)]
     expected = "a sweep's published figures (run the sweep again)"
     found = [structure(path, "", read_record(path, expected), Published) for path in files]
     if len(found) > 1 and any(other != found[0] for other in found):

@@ -151,7 +151,7 @@ def arm_pictures(results: list[Result]) -> dict[str, bytes]:
     for result in results:
         for name in result.content.get("samples") or []:
             path = result.path.parent / name
-            if result.arm not in found and path.is_file():
+            if result.arm not in found and path.is_file() and not path.is_symlink():
                 found[result.arm] = path.read_bytes()
     return found
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NONZERO = "nonzero"
+LARGEST = 1e30  # of scores; beyond lie infinities, and numbers whose exponent lost a bit
 
 
 def depth(argv: list[str]) -> int:
@@ -120,15 +121,23 @@ def edges(argv: list[str]) -> int:
 
     gt, pred = MapFiles(options.gt), MapFiles(options.pred)
     merged, waiting = merge_counts([]), []
+    whole = 0
     for name in _walk(gt, [pred], "edges"):
         labels, scores = gt.read(name), pred.read(name)
         if np.isnan(labels).any():
             raise InputError(f"{gt.path}: {name} holds NaN; write the edge map again")
+        if (wrong := scores[~(np.abs(scores.astype(np.float64)) < LARGEST)]).size:
+            raise InputError(
+                f"{pred.path}: {name} holds {wrong.flat[0]:g}, expected scores within {LARGEST:g}; write it again"
+            )
+        whole += scores.dtype.kind != "f"
         with _naming(name):
             waiting.append(edge_counts(_tensor(scores), _tensor(labels > 0)))
         if sum(map(len, waiting)) > max(len(merged), 1 << 20):  # merging seldom: each time sorts everything
             merged, waiting = merge_counts([merged, *waiting]), []
     merged = merge_counts([merged, *waiting])
+    if 0 < whole < len(gt):
+        print(f"warning: {pred.path}: {whole} of {len(gt)} maps hold whole numbers, the others fractions")
     result = {"average_precision": precision_of_counts(merged), "maps": len(gt)}
     result |= {"edge_pixels": int(merged[:, 1].sum()), "pixels": int(merged[:, 1:].sum())}
     report("edges", result | {"evaluator": EdgeAveragePrecision().evaluator}, options.out)

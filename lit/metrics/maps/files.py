@@ -17,6 +17,7 @@ from datamodules.errors import InputError
 from datamodules.files.archives import DAMAGE, MOST_BYTES, open_archive, read_entry, reason
 from datamodules.files.arrays import read_array, read_header
 from datamodules.image_bytes import image_facts
+from datamodules.images import decoder_complaint
 
 SUFFIXES = (".npy", ".npz", ".png")
 FORMS = "a folder or .zip of .npy, .npz or .png maps, an .npz with one map a name, or an .npy stack (N, H, W)"
@@ -161,6 +162,8 @@ def _picture(content: bytes) -> np.ndarray:
     """A PNG's values: indices of a palette and bits as they are stored, not the colours they stand for."""
     try:
         image_facts(content)  # its bounds, and the checksums of all chunks
+        if complaint := decoder_complaint(content):
+            raise ValueError(complaint)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode in ("1", "P"):
                 return np.array(image, dtype=np.uint8)

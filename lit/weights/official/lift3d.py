@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
+from datamodules.files.weight_files import require_floats
 from lit.networks.fields.painted_decoder import PaintedDecoder
 from lit.networks.fields.planes import DecodedPlanes
 from lit.networks.fields.triplane_field import TriplaneField
@@ -78,6 +79,7 @@ def read_lift3d(path: str | Path) -> TriplaneField:
     for key in ("sigmoid_beta", "final_fc.net.weight", "final_fc.rgb_linear.weight", "backbone.synthesis.b4.const"):
         if key not in state:
             raise InputError(f"{path}: {key} is missing; expected {CHECKPOINT}")
+    require_floats(state, path, f"give {CHECKPOINT}")
     with expecting(path, CHECKPOINT):
         field, renamed = _field_of(state, str(path))
     fit_state(field, renamed, Path(path), CHECKPOINT)

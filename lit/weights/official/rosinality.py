@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
+from datamodules.files.weight_files import require_floats
 from lit.networks.stylegan2 import StyleGAN2Generator
 from lit.weights.fitting import fit_state
 from lit.weights.official.channel_rule import channel_rule
@@ -66,8 +67,9 @@ def stylegan2_of_rosinality(content: dict[str, Any], path: str | Path) -> StyleG
         channel_base=base,
         channel_max=most,
     )
-    renamed = renamed_state(state, str(path))
     average = content.get("latent_avg")
+    require_floats({**state, "latent_avg": average}, path, f"give {EXPECTED}")
+    renamed = renamed_state(state, str(path))
     renamed["mapping.w_avg"] = (
         average.reshape(-1).float() if isinstance(average, Tensor) else torch.zeros(generator.w_dim)
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D
 from datamodules.images import write_image
-from datamodules.kitti.datamodule import KittiDataset
+from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.kitti.format import write_calibration, write_label, write_plane
 from datamodules.randomness import derive
 from datamodules.scene import Objects
@@ -58,7 +58,8 @@ def write_tree(folder: Path) -> None:
 
 
 def read_frames(folder: Path) -> Any:
-    """Everything that training reads of the folder."""
+    """Everything that training reads of the folder, with what it warns of."""
+    KittiDataModule(str(folder), val_split="train", size=(48, 160), workers=0, on_error="raise").setup("fit")
     reader = KittiDataset(folder, "train", extras=True)
     return [reader.ids, [reader.read(index) for index in range(len(reader))]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.files.typed_json import read_json
 from lit.experiments.design import Design, write_plan
 from lit.experiments.recorded import read_recorded
 from lit.leaderboard.files import write_all
@@ -71,7 +71,7 @@ def check(folder: Path) -> Any:
     """Whether every published figure follows from its records: a figure that does not is told by the status."""
     if main_or_refused(["results", "check", str(folder / "docs")]):
         raise InputError("results check found figures that do not follow")
-    return json.loads((folder / "docs" / "leaderboard.json").read_text())
+    return read_json(folder / "docs" / "leaderboard.json", dict[str, Any], "a published table")
 
 
 def rank(folder: Path) -> Any:
