@@ -89,7 +89,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def decoder_complaint(data: bytes) -> str:
     """What the decoder says of a damaged PNG or JPEG; empty for a whole one."""
     with _decoder_complaints() as complaints:
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     return complaints[0] if complaints else ""
 
 

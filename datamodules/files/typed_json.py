@@ -32,6 +32,7 @@ FILE_NAME = r"^(?!\.)[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]+\Z"
 Text = Annotated[str, Meta(max_length=10_000, pattern=PRINTABLE)]
 Identifier = Annotated[str, Meta(max_length=200, pattern=FILE_NAME)]
 WORDS = {PRINTABLE: "that a terminal prints", FILE_NAME: "that names a file, without slashes"}
+DEEPEST = 60  # levels of a YAML file
 CLAUSE = r"[;\n]"  # what ends the first clause of an error's text
 UNFIT = (msgspec.ValidationError, RecursionError, UnicodeError)  # the last from a lone surrogate
 
@@ -146,10 +147,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class _PlainLoader(yaml.SafeLoader):
     """YAML's plain data without what unfolds or hides: aliases and doubled keys are errors."""
 
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.peek_event().start_mark)
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "expected no aliases (*name)", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]

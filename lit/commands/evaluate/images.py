@@ -91,6 +91,9 @@ def evaluate_images(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: not usable here; expected cpu, or cuda with a working GPU") from error
     sources = {"real": open_images(real), "fake": open_images(fake)}
+    for source in sources.values():
+        if source.left_out:
+            print(f"warning: {source.path}: {source.left_out} files are no images and were left out")
     counts = {side: len(source) for side, source in sources.items()}
     network = build_extractor(*extractor).to(target)
     _check_counts(counts, metrics, network.name, network.classes)

@@ -40,11 +40,13 @@ class ImageSource:
         path: where it is read from.
         count: their number.
         read: starts over and yields images (H, W, 3) uint8, one at a time.
+        left_out: files beside them that are no images.
     """
 
     path: Path
     count: int
     read: Callable[[], Iterator[np.ndarray]]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return self.count
@@ -64,6 +66,7 @@ def open_images(path: str | Path) -> ImageSource:
     """
     path = Path(path)
     read: Callable[[], Iterator[np.ndarray]]
+    others = 0
     if path.is_dir():
         names = _shown(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         count, read = len(names), partial(_from_folder, path, names)
@@ -74,13 +77,15 @@ def open_images(path: str | Path) -> ImageSource:
         count, read = shape[0], partial(_from_array, path, name, shape)
     elif path.suffix.lower() == ".zip":
         with open_archive(path, ARCHIVES) as archive:
-            names = _shown(archive.namelist())
+            held = [name for name in archive.namelist() if not name.endswith("/")]
+        names = _shown(held)
+        others = len(held) - len(names)
         count, read = len(names), partial(_from_zip, path, names)
     else:
         raise InputError(f"{path}: expected a folder, .zip or .npz of images")
     if not count:
         raise InputError(f"{path}: holds no images; expected {', '.join(SUFFIXES)} files, or an npz with images")
-    return ImageSource(path, count, read)
+    return ImageSource(path, count, read, others)
 
 
 def _shown(names: Iterable[str]) -> list[str]:

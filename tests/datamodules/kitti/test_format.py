@@ -125,12 +125,18 @@ def test_mixed_missing_and_binary_labels(tmp_path: Path) -> None:
 def test_calibration(tmp_path: Path) -> None:
     projection = np.random.default_rng(0).uniform(1, 700, size=(3, 4))
     projection[2, :3] = 0, 0, 1
+    projection[0, 1] = projection[1, 0] = 0
     path = tmp_path / "000000.txt"
     write_calibration(path, projection)
     np.testing.assert_allclose(read_calibration(path), projection, rtol=1e-12)
     keys = [line.split(":")[0] for line in path.read_text().splitlines() if line]
     assert keys == ["P0", "P1", "P2", "P3", "R0_rect", "Tr_velo_to_cam", "Tr_imu_to_velo"]
     text = path.read_text()
+    skewed = projection.copy()
+    skewed[1, 0] = 1
+    write_calibration(path, skewed)
+    with pytest.raises(InputError, match=r"000000.txt:3: P2 is no rectified camera's"):
+        read_calibration(path)
     path.write_text(text.replace("P2:", "Q2:"))
     with pytest.raises(InputError, match=r"no row 'P2:'"):
         read_calibration(path)
