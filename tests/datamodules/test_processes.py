@@ -31,6 +31,17 @@ if __name__ == "__main__":
     run_jobs(note_and_wait, [(sys.argv[1], n) for n in range(40)], 2, False, "jobs")
 """
 
+LOADER = """
+import sys
+from torch.utils.data import DataLoader
+from datamodules.base import start_worker
+from tests.datamodules.test_processes import note_and_wait
+if __name__ == "__main__":
+    jobs = [(sys.argv[1], n) for n in range(40)]
+    next(iter(DataLoader(jobs, None, num_workers=2, collate_fn=note_and_wait, worker_init_fn=start_worker)))
+    sys.stdin.read()
+"""
+
 
 def note_and_wait(job: tuple[str, int]) -> None:
     """Leave this process's number as a file and take a while."""
@@ -88,6 +99,22 @@ def test_workers_end_with_the_command(tmp_path: Path, sent: signal.Signals) -> N
         time.sleep(0.1)
     parent.send_signal(sent)
     assert parent.wait(60) == (-sent if sent == signal.SIGKILL else 128 + sent)
+    assert gone(workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_of_a_loader_end_with_a_killed_training(tmp_path: Path) -> None:
+    (tmp_path / "loader.py").write_text(LOADER)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    words = [sys.executable, str(tmp_path / "loader.py"), str(notes)]
+    parent = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE)
+    while len(workers := [int(path.name) for path in notes.iterdir()]) < 2:
+        assert parent.poll() is None
+        time.sleep(0.1)
+    parent.kill()
+    parent.communicate()
     assert gone(workers)
 
 

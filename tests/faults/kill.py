@@ -26,7 +26,7 @@ import numpy as np
 
 from datamodules.randomness import derive
 from lit import ROOT
-from tests.faults.kill_jobs import JOBS, Final, Job, litter, shared_inputs
+from tests.faults.kill_jobs import JOBS, Final, Job, litter
 
 TOKEN = "LIFTBENCH_KILL_TOKEN"
 GRACE = 3.0  # seconds for children to notice that their parent is gone
@@ -204,7 +204,8 @@ def main(argv: list[str] | None = None) -> int:
     ):
         shared = Path(place) / "shared"
         with contextlib.redirect_stdout(sys.stderr):
-            shared_inputs(shared)
+            for job in jobs:
+                job.shared(shared)
         for job in jobs:
             killed = Killed(job, Path(place), shared, derive(options.seed, "kill", job.name), Path(temporary))
             killed.run(max(1, round(options.kills * job.share / sum(each.share for each in jobs))))

@@ -16,6 +16,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import read_json
 from lit import ROOT
+from lit.cli import main
 from lit.experiments.design import read_plan
 from lit.results import RESULT_FILE, read_record, read_result
 from lit.weights.files import load_weights
@@ -33,6 +34,10 @@ prepare:
 """
 
 
+def nothing(*_: Path) -> None:
+    """The command reads nothing."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One command.
@@ -44,6 +49,7 @@ class Job:
         final: what the command leaves, by part.
         found: parts that are there, whole, at any moment: each must be as at the end, or as setup left it.
         share: of all kills, in proportion.
+        shared: writes what all its runs read into the folder of shared inputs.
     """
 
     name: str
@@ -52,6 +58,7 @@ class Job:
     final: Callable[[Path], Final]
     found: Callable[[Path], Final]
     share: int
+    shared: Callable[[Path], None] = nothing
 
 
 def hashes(root: Path) -> Final:
@@ -68,12 +75,14 @@ def litter(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*") if not path.name.endswith(".lock"))
 
 
-def shared_inputs(shared: Path) -> None:
-    """A world, a posed set and a trained generator that jobs read."""
-    from lit.cli import main
+def shared_world(shared: Path) -> None:
+    """A world to train on."""
+    words = ["--train", "8", "--val", "2", "--width", "320", "--height", "96", "--workers", "1"]
+    assert main(["prepare", "world", "--root", str(shared / "world"), *words]) == 0
 
-    words = ["--width", "320", "--height", "96", "--workers", "1"]
-    assert main(["prepare", "world", "--root", str(shared / "world"), "--train", "8", "--val", "2", *words]) == 0
+
+def shared_generator(shared: Path) -> None:
+    """A posed set, a generator trained on it, and its bank."""
     posed = ["prepare", "posed", "--root", str(shared / "posed"), "--objects", "3", "--views", "6", "--size", "16"]
     assert main([*posed, "--workers", "1"]) == 0
     lift3d = yaml.safe_load((ROOT / "conf/model/lift3d_demo.yaml").read_text())
@@ -96,10 +105,6 @@ def shared_inputs(shared: Path) -> None:
     assert main(["fit", *words]) == 0
     where = ["--trainer.callbacks.init_args.folder", str(shared / "bank")]
     assert main(["predict", *words, *where, "--ckpt_path", str(shared / "lift3d" / "last.ckpt")]) == 0
-
-
-def nothing(folder: Path, shared: Path) -> None:
-    """The command reads nothing."""
 
 
 def _link(*names: str) -> Callable[[Path, Path], None]:
@@ -198,7 +203,7 @@ def _fit_final(folder: Path) -> Final:
 JOBS = (
     Job("world", nothing, _world, _out, _out, 14),
     Job("posed", nothing, _posed, _out, _out, 14),
-    Job("bank", _with_old_bank, _bank, _bank_hash, _bank_hash, 5),
-    Job("fit", _link("world"), _fit, _fit_final, _fit_found, 5),
+    Job("bank", _with_old_bank, _bank, _bank_hash, _bank_hash, 5, shared_generator),
+    Job("fit", _link("world"), _fit, _fit_final, _fit_found, 5, shared_world),
     Job("sweep", _grid, _sweep, _sweep_final, _cells, 2),
 )

@@ -136,6 +136,18 @@ def test_ranks_merge_to_the_same_bank(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bank[3].grid, voxels(3).grid)  # type: ignore[attr-defined]
 
 
+def test_shards_of_a_killed_writer_with_more_ranks_go(tmp_path: Path) -> None:
+    for rank in (1, 2):  # rank 0 was killed, its lock went with it
+        killed = AssetBankWriter(tmp_path / "bank", "old", rank=rank, world_size=3)
+        killed.write(voxels(rank))
+        killed.close()
+    with AssetBankWriter(tmp_path / "bank", "new") as writer:
+        writer.write(voxels(7))
+    assert AssetBank(tmp_path / "bank").ids == [voxels(7).id]
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "rank000-shard000-grid.npy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bank"]
+
+
 def test_sampling_uses_only_the_generator(tmp_path: Path) -> None:
     bank = write(tmp_path / "bank")
     draws = [[bank.sample(derive(0, "x", i), FRAME).id for i in range(20)] for _ in range(2)]
