@@ -94,7 +94,7 @@ def read_calibration(path: Path | str) -> np.ndarray:
 
     Raises:
         DatasetNotFound: the file does not exist.
-        InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths above 0 and a
+        InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths of a pixel or more and a
             third row 0 0 1 t, no skew, as KITTI's rectified cameras have.
     """
     path = Path(path)
@@ -108,9 +108,9 @@ def read_calibration(path: Path | str) -> np.ndarray:
         projection = values.reshape(3, 4)
         focal, third = np.diag(projection)[:2], projection[2, :3]
         fixed = np.array([*third - [0, 0, 1], projection[0, 1], projection[1, 0]])
-        if np.abs(values).max() > LARGEST or focal.min() <= 0 or np.abs(fixed).max() > 1e-6:
+        if np.abs(values).max() > LARGEST or focal.min() < 1 or np.abs(fixed).max() > 1e-6:
             raise InputError(
-                f"{path}:{place}: P2 is no rectified camera's, expected f 0 u t / 0 f v t / 0 0 1 t with f > 0 and "
+                f"{path}:{place}: P2 is no rectified camera's, expected f 0 u t / 0 f v t / 0 0 1 t with f >= 1 and "
                 f"entries within {LARGEST:g}; restore the calibration file"
             )
         return projection

@@ -187,12 +187,12 @@ def decode(content: bytes, where: str) -> np.ndarray:
         InputError: broken or truncated, more than eight bits, CMYK, or transparent.
     """
     try:
-        if content.startswith((PNG_HEADER, JPEG_HEADER)):  # Pillow passes over wrong checksums and damaged rows
-            image_facts(content)
-            if complaint := decoder_complaint(content):
-                raise ValueError(f"damaged rows, the decoder says: {complaint}")
+        if content.startswith(PNG_HEADER):
+            image_facts(content)  # its bounds, before anything of the stated size is made
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            if content.startswith((PNG_HEADER, JPEG_HEADER)) and (complaint := decoder_complaint(content)):
+                raise ValueError(f"damaged rows, the decoder says: {complaint}")  # Pillow passes over them
             return _rgb(image, where)
     except InputError:
         raise
