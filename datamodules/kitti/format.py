@@ -94,7 +94,7 @@ def read_calibration(path: Path | str) -> np.ndarray:
 
     Raises:
         DatasetNotFound: the file does not exist.
-        InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths of 1 or more and a
+        InputError: no P2 row, not twelve finite numbers in it, or not those of a camera: focal lengths of 1 or more, a
             third row 0 0 1 t, no skew, as KITTI's rectified cameras have.
     """
     path = Path(path)
