@@ -51,6 +51,7 @@ from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import disk_refusals, write_atomically
+from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 HEADER_BYTES = 320  # of every .npy file: its header is written last, when the number of assets is known
@@ -123,6 +124,7 @@ class AssetBankWriter:
             self._work.mkdir(parents=True, exist_ok=True)
             if self.rank == 0:
                 (self._work / INDEX).unlink(missing_ok=True)
+                (self._work / CHECKSUMS).unlink(missing_ok=True)
             for leftover in self._work.glob(f"rank{self.rank:03d}-*"):
                 leftover.unlink()
 
@@ -255,7 +257,9 @@ class AssetBankWriter:
             for leftover in self._work.iterdir():
                 if leftover.name not in kept:
                     leftover.unlink()
-            write_atomically(self._work / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
+            content = msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
+            write_atomically(self._work / CHECKSUMS, checksums_text({INDEX: digest_of(content)}))
+            write_atomically(self._work / INDEX, content)  # last: with it the bank is whole
             replace_folder(self._work, Path(self.folder))
 
     def _index(self, whole: _Part) -> BankIndex:

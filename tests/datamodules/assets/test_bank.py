@@ -17,6 +17,7 @@ from datamodules.assets.contract import AssetSource
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from datamodules.files.checksums import CHECKSUMS
 from datamodules.geometry import Camera
 from datamodules.randomness import derive
 from datamodules.scene import Frame, Objects
@@ -144,7 +145,9 @@ def test_shards_of_a_killed_writer_with_more_ranks_go(tmp_path: Path) -> None:
     with AssetBankWriter(tmp_path / "bank", "new") as writer:
         writer.write(voxels(7))
     assert AssetBank(tmp_path / "bank").ids == [voxels(7).id]
-    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "rank000-shard000-grid.npy"]
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == [
+        "bank.json", "checksums.json", "rank000-shard000-grid.npy",
+    ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
@@ -182,6 +185,7 @@ def test_truncated_shard_is_named(tmp_path: Path) -> None:
 
 def test_other_schema_and_no_bank(tmp_path: Path) -> None:
     write(tmp_path / "bank")
+    (tmp_path / "bank" / CHECKSUMS).unlink()  # as a writer of one's own leaves it
     index = tmp_path / "bank" / "bank.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "schema": 99}))
     with pytest.raises(InputError, match=r"bank\.json, \$\.schema.* expected an asset bank of schema 2"):
@@ -195,6 +199,7 @@ def test_other_schema_and_no_bank(tmp_path: Path) -> None:
 
 def test_a_bank_of_one_class_for_all_rows_is_read_where_it_holds_voxels(tmp_path: Path) -> None:
     write(tmp_path / "bank")
+    (tmp_path / "bank" / CHECKSUMS).unlink()  # as a writer of one's own leaves it
     index = tmp_path / "bank" / "bank.json"
     stored = json.loads(index.read_text())
     old = {**stored, "schema": 1, "class": "Van"}
@@ -238,6 +243,7 @@ def test_an_index_of_the_wrong_shape_names_the_field(
     tmp_path: Path, place: tuple[str | int, ...], value: object, field: str
 ) -> None:
     write(tmp_path / "bank")
+    (tmp_path / "bank" / CHECKSUMS).unlink()
     path = tmp_path / "bank" / "bank.json"
     index = json.loads(path.read_text())
     at = index
@@ -322,6 +328,7 @@ def test_a_changed_number_differs_from_the_hash(
     tmp_path: Path, place: tuple[str | int, ...], value: object, said: str
 ) -> None:
     write(tmp_path / "bank")
+    (tmp_path / "bank" / CHECKSUMS).unlink()
     path = tmp_path / "bank" / "bank.json"
     index = json.loads(path.read_text())
     at = index
@@ -381,3 +388,13 @@ def test_a_header_that_no_bank_may_hold_is_refused_at_once(tmp_path: Path) -> No
         with pytest.raises(InputError, match=rf"header of a bank.*\$\.{next(iter(header))}"):
             AssetBankWriter(tmp_path / "bank", **{"generator": "x", **header})  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_any_change_of_the_index_differs_from_its_checksum(tmp_path: Path) -> None:
+    write(tmp_path / "bank")
+    path = tmp_path / "bank" / "bank.json"
+    index = json.loads(path.read_text())
+    shard = next(iter(index["shards"][0].values()))
+    path.write_text(path.read_text().replace(f'"file": "{shard["file"]}"', '"file": "other.npy"'))
+    with pytest.raises(InputError, match=r"bank\.json: differs from its checksum"):
+        AssetBank(tmp_path / "bank")
