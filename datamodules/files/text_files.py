@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.checksums import verify
 
+CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 MARKS = {  # UTF-32 first: its little-endian mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -57,4 +59,6 @@ def decoded(content: bytes, path: str | Path, expected: str) -> str:
         ) from None
     if "\0" in text:  # UTF-16 without a mark, or no text at all
         raise InputError(f"{path}: holds a NUL character; expected {expected}, saved as UTF-8")
+    if strange := CONTROL.search(text):  # some would part columns or rows in one reader and not in another
+        raise InputError(f"{path}: holds the control character {strange[0]!r}; expected {expected}; remove it")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -68,7 +68,9 @@ def open_images(path: str | Path) -> ImageSource:
     read: Callable[[], Iterator[np.ndarray]]
     others = 0
     if path.is_dir():
-        names = _shown(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        names = _shown(file.relative_to(path).as_posix() for file in path.rglob("*"))
+        if missing := [name for name in names if not (path / name).is_file()]:
+            raise InputError(f"{path / missing[0]}: named like an image and no file; remove it, or mend the link")
         count, read = len(names), partial(_from_folder, path, names)
     elif not path.is_file():
         raise InputError(f"{path}: no such folder or file; expected a folder, zip or npz of images")

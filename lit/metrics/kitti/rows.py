@@ -26,6 +26,7 @@ NAMES = (*EVALUATED, "van", "person_sitting", "dontcare")
 OTHER_CLASS = len(NAMES)
 COLUMNS = 16  # class, truncation, occlusion, alpha, bbox (4), height, width, length, x, y, z, yaw, score
 TRUNCATION, OCCLUSION, ALPHA, BBOX = range(1, 5)
+PLAIN = bytes([9, 10, *range(32, 127)])  # of a text that is read as it stands
 HEIGHT, WIDTH, LENGTH, X, Y, Z, YAW, SCORE = range(8, 16)
 
 _CODES = {name: code for code, name in enumerate(NAMES)}
@@ -180,7 +181,7 @@ def _read_bytes(path: str) -> bytes | None:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
     finally:
         os.close(handle)
-    if content.isascii() and b"\0" not in content and b"\r" not in content:
+    if content.isascii() and not content.translate(None, PLAIN):
         return content
     return decoded(content, path, "a KITTI label file").encode()  # marks, other encodings, other line ends
 
