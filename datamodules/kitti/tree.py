@@ -24,6 +24,7 @@ TREE = """ROOT/
 optional: training/planes, road_2, instance_2, depth_2"""
 ONE_LINE = "ImageSets/{train,val}.txt and training/{image_2/*.png,label_2/*.txt,calib/*.txt}"
 REQUIRED_FILES = (("image_2", "png"), ("label_2", "txt"), ("calib", "txt"))
+USUAL_SPLITS = ("train", "val")
 OPTIONAL_FOLDERS = ("planes", "road_2", "instance_2", "depth_2")
 NAMED = 20  # problems that the text names one by one
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -131,7 +132,10 @@ def check_tree(root: Path | str, class_map: Mapping[str, str] | None = None) -> 
     files, left_out = _count_files(root / "training")
     counts = {name: len(ids) for name, ids in splits.items()}
     total = sum(classes.values(), Counter())
-    notes = [*left_out, *_class_notes(splits, classes)]
+    lacking = [
+        f"ImageSets holds no {name}.txt, which fit reads by default" for name in USUAL_SPLITS if name not in splits
+    ]
+    notes = [*lacking, *left_out, *_class_notes(splits, classes)]
     return TreeReport(root, counts, files, dict(total), tuple(problems), tuple(notes))
 
 

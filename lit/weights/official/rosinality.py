@@ -73,9 +73,9 @@ def stylegan2_of_rosinality(content: dict[str, Any], path: str | Path) -> StyleG
     renamed["mapping.w_avg"] = (
         average.reshape(-1).float() if isinstance(average, Tensor) else torch.zeros(generator.w_dim)
     )
-    for key, value in generator.state_dict().items():  # older files hold no constant noise; ours stays then
-        if key.endswith("noise_const"):
-            renamed.setdefault(key, value)
+    noises = {key: value for key, value in generator.state_dict().items() if key.endswith("noise_const")}
+    if not noises.keys() & renamed.keys():  # older files hold no constant noise; ours stays then
+        renamed.update(noises)
     fit_state(generator, renamed, Path(path), EXPECTED)
     if not isinstance(average, Tensor):
         estimate_average(generator)
