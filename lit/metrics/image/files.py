@@ -27,6 +27,7 @@ from datamodules.image_bytes import JPEG_HEADER, PNG_HEADER, image_facts
 from datamodules.images import decoder_complaint
 
 ARCHIVES = "a zip or npz of images"
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # eight bits or less
 UNREADABLE = (*DAMAGE, SyntaxError, Image.DecompressionBombError)
@@ -192,6 +193,9 @@ def decode(content: bytes, where: str) -> np.ndarray:
         if content.startswith(PNG_HEADER):
             image_facts(content)  # its bounds, before anything of the stated size is made
         with Image.open(io.BytesIO(content)) as image:
+            suffix = Path(where).suffix.lower()
+            if KINDS.get(suffix, image.format) != image.format:
+                raise ValueError(f"{image.format} bytes in a file named {suffix}")
             image.load()
             if content.startswith((PNG_HEADER, JPEG_HEADER)) and (complaint := decoder_complaint(content)):
                 raise ValueError(f"damaged rows, the decoder says: {complaint}")  # Pillow passes over them

@@ -134,6 +134,12 @@ def test_grey_palette_and_opaque_alpha_become_rgb(tmp_path: Path) -> None:
         assert np.array_equal(everything(tmp_path)[int(name)], expected.transpose(2, 0, 1))
 
 
+def test_names_and_bytes_must_agree(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(picture(0), "JPEG"))
+    with pytest.raises(InputError, match=r"a.png: .*JPEG bytes in a file named .png"):
+        everything(tmp_path)
+
+
 def truncated(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -153,11 +159,12 @@ def truncated(content: bytes) -> bytes:
 )
 def test_broken_and_unusable_images_are_named(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.png").write_bytes(encoded(picture(0)))
-    (tmp_path / "bad.png").write_bytes(content)
+    name = "bad.jpg" if content.startswith(b"\xff\xd8") else "bad.png"
+    (tmp_path / name).write_bytes(content)
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-        archive.writestr("bad.png", content)
+        archive.writestr(name, content)
     for path in (tmp_path, tmp_path / "set.zip"):
-        with pytest.raises(InputError, match=f"bad.png: .*{says}") as caught:
+        with pytest.raises(InputError, match=f"{name}: .*{says}") as caught:
             everything(path)
         assert "\n" not in str(caught.value)
 
