@@ -18,7 +18,7 @@ from datamodules.kitti.rows import RESULT_COLUMNS, cells_of, decimal, read_row
 from datamodules.scene import Objects
 
 DIFFICULTIES = ("easy", "moderate", "hard")
-UNIT = 0.01  # a plane normal may differ by from length 1
+UNIT_TOLERANCE = 0.01  # a plane normal may differ by from length 1
 STEEPEST, HIGHEST = 0.5, 100.0  # cosine of a ground plane's tilt; metres of the camera above it
 LARGEST = 20_000.0  # of a projection's entries: pixels, and pixels times metres
 
@@ -144,7 +144,7 @@ def read_plane(path: Path | str) -> np.ndarray:
     if values.shape != (4,) or not values[:3].any():
         raise InputError(f"{path}:4: not four finite plane coefficients; delete the planes folder or restore the file")
     length = np.linalg.norm(values[:3])
-    if abs(length - 1) > UNIT:
+    if abs(length - 1) > UNIT_TOLERANCE:
         raise InputError(
             f"{path}:4: a normal of length {length:g}, expected 1; delete the planes folder or restore the file"
         )

@@ -176,7 +176,7 @@ BANK = "{bank}"
 
 def value_text(value: object) -> str:
     """A value as an option takes it: YAML's spelling of null, true and lists."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)  # a date of YAML is its text again
 
 
 class GridFile(msgspec.Struct, forbid_unknown_fields=True):
