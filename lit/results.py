@@ -118,7 +118,11 @@ def read_record(path: Path, expected: str) -> dict[str, Any]:
     Raises:
         InputError: it is missing, no JSON, or was changed since.
     """
-    content = read_json(path, dict[str, Any], expected)
+    return _unsealed(path, read_json(path, dict[str, Any], expected), expected)
+
+
+def _unsealed(path: Path, content: dict[str, Any], expected: str) -> dict[str, Any]:
+    """A record without its hash, which it has to fit."""
     stated = content.pop(CHECKSUM, None)
     if stated != hash_of_values(content):
         raise InputError(f"{path}: changed since it was written ({CHECKSUM} does not fit); expected {expected}")
@@ -149,10 +153,11 @@ def read_result(path: Path) -> Result:
         InputError: when the file is no record of this schema.
     """
     expected = "a run's record (run it again to have it written)"
-    if (found := read_json(path, dict[str, Any], expected).get("schema")) != SCHEMA:
+    content = read_json(path, dict[str, Any], expected)
+    if (found := content.get("schema")) != SCHEMA:
         schema = quoted(found)
         raise InputError(f"{path}: result schema {schema}, expected {SCHEMA}; run it again with this version")
-    content = read_record(path, expected)
+    content = _unsealed(path, content, expected)
     record: Recorded = structure(path, "", content, Recorded)
     metrics = {k: structure(path, f"metrics.{k}", v, float) for k, v in record.metrics.items() if v is not None}
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
