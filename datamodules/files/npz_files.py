@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import io
-import struct
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Collection
 
 import numpy as np
 
+from datamodules.files.archives import DAMAGE, METHODS
+
 HEADER = 1 << 16  # bytes at most before an array's values
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError, EOFError, OSError, KeyError,
-    NotImplementedError, RuntimeError, OverflowError, MemoryError, TypeError, AttributeError,
-)  # fmt: skip
+DAMAGED = (*DAMAGE, tokenize.TokenError, SyntaxError, TypeError, AttributeError)  # the last from numpy's headers
 
 
-def read_arrays(content: bytes, names: Collection[str], largest: int) -> dict[str, np.ndarray]:
+def read_arrays(content: bytes, names: Collection[str] | None, largest: int) -> dict[str, np.ndarray]:
     """Some arrays of an archive.
 
     Args:
         content: its bytes.
-        names: of the arrays; those that it lacks are left out, others are not looked at.
+        names: of the arrays; those that it lacks are left out, others are not looked at. None reads all.
         largest: bytes that one of them may unfold to.
 
     Raises:
@@ -33,7 +29,9 @@ def read_arrays(content: bytes, names: Collection[str], largest: int) -> dict[st
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [entry for entry in archive.infolist() if entry.filename.removesuffix(".npy") in names]
+            members = archive.infolist()
+            if names is not None:
+                members = [entry for entry in members if entry.filename.removesuffix(".npy") in names]
             if len({entry.filename for entry in members}) < len(members):
                 raise ValueError("an array stands twice")
             return {entry.filename.removesuffix(".npy"): _array(archive, entry, largest) for entry in members}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +12,11 @@ import numpy as np
 
 from datamodules.errors import InputError, printable
 from datamodules.files.atomic_files import read_bytes, write_atomically
+from datamodules.files.npz_files import read_arrays
 
 T = TypeVar("T")
 
-UNREADABLE = (  # what numpy and zipfile raise for bytes that are no such archive
-    *(ValueError, KeyError, IndexError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
-)
+LARGEST = 1 << 28  # bytes of an array; a run's are thousands of times smaller
 
 
 def write_array_file(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
@@ -46,10 +42,8 @@ def read_array_file(path: Path, expected: str, build: Callable[[dict[str, np.nda
     """
     content = read_bytes(path, expected)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-        return build(stored)
-    except UNREADABLE as error:
+        return build(read_arrays(content, None, LARGEST))
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:  # damaged, or of another make
         problem = printable(" ".join(str(error).split())[:200]) or type(error).__name__
         raise InputError(f"{path}: {problem}; expected {expected}; evaluate again") from None
 
