@@ -217,6 +217,19 @@ def test_a_bank_of_one_class_for_all_rows_is_read_where_it_holds_voxels(tmp_path
         AssetBank(tmp_path / "bank")
 
 
+def write_changed(folder: Path, place: tuple[str | int, ...], value: object) -> None:
+    """Write a bank with one value of its index changed, as a writer of one's own leaves it: without checksums."""
+    write(folder)
+    (folder / CHECKSUMS).unlink()
+    path = folder / "bank.json"
+    index = json.loads(path.read_text())
+    at = index
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path.write_text(json.dumps(index))
+
+
 @pytest.mark.parametrize(
     ("place", "value", "field"),
     [
@@ -242,15 +255,7 @@ def test_a_bank_of_one_class_for_all_rows_is_read_where_it_holds_voxels(tmp_path
 def test_an_index_of_the_wrong_shape_names_the_field(
     tmp_path: Path, place: tuple[str | int, ...], value: object, field: str
 ) -> None:
-    write(tmp_path / "bank")
-    (tmp_path / "bank" / CHECKSUMS).unlink()
-    path = tmp_path / "bank" / "bank.json"
-    index = json.loads(path.read_text())
-    at = index
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
-    path.write_text(json.dumps(index))
+    write_changed(tmp_path / "bank", place, value)
     with pytest.raises(InputError, match=rf"bank\.json, {field}.*python -m lit predict") as caught:
         AssetBank(tmp_path / "bank")
     assert "\n" not in str(caught.value)
@@ -327,15 +332,7 @@ def test_a_kill_between_two_renames_is_mended(tmp_path: Path, finished: bool, mo
 def test_a_changed_number_differs_from_the_hash(
     tmp_path: Path, place: tuple[str | int, ...], value: object, said: str
 ) -> None:
-    write(tmp_path / "bank")
-    (tmp_path / "bank" / CHECKSUMS).unlink()
-    path = tmp_path / "bank" / "bank.json"
-    index = json.loads(path.read_text())
-    at = index
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
-    path.write_text(json.dumps(index))
+    write_changed(tmp_path / "bank", place, value)
     with pytest.raises(InputError, match=said.replace(": ", ".*")):
         AssetBank(tmp_path / "bank")
 
