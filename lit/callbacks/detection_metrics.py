@@ -11,8 +11,7 @@ import lightning.pytorch as pl
 
 from datamodules.kitti.format import write_label
 from datamodules.scene import Batch, Objects
-from lit.callbacks.frame_names import gather_names, groups_of
-from lit.metrics.array_files import named_by_content
+from lit.callbacks.frame_names import leave_frames
 from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
 from lit.metrics.kitti.evaluation import VERSION, KittiAP, flatten
 from lit.metrics.sample_keys import sample_key
@@ -98,12 +97,6 @@ class KittiMetrics(pl.Callback):
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
         pl_module.log_dict(figures, sync_dist=True)  # all ranks hold the same figures
-        names = gather_names(self.names)
-        if self.metric.trace is None or not trainer.is_global_zero or trainer.sanity_checking:
-            return
-        keys, curves = self.metric.trace
-        samples = tuple(names[key] for key in keys)
-        evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
-        path = Path(trainer.default_root_dir) / f"frame_curves_{split}.npz"
-        checksum = write_curves(path, RecordedFrames(samples, groups_of(trainer, samples), curves, evaluator))
-        self.raw[split] = {"file": named_by_content(path, checksum).name, "sha256": checksum}
+        traced = self.names, self.metric.trace, self.evaluator
+        if left := leave_frames(trainer, f"frame_curves_{split}", *traced, RecordedFrames, write_curves):
+            self.raw[split] = left

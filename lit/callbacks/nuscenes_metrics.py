@@ -10,8 +10,7 @@ import lightning.pytorch as pl
 
 from datamodules.nuscenes.boxes import GlobalBoxes, SampleTruth
 from datamodules.nuscenes.format import write_submission
-from lit.callbacks.frame_names import gather_names, groups_of
-from lit.metrics.array_files import named_by_content
+from lit.callbacks.frame_names import leave_frames
 from lit.metrics.nuscenes.evaluation import VERSION, NuscenesDetection, flatten, gather_samples
 from lit.metrics.nuscenes.sample_matches import RecordedSamples, write_matches
 from lit.metrics.sample_keys import sample_key
@@ -130,12 +129,6 @@ class NuscenesMetrics(pl.Callback):
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
         pl_module.log_dict({f"nuscenes/{name}": value for name, value in figures.items()}, sync_dist=True)
-        names = gather_names(self.names)
-        if self.metric.trace is None or not trainer.is_global_zero or trainer.sanity_checking:
-            return
-        keys, classes = self.metric.trace
-        samples = tuple(names[key] for key in keys)
-        evaluator = f"{self.evaluator['name']} ({self.evaluator['version']})"
-        path = Path(trainer.default_root_dir) / f"sample_matches_{split}.npz"
-        checksum = write_matches(path, RecordedSamples(samples, groups_of(trainer, samples), classes, evaluator))
-        self.raw[split] = {"file": named_by_content(path, checksum).name, "sha256": checksum}
+        traced = self.names, self.metric.trace, self.evaluator
+        if left := leave_frames(trainer, f"sample_matches_{split}", *traced, RecordedSamples, write_matches):
+            self.raw[split] = left
