@@ -212,9 +212,8 @@ def run(argv: list[str]) -> int:
     quiet_lightning()
     with ending_children():
         cli = SuiteCLI(argv)
-        for process in getattr(
-            cli.trainer.strategy.launcher, "procs", ()
-        ):  # they would end in the middle of their work
+        others = getattr(cli.trainer.strategy.launcher, "procs", ())
+        for process in others:  # which would end in the middle of their work
             with suppress(subprocess.TimeoutExpired):
                 process.wait(ENDING)
     return 1 if cli.trainer.interrupted else 0

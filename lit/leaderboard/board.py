@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,6 +123,7 @@ def implied(rows: list[Ranked]) -> Design:
 def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[str, Any]]:
     """The planned comparisons as the page lists them first: one entry a pair, number of frames, data set and split."""
     found = []
+    read = cache(read_recorded)  # a row stands in several comparisons
     for dataset, split in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
         for frames in design.frames:
             for arm, rival in design.comparisons:
@@ -130,7 +132,7 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
                 entry = own["metrics"].get(headline, {"vs": {}})["vs"].get(rival) if own else None
                 if entry and own:
                     others = row_of(rows, (dataset, split, rival, frames))
-                    entry["two_level"] = over_scenes(own, others, headline) if others else None
+                    entry["two_level"] = over_scenes(own, others, headline, read) if others else None
                 place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
                 found.append({**place, "difference": entry, "missing_seeds": missing})
@@ -143,7 +145,9 @@ def row_of(rows: list[Ranked], place: tuple[str, str, str, int | None]) -> Ranke
     return next((row for row in rows if tuple(row[name] for name in named) == place and row["claims"]), None)
 
 
-def over_scenes(row: Ranked, other: Ranked, metric: str) -> dict[str, Any] | None:
+def over_scenes(
+    row: Ranked, other: Ranked, metric: str, read: Callable[[Path, str], RecordedRun]
+) -> dict[str, Any] | None:
     """The difference of two rows with intervals over seeds and scenes; None where runs left nothing of their frames.
 
     Raises:
@@ -152,7 +156,7 @@ def over_scenes(row: Ranked, other: Ranked, metric: str) -> dict[str, Any] | Non
     runs: list[dict[int, RecordedRun]] = []
     for entry in (row, other):
         known = {seed: raw for seed, raw in entry["raw"].items() if raw is not None}
-        runs.append({seed: read_recorded(*raw) for seed, raw in known.items()})
+        runs.append({seed: read(*raw) for seed, raw in known.items()})
     if not runs[0] or not runs[1] or not holds(next(iter(runs[0].values())), metric):
         return None
     found = two_level(runs[0], runs[1], metric, (row["arm"], other["arm"]), DRAWS)
