@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
-from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from lit.arguments import Arguments
+from lit.commands.injected_frames import injected_pairs, injecting_datamodule
 from lit.pictures.pictures import annotated, asset_sheet, injected_sheet, png, stacked
 
 USAGE = """Shows a bank (eight yaws of each object) or what an experiment's injection does to its frames.
@@ -40,7 +39,7 @@ def main(argv: list[str]) -> int:
             parser.error(f"unrecognized arguments: {rest[0]}")
         write(options.out, *bank_pictures(options.target, options.count or 12))
     elif options.target.is_file():
-        pairs = injected_pairs(options.target, rest, options.split, options.count or 4, options.seed)
+        pairs = pairs_of_splits(options.target, rest, options.split, options.count or 4, options.seed)
         write(options.out, *frame_pictures(pairs, options.target))
     else:
         raise InputError(f"{options.target}: no such file or folder; expected a bank's folder or an experiment's file")
@@ -79,48 +78,18 @@ def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:
     return f"{len(assets)} of {len(bank)} objects of {folder.name}, eight yaws", pictures, png(asset_sheet(assets))
 
 
-def injected_pairs(
+def pairs_of_splits(
     config: Path, options: Sequence[str], splits: Sequence[str], count: int, seed: int
 ) -> list[tuple[Frame, Frame]]:
-    """Frames of an experiment before and after its injection, whose probability is taken as 1.
-
-    Args:
-        config: the experiment's file.
-        options: further options as ``fit`` takes them.
-        splits: names of the splits, read one after the other.
-        count: most frames in all.
-        seed: of the injection.
+    """Frames of an experiment before and after its injection, of the splits one after the other, ``count`` in all.
 
     Raises:
         InputError: for anything ``fit`` would refuse, or an experiment without injection.
     """
     pairs: list[tuple[Frame, Frame]] = []
     for split in splits:
-        datamodule = build_datamodule(["fit", "-c", str(config), *options, f"--data.train_split={split}"])
-        injection = getattr(datamodule, "injection", None)
-        if injection is None:
-            raise InputError(
-                f"{config}: injects nothing; add --data.injection conf/injection/lift3d.yaml or another file"
-            )
-        injection.probability = 1.0
-        datamodule.setup("fit")
-        reader = datamodule.train_reader
-        for index in range(min(len(reader), count - len(pairs))):
-            frame = reader.read(index)
-            pairs.append((frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))))
+        pairs += injected_pairs(injecting_datamodule(config, options, split), count - len(pairs), seed)
     return pairs
-
-
-def build_datamodule(argv: list[str]) -> Any:
-    """The datamodule of a trainer command line, without model and trainer."""
-    from jsonargparse import ArgumentParser
-    from lightning.pytorch import LightningDataModule
-
-    from lit.trainer_cli import resolve
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data")
-    return parser.instantiate(parser.parse_object({"data": resolve(argv)["data"]})).data
 
 
 def frame_pictures(pairs: list[tuple[Frame, Frame]], config: Path) -> tuple[str, list[Picture], bytes]:

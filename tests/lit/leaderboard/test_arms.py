@@ -20,7 +20,7 @@ from datamodules.randomness import derive
 from datamodules.scene import Frame, collate
 from datamodules.world.road_world import write_world
 from lit.callbacks.injected import BIN_EDGES, InjectedObjects
-from lit.commands.show.command import build_datamodule
+from lit.commands.injected_frames import build_datamodule
 from lit.leaderboard.arm_charts import arm_charts, arm_pictures
 from lit.leaderboard.arms import arm_rows, arm_warnings, compare_arms, median, two_sample
 from lit.results import Result

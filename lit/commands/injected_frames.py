@@ -1,0 +1,60 @@
+"""Frames of an experiment before and after its injection, for commands that look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.base import DetectionDataModule
+from datamodules.errors import InputError
+from datamodules.randomness import derive
+from datamodules.scene import Frame
+
+
+def build_datamodule(argv: Sequence[str]) -> Any:
+    """The datamodule of a trainer command line, without model and trainer."""
+    from jsonargparse import ArgumentParser
+    from lightning.pytorch import LightningDataModule
+
+    from lit.trainer_cli import resolve
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    return parser.instantiate(parser.parse_object({"data": resolve(list(argv))["data"]})).data
+
+
+def injecting_datamodule(config: Path, options: Sequence[str], split: str = "train") -> DetectionDataModule:
+    """An experiment's datamodule, set up on a split; its injection says yes to every frame.
+
+    Args:
+        config: the experiment's file.
+        options: further options as ``fit`` takes them.
+        split: whose frames become the training frames.
+
+    Raises:
+        InputError: for anything ``fit`` would refuse, or an experiment without injection.
+    """
+    datamodule = build_datamodule(["fit", "-c", str(config), *options, f"--data.train_split={split}"])
+    injection = getattr(datamodule, "injection", None)
+    if injection is None:
+        raise InputError(f"{config}: injects nothing; add --data.injection conf/injection/lift3d.yaml or another file")
+    injection.probability = 1.0
+    datamodule.setup("fit")
+    assert isinstance(datamodule, DetectionDataModule)
+    return datamodule
+
+
+def injected_pairs(datamodule: DetectionDataModule, count: int | None, seed: int) -> Iterator[tuple[Frame, Frame]]:
+    """Training frames before and after injection, in order.
+
+    Args:
+        datamodule: of :func:`injecting_datamodule`.
+        count: most frames; None for all.
+        seed: of the injection.
+    """
+    reader, injection = datamodule.train_reader, datamodule.injection
+    assert injection is not None
+    for index in range(min(len(reader), len(reader) if count is None else count)):
+        frame = reader.read(index)
+        yield frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))
