@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 from numba import njit
 
 from datamodules.assets.contract import Layer
+from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection.harmonise import airlight, harmonise, noise_level
 from datamodules.injection.occlusion import Backdrop, Knowledge, Window
+from datamodules.injection.scene_light import SceneLight, light_gain, scene_light
 from datamodules.injection.shadow import Shadow
 from datamodules.scene import Frame
 
@@ -145,11 +148,13 @@ class Compositor:
         self,
         feather: float = 1.0,
         occluders: Knowledge = "depth",
-        shadow_strength: float = 0.75,
+        shadow_strength: float | Literal["scene"] = 0.75,
         sun_strength: float = 0.0,
         colour_match: float = 0.0,
         haze: float = 0.0,
         noise: bool = False,
+        exposure: float = 0.0,
+        white_balance: float = 0.0,
     ) -> None:
         """Configure.
 
@@ -157,12 +162,23 @@ class Compositor:
             feather: standard deviation of the 5x5 Gaussian over the mask, pixels; 0 keeps the renderer's own edges.
             occluders: what tells which real pixels are nearer: the depth image, instance masks, or labelled boxes only;
                 what a frame lacks is replaced by the next.
-            shadow_strength: darkness of the ground under an object, in [0, 1].
+            shadow_strength: darkness of the ground under an object, in [0, 1]; "scene" takes that under the frame's
+                labelled vehicles.
             sun_strength: darkness of the shadow cast by the sun, where ``frame.light`` tells its direction.
             colour_match: in [0, 1], how far an object's mean luminance is drawn to that of the picture around it.
             haze: metres at which 63 % of an object's colour has turned into that of the air; 0 for clear air.
             noise: give objects the noise measured in the picture.
+            exposure: in [0, 1], how far an object's brightness follows that of the ground it stands on.
+            white_balance: in [0, 1], how far its tint does.
+
+        Raises:
+            InputError: a share outside [0, 1].
         """
+        shares = {"shadow_strength": shadow_strength, "exposure": exposure, "white_balance": white_balance}
+        for name, share in shares.items():
+            if share != "scene" and not 0 <= float(share) <= 1:
+                raise InputError(f"{name} {share}: expected 0 to 1; correct injection.compositor.{name}")
+        self.exposure, self.white_balance = exposure, white_balance
         self.feather, self.occluders, self.colour_match = feather, occluders, colour_match
         self.haze, self.noise = haze, noise
         self.shadow_strength, self.sun_strength = shadow_strength, sun_strength
@@ -207,31 +223,38 @@ class Compositor:
         """
         frame = backdrop.frame
         image = frame.image.transpose(1, 2, 0).copy()
+        lit = self.shadow_strength == "scene" or self.exposure > 0 or self.white_balance > 0
+        light = scene_light(frame) if lit else SceneLight(None, 0.0)
         if shadow:
+            strength = light.contact if self.shadow_strength == "scene" else float(self.shadow_strength)
             for placed in objects:
-                self._shade(image, backdrop, placed)
-        for placed in self._harmonised(frame, objects, rng):
+                self._shade(image, backdrop, placed, strength)
+        for placed in self._harmonised(frame, objects, light, rng):
             self._paste(image, placed)
         buffers = _updated_buffers(frame, objects)
         return frame.with_(image=image.transpose(2, 0, 1), **buffers)
 
-    def _harmonised(self, frame: Frame, objects: Sequence[Placed], rng: np.random.Generator | None) -> Sequence[Placed]:
-        if self.haze <= 0 and not self.noise:
+    def _harmonised(
+        self, frame: Frame, objects: Sequence[Placed], light: SceneLight, rng: np.random.Generator | None
+    ) -> Sequence[Placed]:
+        relit = self.exposure > 0 or self.white_balance > 0
+        if self.haze <= 0 and not self.noise and not relit:
             return objects
         air = airlight(frame.image, frame.camera) if self.haze > 0 else None
         noise = noise_level(frame.image) if self.noise else 0.0
-        depths = [float(placed.box.center[0, 2]) for placed in objects]
-        return [
-            replace(placed, layer=harmonise(placed.layer, depth, air, self.haze, noise, rng))
-            for placed, depth in zip(objects, depths)
-        ]
+        changed = []
+        for placed in objects:
+            gain = light_gain(frame, placed.box, light, self.exposure, self.white_balance) if relit else None
+            depth = float(placed.box.center[0, 2])
+            changed.append(replace(placed, layer=harmonise(placed.layer, depth, air, self.haze, noise, rng, gain)))
+        return changed
 
-    def _shade(self, image: np.ndarray, backdrop: Backdrop, placed: Placed) -> None:
+    def _shade(self, image: np.ndarray, backdrop: Backdrop, placed: Placed, strength: float) -> None:
         frame = backdrop.frame
         light = frame.light if self.sun_strength > 0 else None
         shadow = Shadow(frame.camera, placed.box, None if light is None else light.sun)
         limit = backdrop.depth(shadow.window, shadow.reach)
-        shadow.darken(image, limit, self.shadow_strength, self.sun_strength)
+        shadow.darken(image, limit, strength, self.sun_strength)
 
     def _paste(self, image: np.ndarray, placed: Placed) -> None:
         layer = placed.layer

@@ -55,8 +55,9 @@ def harmonise(
     haze: float,
     noise: float,
     rng: np.random.Generator | None,
+    gain: np.ndarray | None = None,
 ) -> Layer:
-    """Fade a layer with distance and give it sensor noise.
+    """Bring a layer under the scene's light, fade it with distance and give it sensor noise.
 
     Args:
         layer: the rendered object.
@@ -65,9 +66,12 @@ def harmonise(
         haze: metres at which 63 % of the colour has turned into the air's.
         noise: standard deviation to add, grey levels.
         rng: draws the noise; without one there is none.
+        gain: (3,) factor on linear colour (:func:`datamodules.injection.scene_light.light_gain`).
     """
     alpha = layer.rgba[..., 3:].astype(np.float32)
     colour = layer.rgba[..., :3] * (255.0 / np.maximum(alpha, 1.0))
+    if gain is not None:
+        colour = np.minimum(colour, 255) * gain.astype(np.float32) ** np.float32(1 / GAMMA)
     if air is not None and haze > 0:
         clear = np.exp(-depth / haze)
         light = clear * (np.minimum(colour, 255) / 255) ** GAMMA + (1 - clear) * (air / 255) ** GAMMA

@@ -29,6 +29,12 @@ def _coverage(x: float, z: float, half_length: float, half_width: float, radius:
 
 
 @njit(nogil=True, cache=True)
+def contact_coverage(along: float, across: float, length: float, width: float) -> float:
+    """Share in [0, 1] of the sky that an object hides from the ground, at a point in its own axes (metres)."""
+    return _coverage(along, across, length / 2, width / 2, ROUNDNESS * min(length, width), SOFTNESS * width)
+
+
+@njit(nogil=True, cache=True)
 def _darken(
     image: np.ndarray,
     left: int,
@@ -53,7 +59,7 @@ def _darken(
             dx = (inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]) / nearness - x0
             dz = (inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]) / nearness - z0
             along, across = cos * dx - sin * dz, sin * dx + cos * dz
-            light = 1.0 - strength * _coverage(along, across, length / 2, width / 2, radius, soft)
+            light = 1.0 - strength * contact_coverage(along, across, length, width)
             if sun_strength > 0.0:
                 cast = 0.0
                 for step in range(SWEEP_STEPS):
