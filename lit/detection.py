@@ -13,9 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from datamodules.base import normalise
 from datamodules.errors import InputError
+from datamodules.files.weight_files import read_state
 from datamodules.scene import Batch, Objects
 from detectors.base import Detector
 from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
+from lit.weights.fitting import fit_state
 
 
 class LitDetector(pl.LightningModule):
@@ -43,13 +45,15 @@ class LitDetector(pl.LightningModule):
             base_batch_size that is), "sqrt" by the root of this ratio, "none" leaves it. None leaves it too, and with
             several processes says so.
         reference_batch: pictures a step that ``lr`` was chosen for.
+        start_from: checkpoint of another training of the same detector (``runs/NAME/last.ckpt``) whose weights this
+            one starts with: learned on another data set, say. A training that goes on has its own.
         channels_last: store weights and images channels-last (faster on the CPU in bfloat16 and on tensor cores).
 
     Attributes:
         effective_batch: pictures a step over all processes, as far as the data module states its ``batch_size``.
 
     Raises:
-        InputError: a rule without the batch it refers to.
+        InputError: a rule without the batch it refers to, or ``start_from`` is no checkpoint of this detector.
     """
 
     detector: nn.Module
@@ -69,6 +73,7 @@ class LitDetector(pl.LightningModule):
         channels_last: bool = True,
         scale_lr: Literal["none", "linear", "sqrt"] | None = None,
         reference_batch: int | None = None,
+        start_from: str | None = None,
     ) -> None:
         super().__init__()
         if scale_lr in ("linear", "sqrt") and (reference_batch or 0) < 1:
@@ -81,6 +86,9 @@ class LitDetector(pl.LightningModule):
         self.warmup, self.milestones, self.gamma = warmup, tuple(milestones), gamma
         self.warmup_steps, self.warmup_factor, self.optimizer = warmup_steps, warmup_factor, optimizer
         self.scale_lr, self.reference_batch = scale_lr, reference_batch
+        if start_from is not None:
+            network = "this detector, as another of its trainings leaves them in last.ckpt"
+            fit_state(self, read_state(start_from, network), start_from, network)
 
     def setup(self, stage: str) -> None:
         """Refuse what torch would end with a traceback.

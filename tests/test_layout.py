@@ -44,7 +44,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "posing": ENGINES | {"proxies", "pictures"},
     "generators": SCORES,
     "callbacks": SCORES,
-    "detection": set(),
+    "detection": {"weights"},
     "config_errors": set(),
     "checkpoint_files": set(),
     "trainer_cli": {"callbacks", "checkpoint_files", "cli", "config_errors"},

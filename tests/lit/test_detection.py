@@ -141,3 +141,17 @@ def test_overfits_four_frames(tmp_path: Path) -> None:
 def _scaled(objects: Objects) -> Objects:
     """KITTI's height limits are meant for 1242 pixels of width."""
     return replace(objects, bbox=objects.bbox * 6.5)
+
+
+def test_a_training_starts_from_the_weights_of_another(tmp_path: Path) -> None:
+    first, path = module(), tmp_path / "first.ckpt"
+    torch.save({"state_dict": first.state_dict()}, path)
+    second = module(start_from=str(path))
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    state = first.state_dict()
+    name = next(key for key in state if key.endswith("weight"))
+    torch.save({"state_dict": {**state, name: state[name][:1]}}, path)
+    with pytest.raises(
+        InputError, match=f"{name} has the shape .* expected .*; expected the state dict of this detector"
+    ):
+        module(start_from=str(path))
