@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
-from datamodules.files.weight_files import kind_mismatch, read_state
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
 from datamodules.object_classes import CLASSES
 from datamodules.scene import Batch, Objects
+from detectors.backbones import build_backbone
 from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
 from detectors.necks import FPN, DLAUp
 from detectors.rank_counts import share_of
+from detectors.rays import ray_channels
 from detectors.targets import REFERENCE_FOCAL, Selection, encode
 
 TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
@@ -39,7 +38,8 @@ class CenterNet3D(nn.Module):
     Args:
         backbone: name of any timm model with feature maps ("dla34", "resnet18").
         backbone_options: further arguments of ``timm.create_model`` (``layers``, ``channels`` of a narrow ResNet).
-        backbone_weights: file with the backbone's state dict; None starts from random weights.
+        backbone_weights: "timm" for its ImageNet weights, a file with the backbone's state dict, or "none" for random
+            weights; a configuration that states null demands the choice.
         neck: how feature maps are merged.
         neck_channels: width of the merged map.
         head_channels: width of each head's hidden layer.
@@ -64,7 +64,7 @@ class CenterNet3D(nn.Module):
         self,
         backbone: str = "resnet18",
         backbone_options: dict[str, Any] | None = None,
-        backbone_weights: str | None = None,
+        backbone_weights: str | None = "none",
         neck: Literal["fpn", "dla"] = "fpn",
         neck_channels: int = 64,
         head_channels: int = 64,
@@ -96,7 +96,7 @@ class CenterNet3D(nn.Module):
         if missing:
             raise InputError(f"class {missing[0]!r} has no mean dims: expected length, height, width under mean_dims")
         self.register_buffer("mean_dims", torch.tensor([dims[name] for name in classes]), persistent=False)
-        self.backbone, widths = _backbone(backbone, backbone_options or {}, backbone_weights, stride)
+        self.backbone, widths = build_backbone(backbone, backbone_options or {}, backbone_weights, stride)
         self.neck = FPN(widths, neck_channels) if neck == "fpn" else DLAUp(widths, neck_channels, deformable)
         sizes = {"heatmap": len(classes), "offset": 2, "sides": 4, "depth": 2, "dims": 3, "yaw": 3 * bins}
         inputs = neck_channels + 2 * ray_channels
@@ -117,24 +117,13 @@ class CenterNet3D(nn.Module):
         """Maps (B, channels, h, w) float32 of each head; see :class:`detectors.base.Detector`."""
         features = self.neck(self.backbone(images))
         if self.ray_channels:
-            features = torch.cat([features, self._rays(projections, features)], 1)
+            rays = ray_channels(projections, *features.shape[-2:], self.stride)
+            features = torch.cat([features, rays.to(features.dtype)], 1)
         hidden = self.hidden(features)
         # The last layer runs in float32: bfloat16 has three digits, too few for a depth.
         with torch.autocast(images.device.type, enabled=False):
             parts = hidden.float().chunk(len(self.heads), 1)
             return {name: head(part) for (name, head), part in zip(self.heads.items(), parts)}
-
-    def _rays(self, projections: Tensor, features: Tensor) -> Tensor:
-        """(B, 2, h, w) x / z and y / z of the ray through each cell's centre."""
-        height, width = features.shape[-2:]
-        first, step = (self.stride - 1) / 2, self.stride
-        u = torch.arange(width, device=features.device) * step + first
-        v = torch.arange(height, device=features.device) * step + first
-        x = (u - projections[:, 0, 2, None]) / projections[:, 0, 0, None]
-        y = (v - projections[:, 1, 2, None]) / projections[:, 1, 1, None]
-        grid = [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
-        # about unit variance over a KITTI image, as its neighbours in the stack have
-        return torch.stack([grid[0] * 2, grid[1] * 6], 1).to(features.dtype)
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by name; see :class:`detectors.base.Detector`."""
@@ -178,8 +167,8 @@ class CenterNet3D(nn.Module):
         cell = index[:, [2, 1]]
         corners = torch.cat([cell - found["sides"][:, :2], cell + found["sides"][:, 2:]], 1)
         log_depth, log_scale = self.depth(found["depth"])
-        focal = batch.projections[index[:, 0], 1, 1]
-        depth = log_depth.exp() * focal / REFERENCE_FOCAL
+        focal = torch.tensor([camera.focal for camera in batch.cameras], dtype=torch.float32, device=score.device)
+        depth = log_depth.exp() * focal[index[:, 0]] / REFERENCE_FOCAL
         # Laplace: the log depth's error is below t with chance 1 - exp(-sqrt(2) t / scale)
         near = math.sqrt(2) * self.depth_tolerance / (log_scale.exp() * depth)
         sure = 1 - torch.exp(-near) if self.uncertainty == "laplacian" else torch.erf(near / 2)
@@ -240,45 +229,3 @@ def _known(given: dict[str, float], allowed: Mapping[str, float], name: str) -> 
         if key not in allowed:
             raise InputError(f"{name} names {key!r}: expected one of {', '.join(allowed)}")
     return given
-
-
-def _backbone(name: str, options: dict[str, Any], weights: str | None, stride: int) -> tuple[nn.Module, list[int]]:
-    """A timm model that yields its feature maps from ``stride`` on, and their channels."""
-    try:
-        features: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        text = str(error).splitlines()[0]
-        raise InputError(f"backbone {name!r} with options {options}: {text}; see timm.list_models()") from error
-    strides = features.feature_info.reduction()
-    if stride not in strides:
-        raise InputError(f"stride {stride}: backbone {name!r} has {', '.join(map(str, strides))}; choose one of these")
-    # timm counts the maps of some models from a finer one than it returns: ask it for the numbers
-    levels = tuple(features.feature_info.out_indices[strides.index(stride) :])
-    options = {**options, "out_indices": levels}
-    model: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
-    if weights is not None:
-        _load(model, Path(weights), name)
-    return model, model.feature_info.channels()
-
-
-def _load(model: nn.Module, path: Path, name: str) -> None:
-    """Fill a backbone from a state dict file; the classifier's keys may be there and are left out."""
-    if not path.is_file():
-        raise InputError(f"backbone_weights {path} does not exist: expected a file with the state dict of {name!r}")
-    state = read_state(path, name)
-    # timm joins the first two parts of some keys with an underscore in a feature model
-    renamed = dict(state) | {_flat(key, model): value for key, value in state.items()}
-    own = model.state_dict()
-    absent = [key for key in own if getattr(renamed.get(key), "shape", None) != own[key].shape]
-    if absent:
-        raise InputError(f"backbone_weights {path}: no fitting {absent[0]!r} of {name!r}; use that model's own weights")
-    for key, wanted in own.items():
-        if problem := kind_mismatch(renamed[key], wanted):
-            raise InputError(f"backbone_weights {path}: {key} {problem}; use that model's own weights")
-    model.load_state_dict({key: renamed[key] for key in own})
-
-
-def _flat(key: str, model: nn.Module) -> str:
-    parts = key.split(".")
-    joined = "_".join(parts[:2])
-    return ".".join([joined, *parts[2:]]) if joined in model._modules else key

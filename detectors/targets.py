@@ -130,7 +130,7 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
         ignore[hard, label[hard]] = True
         keypoint = np.where((label >= 0)[:, None] & ~hard[:, None], keypoint, 0.0)
         # The focal length enters here: what looks alike gets the same target under every calibration.
-        apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.projection[1, 1]
+        apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.focal
         full = projected_bbox(camera, objects.boxes) if len(objects) else np.zeros((0, 4))
         # A label's own rectangle where it has one (it follows the visible outline), else the projected box's.
         bbox = np.where((objects.bbox[:, 2:3] > objects.bbox[:, :1]), objects.bbox, np.nan_to_num(full))
