@@ -39,12 +39,14 @@ class Selection:
         max_truncation: highest truncation.
         min_height: least height of the image box, pixels of the network's input.
         max_outside: farthest an object's projected centre may lie outside the image, as a share of its width.
+        max_depth: farthest depth, metres; None for any. MonoDLE found that teaching farther ones costs nearer ones.
     """
 
     max_occlusion: int = 2
     max_truncation: float = 0.9
     min_height: float = 4.0
     max_outside: float = 0.3
+    max_depth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _too_hard(
         | (objects.truncation > selection.max_truncation)
         | (objects.bbox[:, 3] - objects.bbox[:, 1] < selection.min_height)
         | (depth < 0.5)
+        | (depth > (np.inf if selection.max_depth is None else selection.max_depth))
         | outside
     )
 
