@@ -14,7 +14,17 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.geometry import NEAR, Boxes3D, Camera, clip_bbox, projected_bbox, rotation_y, truncation, wrap_angle
+from datamodules.geometry import (
+    NEAR,
+    Boxes3D,
+    Camera,
+    clip_bbox,
+    projected_bbox,
+    resizing,
+    rotation_y,
+    truncation,
+    wrap_angle,
+)
 from datamodules.scene import Frame, Objects
 
 # Grey of ImageNet's mean colour: what lies outside the source image normalises to about zero.
@@ -219,32 +229,45 @@ def cut_window(
     elif (left, top, columns, rows) == (0, 0, width, height) == (0, 0, camera.width, camera.height):
         return frame
     objects, kept = _windowed(frame.objects, left, top, columns, rows, width, height)
-    shrinks = max(width / columns, height / rows) < AREA_BELOW
+    size, scale = (width, height), max(width / columns, height / rows)
 
-    def part(plane: np.ndarray, fill: int | tuple[int, int, int], interpolation: int) -> np.ndarray:
+    def shown(plane: np.ndarray, smooth: bool = False) -> np.ndarray:
         if homography is None:
-            return _crop(plane, left, top, columns, rows, fill)
-        moved = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ homography
-        return cv2.warpPerspective(plane, moved, (columns, rows), flags=interpolation, borderValue=fill)
+            return _resize(_crop(plane, left, top, columns, rows, FILL if smooth else 0), size, scale, smooth)
+        window = resizing(columns, rows, *size) @ np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
+        return _warp(plane, window @ homography, size, scale, smooth)
 
-    pixels = part(_pixels(frame.image), FILL, cv2.INTER_LINEAR)
-
-    def nearest(plane: np.ndarray) -> np.ndarray:
-        window = part(plane, 0, cv2.INTER_NEAREST)
-        return cv2.resize(window, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-
-    planes = _map_planes(frame, nearest)
+    planes = _map_planes(frame, shown)
     if planes["instances"] is not None and not kept.all():
         renumber = np.zeros(256, np.uint8)
         renumber[1 + np.flatnonzero(kept)] = 1 + np.arange(kept.sum())
         planes["instances"] = renumber[planes["instances"]]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return frame.with_(
-        image=cv2.resize(pixels, (width, height), interpolation=interpolation).transpose(2, 0, 1),
+        image=shown(_pixels(frame.image), smooth=True).transpose(2, 0, 1),
         camera=frame.camera.cropped(left, top, columns, rows).resized(width, height),
         objects=objects,
         **planes,
     )
+
+
+def _resize(plane: np.ndarray, size: tuple[int, int], scale: float, smooth: bool) -> np.ndarray:
+    """An (H, W) or (H, W, 3) array at (width, height), ``scale`` times as large; numbers that are names stay as are."""
+    shrinking = cv2.INTER_AREA if scale < AREA_BELOW else cv2.INTER_LINEAR
+    return cv2.resize(plane, size, interpolation=shrinking if smooth else cv2.INTER_NEAREST_EXACT)
+
+
+def _warp(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: float, smooth: bool) -> np.ndarray:
+    """An array moved by a homography (3, 3) onto (width, height), where it is some ``scale`` times as large.
+
+    A strongly shrunk picture is averaged to nearly its new size first: bilinear sampling would skip pixels.
+    """
+    if smooth and scale < AREA_BELOW:
+        height, width = plane.shape[:2]
+        small = max(round(width * scale / AREA_BELOW), 1), max(round(height * scale / AREA_BELOW), 1)
+        plane = cv2.resize(plane, small, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.linalg.inv(resizing(width, height, *small))
+    flags, fill = (cv2.INTER_LINEAR, FILL) if smooth else (cv2.INTER_NEAREST, 0)
+    return cv2.warpPerspective(plane, matrix, size, flags=flags, borderValue=fill)
 
 
 def _turned(frame: Frame, turn: Turn) -> tuple[Frame, np.ndarray]:

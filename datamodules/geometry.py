@@ -65,6 +65,12 @@ def rotation_z(roll: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
+def resizing(width: int, height: int, new_width: int, new_height: int) -> np.ndarray:
+    """(3, 3) pixels of an image to those of it resized, with pixel centres where ``cv2.resize`` puts them."""
+    sx, sy = new_width / width, new_height / height
+    return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
+
+
 def plane_height(plane: np.ndarray, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
     """y (down, metres) at x and z of the plane a x + b y + c z + d = 0, given as (4,)."""
     return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
@@ -165,9 +171,7 @@ class Camera:
 
     def resized(self, width: int, height: int) -> Camera:
         """The camera of the image resized to (width, height), with pixel centres where ``cv2.resize`` puts them."""
-        sx, sy = width / self.width, height / self.height
-        scale = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
-        return Camera(scale @ self.projection, width, height)
+        return Camera(resizing(self.width, self.height, width, height) @ self.projection, width, height)
 
 
 class Columns:
