@@ -218,7 +218,8 @@ def cut_window(
     Raises:
         InputError: the turn leaves nothing of the picture in the window.
     """
-    camera, homography = frame.camera, None
+    camera = frame.camera
+    homography: np.ndarray | None = None
     if turn is not None:
         frame, homography = _turned(frame, turn)
         if _left_over(homography, camera, (left, top, columns, rows)) < 1:
@@ -338,9 +339,9 @@ def _left_over(homography: np.ndarray, camera: Camera, window: tuple[int, int, i
     if (corners[:, 2] <= 1e-6).any():
         return 0.0
     left, top, columns, rows = window
-    frame = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) + np.float32([left, top]) - 0.5
-    quad = (corners[:, :2] / corners[:, 2:]).astype(np.float32)
-    return float(cv2.intersectConvexConvex(quad, frame.astype(np.float32))[0])
+    frame = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]]) + [left - 0.5, top - 0.5]
+    quad = corners[:, :2] / corners[:, 2:]
+    return float(cv2.intersectConvexConvex(quad.astype(np.float32), frame.astype(np.float32))[0])
 
 
 def _crop(

@@ -64,7 +64,7 @@ class AveragedWeights(pl.Callback):
         if trainer.global_step <= self._step:
             return
         self._step = trainer.global_step
-        if self._step > self.start * int(trainer.estimated_stepping_batches):
+        if not self.start or self._step > self.start * int(trainer.estimated_stepping_batches):
             self._follow(pl_module)
 
     @torch.no_grad()
@@ -99,6 +99,10 @@ class AveragedWeights(pl.Callback):
         """Leave the average in the network."""
         if self.count and not self._lent:
             self._swap(pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Likewise for a run that went on from its own last step: no step, and no end of a training, came."""
+        self.on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

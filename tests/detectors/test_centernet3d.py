@@ -128,9 +128,9 @@ def test_suppression_on_the_ground_keeps_a_car_behind_another() -> None:
         row, column = encode(batch, net.classes, 4, net.selection, reach=0).index[0, 1:].tolist()
         outputs = {name: value.clone() for name, value in outputs.items()}
         for name, value in outputs.items():  # a second peak of the first car
-            value[0, :, row, column + 3] = value[0, :, row, column]
+            value[0, :, row, column - 3] = value[0, :, row, column]
             if name == "heatmap":
-                value[0, :, row, column + 3] -= 0.5
+                value[0, :, row, column - 3] -= 0.5
         counts[suppression] = len(net.decode(outputs, batch)[0])
     assert counts == {"none": 3, "image": 1, "bev": 2}
 

@@ -99,6 +99,9 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     rest, _ = train(tmp_path / "rest", 9, AveragedWeights(), start=last)
     assert all(close(a, b) for a, b in zip(rest.trace, whole.trace[6:], strict=True))
     assert close(rest.state(), whole.state())
+    done, _ = train(tmp_path / "done", 9, AveragedWeights(), start=str(tmp_path / "rest" / "last.ckpt"))
+    assert not done.trace
+    assert close(done.state(), whole.state())
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
