@@ -339,7 +339,7 @@ def _left_over(homography: np.ndarray, camera: Camera, window: tuple[int, int, i
     if (corners[:, 2] <= 1e-6).any():
         return 0.0
     left, top, columns, rows = window
-    frame = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]]) + [left - 0.5, top - 0.5]
+    frame = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]]) - 0.5 + np.array([left, top])
     quad = corners[:, :2] / corners[:, 2:]
     return float(cv2.intersectConvexConvex(quad.astype(np.float32), frame.astype(np.float32))[0])
 
