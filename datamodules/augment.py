@@ -101,7 +101,7 @@ class Augment:
         gains = rng.uniform(-1, 1, 4) * [self.brightness, self.contrast, self.saturation, self.hue]
         angles = np.radians(rng.uniform(-1, 1, 3) * self.turn)
         height, width = size or (frame.camera.height, frame.camera.width)
-        turn = Turn(*map(float, angles)) if angles.any() else None
+        turn = CameraTurn(*map(float, angles)) if angles.any() else None
         frame = cut_window(frame, *zoom_window(frame.camera, zoom, shift), width, height, turn)
         if coin < self.flip:
             frame = flip(frame)
@@ -109,7 +109,7 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Turn:
+class CameraTurn:
     """A turn of the camera about its own centre, radians; see :meth:`Camera.turned`."""
 
     pitch: float
@@ -207,7 +207,7 @@ def pad(frame: Frame, width: int, height: int) -> Frame:
 
 
 def cut_window(
-    frame: Frame, left: int, top: int, columns: int, rows: int, width: int, height: int, turn: Turn | None = None
+    frame: Frame, left: int, top: int, columns: int, rows: int, width: int, height: int, turn: CameraTurn | None = None
 ) -> Frame:
     """The window of ``columns`` x ``rows`` source pixels from (left, top), shown at (width, height).
 
@@ -271,7 +271,7 @@ def _warp(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: f
     return cv2.warpPerspective(plane, matrix, size, flags=flags, borderValue=fill)
 
 
-def _turned(frame: Frame, turn: Turn) -> tuple[Frame, np.ndarray]:
+def _turned(frame: Frame, turn: CameraTurn) -> tuple[Frame, np.ndarray]:
     """A frame after a turn but for its maps, which lie where they were, and the homography that moves them."""
     camera, homography = frame.camera.turned(turn.pitch, turn.roll, turn.yaw)
     objects, spin = frame.objects, rotation_y(turn.yaw)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from detectors.losses import bin_centres, decode_multibin, gaussian_nll, laplacian_nll, multibin
 from detectors.rank_counts import mean_over_ranks
-from detectors.targets import REFERENCE_FOCAL, Targets
+from detectors.targets import REFERENCE_FOCAL, CentreTargets
 
 TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
 Found = Mapping[str, Tensor]  # (N, channels) of each head at N cells
@@ -56,7 +56,7 @@ class BoxHeads(Protocol):
     sizes: dict[str, int]
     weights: dict[str, float]
 
-    def terms(self, found: Found, targets: Targets, mean_dims: Tensor) -> dict[str, Tensor]:
+    def terms(self, found: Found, targets: CentreTargets, mean_dims: Tensor) -> dict[str, Tensor]:
         """Losses (N,) of each head at the targets' N cells; ``mean_dims`` (N, 3) are those of their classes.
 
         All processes that train together call this in step.
@@ -82,7 +82,7 @@ class CentreHeads:
         self.sizes = {"offset": 2, "sides": 4, "depth": 2, "dims": 3, "yaw": 3 * bins}
         self.weights = {"heatmap": 1.0, "offset": 1.0, "sides": 0.1, "depth": 1.0, "dims": 1.0, "yaw": 1.0}
 
-    def terms(self, found: Found, targets: Targets, mean_dims: Tensor) -> dict[str, Tensor]:
+    def terms(self, found: Found, targets: CentreTargets, mean_dims: Tensor) -> dict[str, Tensor]:
         """See :class:`BoxHeads`."""
         nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
         ratio = torch.log(targets.dims / mean_dims)
@@ -137,7 +137,7 @@ class MonoDLEHeads:
         self.sizes = {"offset": 2, "box_size": 2, "box_offset": 2, "depth": 2, "dims": 3, "yaw": 2 * bins}
         self.weights = dict.fromkeys(("heatmap", *self.sizes), 1.0)
 
-    def terms(self, found: Found, targets: Targets, mean_dims: Tensor) -> dict[str, Tensor]:
+    def terms(self, found: Found, targets: CentreTargets, mean_dims: Tensor) -> dict[str, Tensor]:
         """See :class:`BoxHeads`."""
         nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
         before, after = targets.sides[:, :2], targets.sides[:, 2:]

@@ -50,7 +50,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Targets:
+class CentreTargets:
     """Targets of one batch with N positives: the centre cells of its objects, then cells beside them.
 
     Attributes:
@@ -144,7 +144,7 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
 
 def encode(
     batch: Batch, classes: Sequence[str], stride: int, selection: Selection, spread: float = 0.54, reach: int = 1
-) -> Targets:
+) -> CentreTargets:
     """Targets of a batch, on its images' device.
 
     Args:
@@ -188,7 +188,7 @@ def encode(
     def floats(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    return Targets(
+    return CentreTargets(
         heatmap,
         torch.where(heatmap == 1, torch.ones_like(weight), weight),
         torch.from_numpy(np.stack([table.frame[rows], around[:, 1], around[:, 0]], 1)).to(device),

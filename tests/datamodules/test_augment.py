@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.augment import Augment, Turn, cut_window, flip, pad, recolour, resize, zoom_window
+from datamodules.augment import Augment, CameraTurn, cut_window, flip, pad, recolour, resize, zoom_window
 from datamodules.errors import InputError
 from datamodules.geometry import alpha_from_yaw, plane_height, projected_bbox, rotation_y
 from datamodules.scene import Frame, Objects
@@ -130,7 +130,7 @@ def test_a_turn_moves_corners_by_its_homography(seed: int, size: tuple[int, int]
 def test_a_turn_moves_plane_depth_and_ground_alike() -> None:
     frame = random_frame(5)
     assert frame.plane is not None
-    result = cut_window(frame, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, Turn(0.02, -0.03, 0.03))
+    result = cut_window(frame, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, CameraTurn(0.02, -0.03, 0.03))
     assert result.plane is not None
     assert result.light is not None
     points = np.array([[1.0, plane_height(frame.plane, 1.0, 9.0), 9.0], [-3, plane_height(frame.plane, -3, 20), 20]])
@@ -146,7 +146,7 @@ def test_a_turn_moves_plane_depth_and_ground_alike() -> None:
         HEIGHT,
         WIDTH,
         HEIGHT,
-        Turn(0.02, -0.03, 0.03),
+        CameraTurn(0.02, -0.03, 0.03),
     )
     assert wall.depth is not None
     column, row = pixels[0].round().astype(int)
@@ -179,7 +179,7 @@ def test_a_turn_that_leaves_no_image_is_refused() -> None:
     frame = random_frame(2)
     tele = frame.with_(camera=replace(frame.camera, projection=np.diag([60.0, 60, 1]) @ frame.camera.projection))
     with pytest.raises(InputError, match=r"000002: a turn by pitch 28.65, roll 0.00, yaw 0.00 degrees leaves no image"):
-        cut_window(tele, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, Turn(0.5, 0.0, 0.0))
+        cut_window(tele, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, CameraTurn(0.5, 0.0, 0.0))
     with pytest.raises(InputError, match=r"augment roll 50\.0: expected degrees from 0 to below 45"):
         Augment(roll=50.0)
 

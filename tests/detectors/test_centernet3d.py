@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.augment import Turn, cut_window
+from datamodules.augment import CameraTurn, cut_window
 from datamodules.base import normalise
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
@@ -66,10 +66,10 @@ def perfect(net: CenterNet3D, batch: Batch) -> dict[str, torch.Tensor]:
     focal=st.floats(120, 400),
     stride=st.sampled_from([4, 8]),
     heads=st.sampled_from(["centre", "monodle"]),
-    turn=st.sampled_from([None, Turn(0.035, 0.035, -0.035), Turn(-0.035, -0.02, 0.03)]),
+    turn=st.sampled_from([None, CameraTurn(0.035, 0.035, -0.035), CameraTurn(-0.035, -0.02, 0.03)]),
 )
 def test_perfect_outputs_decode_to_the_labels(
-    seed: int, focal: float, stride: int, heads: str, turn: Turn | None
+    seed: int, focal: float, stride: int, heads: str, turn: CameraTurn | None
 ) -> None:
     net = detector(stride=stride, heads=heads)
     frame = scenes.frame(seed, view=scenes.camera(focal=focal))
@@ -101,7 +101,7 @@ def _touching(cells: torch.Tensor) -> bool:
 def test_rays_of_a_turned_camera_are_those_of_the_level_frame() -> None:
     plain, frame = scenes.frame(0), scenes.frame(1)
     size = frame.camera.width, frame.camera.height
-    tilted = cut_window(frame, 0, 0, *size, *size, Turn(0.03, 0.02, 0.01))
+    tilted = cut_window(frame, 0, 0, *size, *size, CameraTurn(0.03, 0.02, 0.01))
     batch = collate([plain, tilted])
     found = ray_channels(batch.projections, 24, 80, 4)
     assert torch.equal(found[0], upright_slopes(batch.projections, 24, 80, 4)[0])
