@@ -53,6 +53,24 @@ def rotation_y(yaw: np.ndarray | float) -> np.ndarray:
     return np.stack([np.stack([c, o, s], -1), np.stack([o, i, o], -1), np.stack([-s, o, c], -1)], -2)
 
 
+def rotation_x(pitch: float) -> np.ndarray:
+    """(3, 3) rotation about +x (right); a positive angle turns +y (down) towards +z (forward)."""
+    c, s = np.cos(pitch), np.sin(pitch)
+    return np.array([[1.0, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def rotation_z(roll: float) -> np.ndarray:
+    """(3, 3) rotation about +z (forward); a positive angle turns +x (right) towards +y (down)."""
+    c, s = np.cos(roll), np.sin(roll)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+
+
+def resizing(width: int, height: int, new_width: int, new_height: int) -> np.ndarray:
+    """(3, 3) pixels of an image to those of it resized, with pixel centres where ``cv2.resize`` puts them."""
+    sx, sy = new_width / width, new_height / height
+    return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
+
+
 def plane_height(plane: np.ndarray, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
     """y (down, metres) at x and z of the plane a x + b y + c z + d = 0, given as (4,)."""
     return -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
@@ -81,6 +99,47 @@ class Camera:
     def center(self) -> np.ndarray:
         """(3,) optical centre in the camera (label) frame; not the origin when the fourth column is not zero."""
         return -np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
+
+    def pinhole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Upper triangular intrinsics (3, 3) and tilt (3, 3), a rotation, whose product are :attr:`intrinsics`.
+
+        KITTI's rectified cameras have no tilt. A camera whose label frame is level and that is not has one: of
+        nuScenes, or turned by :meth:`turned`. Its focal lengths stand in the first factor alone.
+        """
+        matrix = self.projection[:, :3]
+        if not (matrix[1, 0] or matrix[2, 0] or matrix[2, 1]):
+            return matrix, np.eye(3)
+        q, r = np.linalg.qr(matrix[::-1].T)
+        upper, tilt = r.T[::-1, ::-1], q.T[::-1]
+        sign = np.sign(np.diag(upper))
+        return upper * sign, tilt * sign[:, None]
+
+    @property
+    def focal(self) -> float:
+        """Vertical focal length, pixels; of the intrinsics without their tilt."""
+        return float(self.pinhole()[0][1, 1])
+
+    def turned(self, pitch: float, roll: float, yaw: float) -> tuple[Camera, np.ndarray]:
+        """The camera turned about its own centre, and what that does to its pixels.
+
+        With intrinsics K, tilt T and the yaw about the label frame's vertical, the picture moves by the homography
+        H = K R K^-1, R = R_z(roll) R_x(pitch) T R_y(yaw) T^-1, which is exact for every depth. The label frame follows
+        the yaw and stays level: boxes move by R_y(yaw) (:meth:`Boxes3D.turned`) and stay upright; pitch and roll become
+        part of the projection, as a nuScenes camera's tilt is.
+
+        Args:
+            pitch: radians.
+            roll: radians.
+            yaw: radians.
+
+        Returns:
+            The camera, of the same image size, and H (3, 3) from its old to its new pixels.
+        """
+        upper, tilt = self.pinhole()
+        tilted = rotation_z(roll) @ rotation_x(pitch) @ tilt
+        homography = upper @ tilted @ rotation_y(yaw) @ tilt.T @ np.linalg.inv(upper)
+        moved = np.column_stack([upper @ tilted, homography @ self.projection[:, 3]])
+        return replace(self, projection=moved), homography
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Project points (..., 3) to pixels (..., 2) and depth (...). Pixels of depth <= 0 mean nothing: check it."""
@@ -112,9 +171,7 @@ class Camera:
 
     def resized(self, width: int, height: int) -> Camera:
         """The camera of the image resized to (width, height), with pixel centres where ``cv2.resize`` puts them."""
-        sx, sy = width / self.width, height / self.height
-        scale = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
-        return Camera(scale @ self.projection, width, height)
+        return Camera(resizing(self.width, self.height, width, height) @ self.projection, width, height)
 
 
 class Columns:
@@ -196,6 +253,10 @@ class Boxes3D(Columns):
     def flipped(self) -> Boxes3D:
         """The boxes of the mirrored scene: x -> -x, yaw -> pi - yaw."""
         return Boxes3D(self.center * np.array([-1.0, 1, 1]), self.dims.copy(), wrap_angle(np.pi - self.yaw))
+
+    def turned(self, yaw: float) -> Boxes3D:
+        """The boxes in a frame in which everything stands turned by ``yaw`` radians about +y; alpha stays."""
+        return Boxes3D(self.center @ rotation_y(yaw).T, self.dims.copy(), wrap_angle(self.yaw + yaw))
 
 
 def canonical_projection(camera: Camera, boxes: Boxes3D) -> np.ndarray:

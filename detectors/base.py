@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from datamodules.errors import InputError
 from datamodules.scene import Batch, Objects
 
 Outputs = dict[str, Tensor]
@@ -38,3 +39,28 @@ class Detector(Protocol):
     def decode(self, outputs: Outputs, batch: Batch) -> list[Objects]:
         """Predictions of each frame, on the host, with scores, in the order of falling score."""
         ...
+
+
+def require_learning(network: nn.Module) -> None:
+    """Check that a training can change what the network computes in all its branches.
+
+    mmdetection3d's ResNets begin with residual branches whose last normalisation has the scale 0, and freeze all
+    normalisation: without weights from a file each such branch adds nothing, for ever.
+
+    Raises:
+        InputError: branches are frozen at zero.
+    """
+    dead = [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.GroupNorm)
+        and layer.weight is not None
+        and not layer.weight.requires_grad
+        and not bool(layer.weight.any())
+        and not bool(layer.bias.any())
+    ]
+    if dead:
+        raise InputError(
+            f"{len(dead)} residual branches are zero and frozen for ever (first {dead[0]}): the network starts without "
+            "weights, expected ImageNet's or a detector's; set model.detector.backbone_weights or checkpoint to a file"
+        )

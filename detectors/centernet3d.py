@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from datamodules.errors import InputError
-from datamodules.files.weight_files import kind_mismatch, read_state
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, yaw_from_alpha
 from datamodules.object_classes import CLASSES
+from datamodules.rotated_iou import suppress
 from datamodules.scene import Batch, Objects
-from detectors.losses import centre_focal, decode_multibin, gaussian_nll, laplacian_nll, multibin
+from detectors.backbones import build_backbone
+from detectors.box_heads import BoxHeads, CentreHeads, MonoDLEHeads
+from detectors.losses import centre_focal
 from detectors.necks import FPN, DLAUp
 from detectors.rank_counts import share_of
-from detectors.targets import REFERENCE_FOCAL, Selection, encode
+from detectors.rays import ray_channels
+from detectors.targets import Selection, encode
 
-TYPICAL_DEPTH = 25.0  # metres at the reference focal length: where an untrained network puts everything
 SELECTION = Selection()
-WEIGHTS = {"heatmap": 1.0, "offset": 1.0, "sides": 0.1, "depth": 1.0, "dims": 1.0, "yaw": 1.0}
 
 
 class CenterNet3D(nn.Module):
@@ -39,7 +38,8 @@ class CenterNet3D(nn.Module):
     Args:
         backbone: name of any timm model with feature maps ("dla34", "resnet18").
         backbone_options: further arguments of ``timm.create_model`` (``layers``, ``channels`` of a narrow ResNet).
-        backbone_weights: file with the backbone's state dict; None starts from random weights.
+        backbone_weights: "timm" for its ImageNet weights, a file with the backbone's state dict, or "none" for random
+            weights; a configuration that states null demands the choice.
         neck: how feature maps are merged.
         neck_channels: width of the merged map.
         head_channels: width of each head's hidden layer.
@@ -52,19 +52,24 @@ class CenterNet3D(nn.Module):
         ray_channels: show each cell its ray's slope, so that depth can follow from where an object stands.
         uncertainty: distribution of the log depth's error.
         selection: which labels become positives.
-        loss_weights: factors that differ from the defaults in ``WEIGHTS``.
+        loss_weights: factors that differ from the heads' own.
         top_k: detections a frame.
         min_score: detections below are dropped.
-        max_overlap: of two detections of a class whose image boxes overlap more (IoU), only the better one stays; an
-            object larger than a peak's 3 x 3 neighbourhood has several peaks until the network is well trained.
-        depth_tolerance: metres; the score is the heatmap's value times the chance that the depth is this close.
+        max_overlap: of two detections of a class that overlap more (IoU), only the better one stays; an object larger
+            than a peak's 3 x 3 neighbourhood has several peaks until the network is well trained.
+        depth_tolerance: metres; the score is the heatmap's value times the chance that the depth is this close
+            ("centre").
+        heads: how a box is coded: "centre" (:class:`detectors.box_heads.CentreHeads`) or "monodle"
+            (:class:`detectors.box_heads.MonoDLEHeads`).
+        suppression: what ``max_overlap`` compares: "image" boxes, of which a car behind another one may overlap it;
+            "bev", the boxes on the ground, which true ones share with nobody; "none" keeps every peak, as MonoDLE does.
     """
 
     def __init__(
         self,
         backbone: str = "resnet18",
         backbone_options: dict[str, Any] | None = None,
-        backbone_weights: str | None = None,
+        backbone_weights: str | None = "none",
         neck: Literal["fpn", "dla"] = "fpn",
         neck_channels: int = 64,
         head_channels: int = 64,
@@ -82,23 +87,28 @@ class CenterNet3D(nn.Module):
         min_score: float = 0.02,
         max_overlap: float = 0.4,
         depth_tolerance: float = 1.5,
+        heads: Literal["centre", "monodle"] = "centre",
+        suppression: Literal["none", "image", "bev"] = "image",
     ) -> None:
         super().__init__()
         self.mean_dims: Tensor
         self.classes, self.stride, self.bins = tuple(classes), stride, bins
-        self.ray_channels, self.selection, self.uncertainty = ray_channels, selection, uncertainty
-        self.reach = reach
+        self.ray_channels, self.selection, self.reach = ray_channels, selection, reach
         self.top_k, self.min_score = top_k, min_score
-        self.max_overlap, self.depth_tolerance = max_overlap, depth_tolerance
-        self.loss_weights = {**WEIGHTS, **_known(loss_weights or {}, WEIGHTS, "loss_weights")}
+        self.max_overlap, self.suppression = max_overlap, suppression
+        self.box: BoxHeads = (
+            MonoDLEHeads(bins, uncertainty) if heads == "monodle" else CentreHeads(bins, uncertainty, depth_tolerance)
+        )
+        own = self.box.weights
+        self.loss_weights = {**own, **_known(loss_weights or {}, own, "loss_weights")}
         dims = {**{name: known.dims for name, known in CLASSES.items()}, **(mean_dims or {})}
         missing = [name for name in classes if name not in dims]
         if missing:
             raise InputError(f"class {missing[0]!r} has no mean dims: expected length, height, width under mean_dims")
         self.register_buffer("mean_dims", torch.tensor([dims[name] for name in classes]), persistent=False)
-        self.backbone, widths = _backbone(backbone, backbone_options or {}, backbone_weights, stride)
+        self.backbone, widths = build_backbone(backbone, backbone_options or {}, backbone_weights, stride)
         self.neck = FPN(widths, neck_channels) if neck == "fpn" else DLAUp(widths, neck_channels, deformable)
-        sizes = {"heatmap": len(classes), "offset": 2, "sides": 4, "depth": 2, "dims": 3, "yaw": 3 * bins}
+        sizes = {"heatmap": len(classes), **self.box.sizes}
         inputs = neck_channels + 2 * ray_channels
         self.hidden = nn.Sequential(
             nn.Conv2d(inputs, head_channels * len(sizes), 3, padding=1, bias=False),
@@ -117,38 +127,19 @@ class CenterNet3D(nn.Module):
         """Maps (B, channels, h, w) float32 of each head; see :class:`detectors.base.Detector`."""
         features = self.neck(self.backbone(images))
         if self.ray_channels:
-            features = torch.cat([features, self._rays(projections, features)], 1)
+            rays = ray_channels(projections, *features.shape[-2:], self.stride)
+            features = torch.cat([features, rays.to(features.dtype)], 1)
         hidden = self.hidden(features)
         # The last layer runs in float32: bfloat16 has three digits, too few for a depth.
         with torch.autocast(images.device.type, enabled=False):
             parts = hidden.float().chunk(len(self.heads), 1)
             return {name: head(part) for (name, head), part in zip(self.heads.items(), parts)}
 
-    def _rays(self, projections: Tensor, features: Tensor) -> Tensor:
-        """(B, 2, h, w) x / z and y / z of the ray through each cell's centre."""
-        height, width = features.shape[-2:]
-        first, step = (self.stride - 1) / 2, self.stride
-        u = torch.arange(width, device=features.device) * step + first
-        v = torch.arange(height, device=features.device) * step + first
-        x = (u - projections[:, 0, 2, None]) / projections[:, 0, 0, None]
-        y = (v - projections[:, 1, 2, None]) / projections[:, 1, 1, None]
-        grid = [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
-        # about unit variance over a KITTI image, as its neighbours in the stack have
-        return torch.stack([grid[0] * 2, grid[1] * 6], 1).to(features.dtype)
-
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by name; see :class:`detectors.base.Detector`."""
         targets = encode(batch, self.classes, self.stride, self.selection, reach=self.reach)
         found = self.at(outputs, targets.index)
-        nll = laplacian_nll if self.uncertainty == "laplacian" else gaussian_nll
-        ratio = torch.log(targets.dims / self.mean_dims[targets.label])
-        terms = {
-            "offset": (found["offset"] - targets.offset).abs().sum(1),
-            "sides": (found["sides"] - targets.sides).abs().sum(1),
-            "depth": nll(*self.depth(found["depth"]), targets.depth),
-            "dims": (found["dims"] - ratio).abs().sum(1),
-            "yaw": multibin(*self.yaw(found["yaw"]), targets.alpha),
-        }
+        terms = self.box.terms(found, targets, self.mean_dims[targets.label])
         positives = (targets.heatmap == 1).sum().to(targets.share)
         positives, objects = share_of(torch.stack([positives, targets.share.sum()]))
         means = {name: (value * targets.share).sum() / objects for name, value in terms.items()}
@@ -161,46 +152,36 @@ class CenterNet3D(nn.Module):
         frame, row, column = index.unbind(1)
         return {name: value[frame, :, row, column].float() for name, value in outputs.items()}
 
-    @staticmethod
-    def depth(values: Tensor) -> tuple[Tensor, Tensor]:
-        """Log of depth at the reference focal length, and log scale of its error, each (N,), of head values (N, 2)."""
-        return values[:, 0] + math.log(TYPICAL_DEPTH), (values[:, 1] - 1.0).clamp(-6, 3)
-
-    def yaw(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Bin logits (N, bins) and residuals (N, bins, 2) of head values."""
-        return values[:, : self.bins], values[:, self.bins :].reshape(-1, self.bins, 2)
-
     @torch.no_grad()
     def decode(self, outputs: Mapping[str, Tensor], batch: Batch) -> list[Objects]:
         """Predictions of each frame; see :class:`detectors.base.Detector`."""
         score, label, index = peaks(outputs["heatmap"].sigmoid(), self.top_k)
         found = self.at(outputs, index)
         cell = index[:, [2, 1]]
-        corners = torch.cat([cell - found["sides"][:, :2], cell + found["sides"][:, 2:]], 1)
-        log_depth, log_scale = self.depth(found["depth"])
-        focal = batch.projections[index[:, 0], 1, 1]
-        depth = log_depth.exp() * focal / REFERENCE_FOCAL
-        # Laplace: the log depth's error is below t with chance 1 - exp(-sqrt(2) t / scale)
-        near = math.sqrt(2) * self.depth_tolerance / (log_scale.exp() * depth)
-        sure = 1 - torch.exp(-near) if self.uncertainty == "laplacian" else torch.erf(near / 2)
+        focal = torch.tensor([camera.focal for camera in batch.cameras], dtype=torch.float32, device=score.device)
+        box = self.box.read(found, self.mean_dims[label], focal[index[:, 0]])
+        corners = torch.cat([cell - box.sides[:, :2], cell + box.sides[:, 2:]], 1)
         values = {
             "frame": index[:, 0],
             "label": label,
-            "score": score * sure,
-            "pixel": (cell + found["offset"]) * self.stride + (self.stride - 1) / 2,
+            "score": score * box.sure,
+            "pixel": (cell + box.offset) * self.stride + (self.stride - 1) / 2,
             "bbox": corners * self.stride + (self.stride - 1) / 2,
-            "depth": depth,
-            "dims": found["dims"].clamp(-2, 2).exp() * self.mean_dims[label],
-            "alpha": decode_multibin(*self.yaw(found["yaw"])),
+            "depth": box.depth,
+            "dims": box.dims,
+            "alpha": box.alpha,
         }
         # best first; stable, so that equal scores keep the order of their cells
         order = torch.argsort(values["score"], descending=True, stable=True)
         order = order[values["score"][order] >= self.min_score]
         values = {name: value[order] for name, value in values.items()}
-        group = values["frame"] * len(self.classes) + values["label"]
-        kept = batched_nms(values["bbox"], values["score"], group, self.max_overlap)
-        host = {name: value[kept].cpu().numpy() for name, value in values.items()}
-        return [self._objects(host, host["frame"] == i, camera) for i, camera in enumerate(batch.cameras)]
+        if self.suppression == "image":
+            group = values["frame"] * len(self.classes) + values["label"]
+            kept = batched_nms(values["bbox"], values["score"], group, self.max_overlap)
+            values = {name: value[kept] for name, value in values.items()}
+        host = {name: value.cpu().numpy() for name, value in values.items()}
+        detections = [self._objects(host, host["frame"] == i, camera) for i, camera in enumerate(batch.cameras)]
+        return [apart(objects, self.max_overlap) for objects in detections] if self.suppression == "bev" else detections
 
     def _objects(self, values: Mapping[str, np.ndarray], rows: np.ndarray, camera: Camera) -> Objects:
         """One frame's detections from flat host arrays."""
@@ -235,50 +216,18 @@ def peaks(heat: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     return score.flatten(), label.flatten(), torch.stack([frame, row, column], -1).view(-1, 3)
 
 
+def apart(objects: Objects, max_overlap: float) -> Objects:
+    """Detections, best first, without those that overlap a better one of their class by more (IoU on the ground)."""
+    rectangles = objects.boxes.bev
+    kept = [
+        rows[suppress(rectangles[rows], max_overlap)]
+        for rows in (np.flatnonzero(objects.names == name) for name in np.unique(objects.names))
+    ]
+    return objects[np.sort(np.concatenate(kept))] if kept else objects
+
+
 def _known(given: dict[str, float], allowed: Mapping[str, float], name: str) -> dict[str, float]:
     for key in given:
         if key not in allowed:
             raise InputError(f"{name} names {key!r}: expected one of {', '.join(allowed)}")
     return given
-
-
-def _backbone(name: str, options: dict[str, Any], weights: str | None, stride: int) -> tuple[nn.Module, list[int]]:
-    """A timm model that yields its feature maps from ``stride`` on, and their channels."""
-    try:
-        features: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        text = str(error).splitlines()[0]
-        raise InputError(f"backbone {name!r} with options {options}: {text}; see timm.list_models()") from error
-    strides = features.feature_info.reduction()
-    if stride not in strides:
-        raise InputError(f"stride {stride}: backbone {name!r} has {', '.join(map(str, strides))}; choose one of these")
-    # timm counts the maps of some models from a finer one than it returns: ask it for the numbers
-    levels = tuple(features.feature_info.out_indices[strides.index(stride) :])
-    options = {**options, "out_indices": levels}
-    model: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
-    if weights is not None:
-        _load(model, Path(weights), name)
-    return model, model.feature_info.channels()
-
-
-def _load(model: nn.Module, path: Path, name: str) -> None:
-    """Fill a backbone from a state dict file; the classifier's keys may be there and are left out."""
-    if not path.is_file():
-        raise InputError(f"backbone_weights {path} does not exist: expected a file with the state dict of {name!r}")
-    state = read_state(path, name)
-    # timm joins the first two parts of some keys with an underscore in a feature model
-    renamed = dict(state) | {_flat(key, model): value for key, value in state.items()}
-    own = model.state_dict()
-    absent = [key for key in own if getattr(renamed.get(key), "shape", None) != own[key].shape]
-    if absent:
-        raise InputError(f"backbone_weights {path}: no fitting {absent[0]!r} of {name!r}; use that model's own weights")
-    for key, wanted in own.items():
-        if problem := kind_mismatch(renamed[key], wanted):
-            raise InputError(f"backbone_weights {path}: {key} {problem}; use that model's own weights")
-    model.load_state_dict({key: renamed[key] for key in own})
-
-
-def _flat(key: str, model: nn.Module) -> str:
-    parts = key.split(".")
-    joined = "_".join(parts[:2])
-    return ".".join([joined, *parts[2:]]) if joined in model._modules else key

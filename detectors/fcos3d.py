@@ -28,13 +28,14 @@ from torch import Tensor, nn
 
 from datamodules.base import MEAN, STD
 from datamodules.errors import InputError
-from datamodules.files.weight_files import kind_mismatch, read_content, state_of
+from datamodules.files.weight_files import mismatch_in, read_content, state_of
 from datamodules.geometry import Camera
 from datamodules.scene import Batch, Objects
 from detectors import mmcv_ops, mmdet3d_config, mmdet3d_counts
 from detectors.mmdet3d_config import Size
 from detectors.mmdet3d_samples import predictions, tilt_correction, training_labels
 from detectors.rank_counts import ranks
+from detectors.rays import slopes
 
 OFFICIAL = "fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py"
 TRAINER_PREFIX = "detector.model."  # of this network's weights in the trainer's own checkpoints
@@ -59,7 +60,8 @@ class FCOS3D(nn.Module):
             as officially. FCOS3D alone.
         checkpoint: weights of the whole detector: an official .pth, or a checkpoint of this suite's trainer.
         backbone_weights: an ImageNet state dict of the backbone alone. The official network freezes its first stage and
-            all normalisation, so it cannot learn from random weights; no file is downloaded.
+            all normalisation, so it cannot learn from random weights and a training without any is refused
+            (:func:`detectors.base.require_learning`); no file is downloaded.
 
     Raises:
         InputError: mmdetection3d is missing, or an argument does not fit; one line with the cure.
@@ -269,19 +271,6 @@ class FCOS3D(nn.Module):
         return predictions(boxes, score, label.astype(np.int64), attribute, camera, self.classes)
 
 
-def slopes(projections: Tensor, height: int, width: int) -> Tensor:
-    """(B, 2, H, W) x / z and y / z of the rays through the pixels of (B, 3, 4) projections, times 2 and 6.
-
-    The factors give them about unit variance over a driving camera's picture.
-    """
-    device = projections.device
-    v, u = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
-    pixels = torch.stack([u, v, torch.ones_like(u)]).flatten(1).to(projections.dtype)
-    rays = torch.linalg.inv(projections[:, :, :3]) @ pixels
-    scaled = rays[:, :2] / rays[:, 2:].clamp(min=0.1) * rays.new_tensor([[2.0], [6.0]])
-    return scaled.view(-1, 2, height, width)
-
-
 def sum_of(field: Sequence[Tensor | None]) -> Tensor:
     """Sum over all levels of a field."""
     return torch.stack([level.sum() for level in field if level is not None]).sum()
@@ -340,9 +329,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _fill(network: Any, path: Path, name: str, may_lack: Sequence[str], may_add: Sequence[str]) -> None:
     """Load a file; keys that contain an entry of ``may_lack`` or begin with one of ``may_add`` may differ."""
     state = {key: value for key, value in read_weights(path).items() if not key.startswith(tuple(may_add))}
-    for key, wanted in network.state_dict().items():
-        if isinstance(found := state.get(key, wanted), Tensor) and (problem := kind_mismatch(found, wanted)):
-            raise InputError(f"{name} {path}: {key} {problem}; use weights of this very configuration and classes")
+    if problem := mismatch_in(state, network.state_dict()):
+        raise InputError(f"{name} {path}: {problem}; use weights of this very configuration and classes")
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:

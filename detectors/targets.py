@@ -39,16 +39,18 @@ class Selection:
         max_truncation: highest truncation.
         min_height: least height of the image box, pixels of the network's input.
         max_outside: farthest an object's projected centre may lie outside the image, as a share of its width.
+        max_depth: farthest depth, metres; None for any. MonoDLE found that teaching farther ones costs nearer ones.
     """
 
     max_occlusion: int = 2
     max_truncation: float = 0.9
     min_height: float = 4.0
     max_outside: float = 0.3
+    max_depth: float | None = None
 
 
 @dataclass(frozen=True)
-class Targets:
+class CentreTargets:
     """Targets of one batch with N positives: the centre cells of its objects, then cells beside them.
 
     Attributes:
@@ -116,6 +118,7 @@ def _too_hard(
         | (objects.truncation > selection.max_truncation)
         | (objects.bbox[:, 3] - objects.bbox[:, 1] < selection.min_height)
         | (depth < 0.5)
+        | (depth > (np.inf if selection.max_depth is None else selection.max_depth))
         | outside
     )
 
@@ -130,7 +133,7 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
         ignore[hard, label[hard]] = True
         keypoint = np.where((label >= 0)[:, None] & ~hard[:, None], keypoint, 0.0)
         # The focal length enters here: what looks alike gets the same target under every calibration.
-        apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.projection[1, 1]
+        apparent = np.maximum(depth, 0.5) * REFERENCE_FOCAL / camera.focal
         full = projected_bbox(camera, objects.boxes) if len(objects) else np.zeros((0, 4))
         # A label's own rectangle where it has one (it follows the visible outline), else the projected box's.
         bbox = np.where((objects.bbox[:, 2:3] > objects.bbox[:, :1]), objects.bbox, np.nan_to_num(full))
@@ -141,7 +144,7 @@ def _table(batch: Batch, classes: Sequence[str], selection: Selection) -> _Table
 
 def encode(
     batch: Batch, classes: Sequence[str], stride: int, selection: Selection, spread: float = 0.54, reach: int = 1
-) -> Targets:
+) -> CentreTargets:
     """Targets of a batch, on its images' device.
 
     Args:
@@ -185,7 +188,7 @@ def encode(
     def floats(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    return Targets(
+    return CentreTargets(
         heatmap,
         torch.where(heatmap == 1, torch.ones_like(weight), weight),
         torch.from_numpy(np.stack([table.frame[rows], around[:, 1], around[:, 0]], 1)).to(device),

@@ -15,7 +15,7 @@ from datamodules.base import normalise
 from datamodules.errors import InputError
 from datamodules.files.weight_files import read_state
 from datamodules.scene import Batch, Objects
-from detectors.base import Detector
+from detectors.base import Detector, require_learning
 from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
 from lit.weights.fitting import fit_state
 
@@ -99,6 +99,10 @@ class LitDetector(pl.LightningModule):
         asked = getattr(self.trainer.strategy, "_layer_sync", None) is not None  # Lightning keeps it nowhere else
         if stage == "fit" and asked and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type == "cpu":
             raise InputError("trainer.sync_batchnorm true on CPUs: torch has it for GPUs; set it to false")
+
+    def on_fit_start(self) -> None:
+        """Refuse a network that cannot learn; by now a checkpoint's weights are in it."""
+        require_learning(self.detector)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The detector's outputs for a batch of uint8 images."""

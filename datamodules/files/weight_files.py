@@ -89,6 +89,22 @@ def kind_mismatch(found: Tensor, wanted: Tensor) -> str:
     return f"holds {found.dtype}, expected {wanted.dtype}"
 
 
+def mismatch_in(found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that cannot stand for the one of its name, and why; those that are not there pass."""
+    for name, value in wanted.items():
+        if isinstance(here := found.get(name), Tensor) and (problem := kind_mismatch(here, value)):
+            return f"{name} {problem}"
+    return ""
+
+
+def blank_in(found: Mapping[str, Any]) -> str:
+    """Name of the first filter bank that is zero throughout, which no training leaves, and so; empty without one."""
+    for name, value in found.items():
+        if isinstance(value, Tensor) and value.ndim == 4 and value.numel() and not bool(value.any()):
+            return f"{name} holds zeros alone, expected weights of a convolution"
+    return ""
+
+
 def require_floats(state: Mapping[Any, Any], path: str | Path, expected: str) -> None:
     """Check that a network's state, all of whose numbers are floats, holds floats: converting others would hide it.
 

@@ -17,10 +17,10 @@ from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera
 from datamodules.images import image_size, read_image
 from datamodules.injection.injection import Injection
-from datamodules.kitti.drives import read_drives
+from datamodules.kitti.drives import DRIVES_FILE, choose_drives, read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.kitti.rows import KITTI_CLASSES
-from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
+from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, picture_path, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
 from datamodules.light import read_lights
@@ -53,6 +53,7 @@ class KittiDataset:
         labels: bool = True,
         class_map: Mapping[str, str] | None = None,
         subset_seed: int | None = None,
+        by_drive: bool = False,
     ) -> None:
         """Open a split; no image is read yet.
 
@@ -64,6 +65,7 @@ class KittiDataset:
             labels: False never opens ``label_2`` and leaves out every extra that knows the labelled objects or was
                 measured with them in the picture: of the extras only the road mask and the light remain.
             subset_seed: draws which ids are kept (:func:`choose_frames`); None keeps the first ones.
+            by_drive: the draw takes whole drives (:func:`datamodules.kitti.drives.choose_drives`).
             class_map: names in the labels to names of classes; None takes them as they are.
 
         Raises:
@@ -75,7 +77,12 @@ class KittiDataset:
         ids = read_split(self.root, split)
         if frames is not None and not 0 < frames <= len(ids):
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
-        self.ids = ids[:frames] if frames is None or subset_seed is None else choose_frames(ids, frames, subset_seed)
+        if frames is None or subset_seed is None:
+            self.ids = ids[:frames]
+        elif by_drive:
+            self.ids = choose_drives(self.root, ids, frames, subset_seed)
+        else:
+            self.ids = choose_frames(ids, frames, subset_seed)
         self.folder = self.root / "training"
         for name, _ in REQUIRED_FILES:
             if not (self.folder / name).is_dir() and (labels or name != "label_2"):
@@ -94,7 +101,7 @@ class KittiDataset:
             InputError: one of its files is missing or broken.
         """
         sample_id = self.ids[index]
-        image = read_image(self.folder / "image_2" / f"{sample_id}.png")
+        image = read_image(picture_path(self.folder / "image_2", sample_id))
         camera = Camera(read_calibration(self.folder / "calib" / f"{sample_id}.txt"), image.shape[2], image.shape[1])
         objects = self._read_labels(sample_id) if self.labels else Objects.empty()
         return Frame(image, camera, objects, sample_id, **self._read_extras(sample_id, camera))
@@ -112,13 +119,16 @@ class KittiDataset:
             InputError: the first file that is missing or broken.
         """
         found: Counter[str] = Counter()
-        names = [(name, suffix) for name, suffix in REQUIRED_FILES if self.labels or name != "label_2"]
+        names = [(name, suffixes) for name, suffixes in REQUIRED_FILES if self.labels or name != "label_2"]
         there = {name: set(os.listdir(self.folder / name)) for name, _ in names}
         for sample_id in self.ids:
-            for name, suffix in names:
-                if f"{sample_id}.{suffix}" not in there[name]:
-                    path = self.folder / name / f"{sample_id}.{suffix}"
+            for name, suffixes in names:
+                found_here = sum(f"{sample_id}.{suffix}" in there[name] for suffix in suffixes)
+                if not found_here:
+                    path = self.folder / name / f"{sample_id}.{suffixes[0]}"
                     raise DatasetNotFound(f"{path} does not exist; restore it or drop its id from ImageSets")
+                if found_here > 1:
+                    picture_path(self.folder / name, sample_id)  # says which two
             if self.labels:
                 found.update(self._read_labels(sample_id).names.tolist())
         return found
@@ -127,7 +137,7 @@ class KittiDataset:
         """Height and width of the pictures, each with the first id that has it."""
         found: dict[tuple[int, int], str] = {}
         for sample_id in self.ids:
-            found.setdefault(image_size(self.folder / "image_2" / f"{sample_id}.png"), sample_id)
+            found.setdefault(image_size(picture_path(self.folder / "image_2", sample_id)), sample_id)
         return found
 
     def _read_extras(self, sample_id: str, camera: Camera) -> dict[str, Any]:
@@ -176,7 +186,7 @@ class KittiDataModule(DetectionDataModule):
         train_frames: int | None = None,
         val_frames: int | None = None,
         unlabelled: bool = False,
-        subset: Literal["first", "seed"] = "first",
+        subset: Literal["first", "seed", "drives"] = "first",
         class_map: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
@@ -192,7 +202,8 @@ class KittiDataModule(DetectionDataModule):
                 that of an injected object (Lift3D, Table 3). Evaluation keeps its labels.
             subset: which frames ``train_frames`` keeps: the first of the split's file, or a draw by the run's seed, so
                 that repeated runs also tell what a lucky draw of labels does. Under one seed the 50 frames are among
-                the 200, and every arm gets the same.
+                the 200, and every arm gets the same. "drives" draws whole drives one after the other, the last one cut
+                (``ROOT/drives.txt`` names each frame's): frames of one drive resemble each other.
             class_map: names in the labels to names of classes, such as {car: Car}; a name of its own for itself states
                 that it is meant.
 
@@ -212,7 +223,8 @@ class KittiDataModule(DetectionDataModule):
         """The option that names the folder, and the files of it that the two splits stand for."""
         base = Path(root)
         ids = {one for split in (train_split, val_split) for one in read_split(base, split)}
-        files = [base / "ImageSets" / f"{split}.txt" for split in (train_split, val_split)] + [base / "world.json"]
+        files = [base / "ImageSets" / f"{split}.txt" for split in (train_split, val_split)]
+        files += [base / "world.json", base / DRIVES_FILE]
         for folder in (*(name for name, _ in REQUIRED_FILES), *OPTIONAL_FOLDERS):
             files += [path for path in (base / "training" / folder).glob("*") if path.stem in ids]
         return "root", files
@@ -226,9 +238,10 @@ class KittiDataModule(DetectionDataModule):
         if stage in (None, "fit"):
             # Extras only feed injection; without it they would be decoded for nothing.
             extras, labels = self.injection is not None, self.human_labels
-            drawn = self.position().seed if self.subset == "seed" else None
+            drawn = None if self.subset == "first" else self.position().seed
+            whole = self.subset == "drives"
             reader = KittiDataset(
-                self.root, self.train_split, self.train_frames, extras, labels, self.class_map, subset_seed=drawn
+                self.root, self.train_split, self.train_frames, extras, labels, self.class_map, drawn, whole
             )
             if self.on_error == "raise":
                 self._check(reader)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datamodules.errors import InputError
 from datamodules.files.text_files import read_text
+from datamodules.randomness import derive
 
 DRIVES_FILE = "drives.txt"
 
@@ -38,6 +39,27 @@ def read_drives(root: Path | str, ids: Sequence[str]) -> dict[str, str]:
             raise InputError(f"{path}:{number}: frame {fields[0]} is of two drives, expected one; delete a row")
     if missing := [sample_id for sample_id in ids if sample_id not in drives]:
         raise InputError(
-            f"{path}: no row for frame {missing[0]}, expected one for each evaluated frame; add it or delete the file"
+            f"{path}: no row for frame {missing[0]}, expected one for each frame; add it or delete the file"
         )
     return {sample_id: drives[sample_id] for sample_id in ids}
+
+
+def choose_drives(root: Path | str, ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """``count`` of the ids, drive after drive in an order drawn by a seed, the last drive cut; in their own order.
+
+    So few labelled frames are few streets, as they are where somebody labels recordings one after the other. A seed's
+    smaller draw is part of its larger ones.
+
+    Raises:
+        InputError: the folder does not say which drive a frame was taken from.
+    """
+    drives = read_drives(root, ids)
+    if not drives:
+        raise InputError(
+            f"{Path(root) / DRIVES_FILE} does not exist, expected rows of id and drive; write it, or set "
+            "data.subset to seed or first"
+        )
+    names = sorted(set(drives.values()))
+    rank = {names[number]: place for place, number in enumerate(derive(seed, "drives").permutation(len(names)))}
+    chosen = set(sorted(ids, key=lambda sample_id: rank[drives[sample_id]])[:count])  # stable: a drive keeps its order
+    return [sample_id for sample_id in ids if sample_id in chosen]

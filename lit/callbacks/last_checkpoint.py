@@ -8,10 +8,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
+from lightning.pytorch.trainer.states import TrainerFn
 
 from datamodules.errors import InputError
-from datamodules.files.weight_files import kind_mismatch
+from datamodules.files.weight_files import mismatch_in
+from lit.callbacks.averaged_weights import KEY, AveragedWeights
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -34,13 +35,16 @@ class LastCheckpoint(ModelCheckpoint):
         """Compare kinds of numbers: PyTorch turns whole numbers into floats without a word.
 
         Raises:
-            InputError: a tensor holds another kind than the network's.
+            InputError: a tensor holds another kind than the network's, or a training would go on from an average.
         """
-        for key, wanted in pl_module.state_dict().items():
-            if isinstance(found := checkpoint["state_dict"].get(key), Tensor) and (
-                problem := kind_mismatch(found, wanted)
-            ):
-                raise InputError(f"the checkpoint's {key} {problem}; expected a checkpoint of this configuration")
+        if problem := mismatch_in(checkpoint["state_dict"], pl_module.state_dict()):
+            raise InputError(f"the checkpoint's {problem}; expected a checkpoint of this configuration")
+        averages = any(isinstance(callback, AveragedWeights) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if trainer.state.fn == TrainerFn.FITTING and KEY in checkpoint and not averages:
+            raise InputError(
+                "the checkpoint holds averaged weights, expected the training's own to go on from; add "
+                "lit.callbacks.averaged_weights.AveragedWeights to trainer.callbacks, as the run had it"
+            )
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Nothing: within an epoch there is no exact state to save."""

@@ -15,7 +15,12 @@ from lit.results import read_result
 
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
-DETECTORS = [path for path in EXPERIMENTS if "centernet" in path.stem]
+DETECTORS = [path for path in EXPERIMENTS if path.stem.startswith(("kitti", "world"))]
+CHOSEN = {  # what a configuration leaves to choose, and what the tiny world needs
+    "kitti_centernet": ["--model.detector.backbone_weights", "none"],
+    "kitti_monodle": ["--model.detector.backbone_weights", "none", "--model.detector.head_channels", "16"],
+    "kitti_small": ["--data.subset", "seed", "--data.augment", str(CONF / "augment" / "camera_small.yaml")],
+}
 SINGLE = [path for path in sorted(CONF.glob("injection/*.yaml")) if not path.stem.startswith("surround")]
 SURROUND = [path for path in EXPERIMENTS if "nuscenes" in path.stem]
 FAST = (
@@ -61,7 +66,7 @@ def tiny_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_conf_is_not_empty() -> None:
-    for folder in ("data", "model", "injection", "experiment", "sweep"):
+    for folder in ("data", "model", "injection", "augment", "experiment", "sweep"):
         assert list(CONF.glob(f"{folder}/*.yaml")), folder
 
 
@@ -122,7 +127,7 @@ def fit(root: Path, experiment: Path, world: Path, *extra: str) -> dict[str, Any
 
 @pytest.mark.parametrize("path", DETECTORS, ids=lambda path: path.stem)
 def test_every_detector_experiment_trains_a_step(path: Path, tiny_world: Path, tmp_path: Path) -> None:
-    record = fit(tmp_path, path, tiny_world, "--data.injection", "null")
+    record = fit(tmp_path, path, tiny_world, "--data.injection", "null", *CHOSEN.get(path.stem, []))
     assert record["injected_objects"] == 0
     assert "car/3d/moderate/0.7" in record["metrics"]
 
@@ -140,6 +145,31 @@ def test_every_injection_trains_a_step(
         extra += ["--data.injection.source.folder", str(tiny_views)]
     record = fit(tmp_path, CONF / "experiment" / "world_centernet.yaml", tiny_world, *extra)
     assert (record["injected_objects"] > 0) == (path.stem != "none")
+
+
+@pytest.mark.parametrize("name", ["kitti_centernet", "kitti_monodle"])
+def test_recipes_at_full_size_demand_a_choice_of_weights(
+    name: str, tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = str(CONF / "experiment" / f"{name}.yaml")
+    words = ["--data.root", str(tiny_world), "--trainer.default_root_dir", str(tmp_path)]
+    assert main(["fit", "-c", experiment, *words]) == 2
+    said = capsys.readouterr().err.strip()
+    assert (
+        "expected a choice of timm (ImageNet weights, downloaded once), a file with timm's state dict, or none" in said
+    )
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("augment/*.yaml")), ids=lambda path: path.stem)
+def test_augment_files_turn_zoom_and_shift(path: Path) -> None:
+    from lit.trainer_cli import resolve
+
+    experiment = str(CONF / "experiment" / "kitti_small.yaml")
+    augment = resolve(["fit", "-c", experiment, "--data.augment", str(path), "--data.augment.roll", "0"])
+    options = augment["data"]["init_args"]["augment"]["init_args"]
+    assert (options["pitch"], options["roll"], options["yaw"]) == (2.0, 0.0, 2.0)
+    assert options["scale"] == [0.8, 1.25]
 
 
 TABLES = sorted(CONF.glob("sweep/lift3d_table*.yaml"))

@@ -90,8 +90,17 @@ CASES = {
     "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
     "kitti_centernet": Case(
         WORLD + "--trainer.sync_batchnorm false --model.detector.deformable false "
+        "--model.detector.backbone_weights none "
         "--model.detector.neck_channels 16 --model.detector.head_channels 16 "
         "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
+    ),
+    "kitti_monodle": Case(
+        WORLD + "--trainer.sync_batchnorm false --model.detector.backbone_weights none "
+        "--model.detector.neck_channels 16 --model.detector.head_channels 16"
+    ),
+    "kitti_small": Case(
+        WORLD + "--data.subset seed --data.augment {conf}/augment/camera_small.yaml "
+        "--trainer.callbacks+=lit.callbacks.averaged_weights.AveragedWeights"
     ),
     "lift3d": lift3d(),
     "lift3d_demo": lift3d(),

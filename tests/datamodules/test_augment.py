@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.augment import Augment, cut_window, flip, pad, recolour, resize, zoom_window
+from datamodules.augment import Augment, CameraTurn, cut_window, flip, pad, recolour, resize, zoom_window
 from datamodules.errors import InputError
-from datamodules.geometry import alpha_from_yaw
+from datamodules.geometry import alpha_from_yaw, plane_height, projected_bbox, rotation_y
 from datamodules.scene import Frame, Objects
 from tests.datamodules.kitti_scenes import HEIGHT, WIDTH, random_frame
 
@@ -76,6 +78,120 @@ def test_labels_follow_the_image(seed: int) -> None:
     assert (objects.truncation[~solid] == -1).all()
     assert result.instances is not None
     assert result.instances.max() <= len(objects)
+
+
+TURNING = Augment(0.0, (0.8, 1.25), 0.1, pitch=2.0, roll=2.0, yaw=2.0)
+
+
+def total_homography(frame: Frame, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """(3, 3) source pixels to result pixels of TURNING, from the same draws: K R K^-1, then the window."""
+    rng.random()
+    zoom, shift = rng.uniform(0.8, 1.25), rng.uniform(-1, 1, 2) * 0.1
+    rng.uniform(-1, 1, 4)
+    pitch, roll, yaw = np.radians(rng.uniform(-1, 1, 3) * 2.0)
+    rotation = cv2.Rodrigues(np.array([0, 0, roll]))[0] @ cv2.Rodrigues(np.array([pitch, 0, 0]))[0]
+    rotation = rotation @ cv2.Rodrigues(np.array([0, yaw, 0]))[0]
+    left, top, columns, rows = zoom_window(frame.camera, zoom, shift)
+    sx, sy = size[1] / columns, size[0] / rows
+    window = np.array([[sx, 0, (0.5 - left) * sx - 0.5], [0, sy, (0.5 - top) * sy - 0.5], [0, 0, 1.0]])
+    matrix = frame.camera.intrinsics
+    return np.asarray(window @ matrix @ rotation @ np.linalg.inv(matrix))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([(48, 160), (96, 320), (12, 40)]))
+def test_a_turn_moves_corners_by_its_homography(seed: int, size: tuple[int, int]) -> None:
+    frame = random_frame(seed % 50)
+    result = TURNING(frame, np.random.default_rng(seed), size)
+    assert result.image.shape == (3, *size)
+    matrix = total_homography(frame, np.random.default_rng(seed), size)
+    dims = frame.objects.boxes.dims
+    survivors = [int(np.flatnonzero((dims == d).all(1))[0]) for d in result.objects.boxes.dims]
+    solid = result.objects.names != "DontCare"
+    before = frame.camera.project(frame.objects.boxes.corners)[0][survivors][solid]
+    after, depth = result.camera.project(result.objects.boxes.corners)
+    warped = np.concatenate([before, np.ones((*before.shape[:2], 1))], 2) @ matrix.T
+    np.testing.assert_allclose(after[solid], warped[..., :2] / warped[..., 2:], atol=1e-3)
+    # the observation angle is what the ray sees of the object: it does not turn with the camera
+    alpha = result.objects.boxes.alpha[solid]
+    np.testing.assert_allclose(np.cos(alpha - result.objects.alpha[solid]), 1.0, atol=1e-12)
+    np.testing.assert_allclose(
+        result.objects.boxes.center[solid][:, 1], frame.objects.boxes.center[survivors][solid, 1]
+    )
+    assert np.allclose(result.camera.unproject(after, depth), result.objects.boxes.corners, atol=1e-6)
+    # labelled rectangles go with the outline: those of whole objects stay the projected box's
+    full = projected_bbox(frame.camera, frame.objects.boxes, clip=False)
+    whole = solid & (full == frame.objects.bbox).all(1)[survivors]
+    expected = projected_bbox(result.camera, result.objects.boxes, clip=False)
+    whole &= (expected >= 0).all(1) & (expected <= [size[1] - 2, size[0] - 2] * 2).all(1)
+    np.testing.assert_allclose(result.objects.bbox[whole], expected[whole], atol=1e-6)
+
+
+def test_a_turn_moves_plane_depth_and_ground_alike() -> None:
+    frame = random_frame(5)
+    assert frame.plane is not None
+    result = cut_window(frame, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, CameraTurn(0.02, -0.03, 0.03))
+    assert result.plane is not None
+    assert result.light is not None
+    points = np.array([[1.0, plane_height(frame.plane, 1.0, 9.0), 9.0], [-3, plane_height(frame.plane, -3, 20), 20]])
+    moved = points @ rotation_y(0.03).T
+    np.testing.assert_allclose(plane_height(result.plane, moved[:, 0], moved[:, 2]), points[:, 1], atol=1e-9)
+    _, before = frame.camera.project(points)
+    pixels, after = result.camera.project(moved)
+    wall = cut_window(
+        frame.with_(depth=np.full((HEIGHT, WIDTH), before[0], np.float32)),
+        0,
+        0,
+        WIDTH,
+        HEIGHT,
+        WIDTH,
+        HEIGHT,
+        CameraTurn(0.02, -0.03, 0.03),
+    )
+    assert wall.depth is not None
+    column, row = pixels[0].round().astype(int)
+    assert wall.depth[row, column] == pytest.approx(after[0], rel=2e-3)
+    upper, tilt = result.camera.pinhole()
+    np.testing.assert_allclose(upper, frame.camera.intrinsics, atol=1e-9)
+    np.testing.assert_allclose(tilt @ tilt.T, np.eye(3), atol=1e-12)
+    assert result.camera.focal == pytest.approx(frame.camera.focal)
+    again = result.camera.turned(0.0, 0.0, 0.1)[0].pinhole()[1]
+    np.testing.assert_allclose(again, tilt, atol=1e-12)  # a yaw keeps a tilted camera's label frame level
+
+
+def test_a_turned_picture_shows_a_point_where_the_camera_projects_it() -> None:
+    frame = random_frame(3, maps=False)
+    for seed in range(10):
+        pixel = np.array([80.0, 25.0])
+        point = frame.camera.unproject(pixel[None], np.array([15.0]))
+        dot = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        cv2.circle(dot, (80, 25), 2, (255, 255, 255), -1)
+        marked = frame.with_(image=dot.transpose(2, 0, 1))
+        result = TURNING(marked, np.random.default_rng(seed), (96, 320))
+        rng = np.random.default_rng(seed)
+        rng.random(8)
+        yaw = np.radians(rng.uniform(-1, 1, 3)[2] * 2.0)
+        seen = np.argwhere((result.image[0] > 200) & (result.image[1] > 200)).mean(0)[::-1]
+        np.testing.assert_allclose(seen, result.camera.project(point @ rotation_y(yaw).T)[0][0], atol=0.75)
+
+
+def test_a_turn_that_leaves_no_image_is_refused() -> None:
+    frame = random_frame(2)
+    tele = frame.with_(camera=replace(frame.camera, projection=np.diag([60.0, 60, 1]) @ frame.camera.projection))
+    with pytest.raises(InputError, match=r"000002: a turn by pitch 28.65, roll 0.00, yaw 0.00 degrees leaves no image"):
+        cut_window(tele, 0, 0, WIDTH, HEIGHT, WIDTH, HEIGHT, CameraTurn(0.5, 0.0, 0.0))
+    with pytest.raises(InputError, match=r"augment roll 50\.0: expected degrees from 0 to below 45"):
+        Augment(roll=50.0)
+
+
+def test_other_draws_are_those_without_a_turn() -> None:
+    """A turn is drawn last: arms with and without it see the same flips, windows and colours."""
+    frame = random_frame(7, maps=False)
+    plain, turning = Augment(0.5, (0.8, 1.25), 0.1, 0.3), Augment(0.5, (0.8, 1.25), 0.1, 0.3, yaw=1e-9)
+    for seed in range(5):
+        a, b = (augment(frame, np.random.default_rng(seed), (48, 160)) for augment in (plain, turning))
+        np.testing.assert_allclose(a.camera.projection, b.camera.projection, atol=1e-6)
+        assert np.abs(a.image.astype(int) - b.image).mean() < 1
 
 
 def test_image_is_warped_as_the_camera_says() -> None:

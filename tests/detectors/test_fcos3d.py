@@ -18,9 +18,10 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle
 from datamodules.scene import Batch, Objects, collate
 from detectors.base import Detector
-from detectors.fcos3d import FCOS3D, openmmlab, read_weights, slopes
+from detectors.fcos3d import FCOS3D, openmmlab, read_weights
 from detectors.mmdet3d_config import Size, ranges
 from detectors.mmdet3d_samples import ATTRIBUTES, predictions, training_labels
+from detectors.rays import slopes
 from tests.detectors import scenes
 
 pytest.importorskip("mmdet3d")

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from datamodules.augment import flip
 from datamodules.geometry import Boxes3D, wrap_angle
 from datamodules.scene import Frame, collate
-from detectors.targets import Selection, Targets, encode
+from detectors.targets import CentreTargets, Selection, encode
 from tests.detectors import scenes
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
-def encoded(*frames: Frame, selection: Selection | None = None, reach: int = 0) -> Targets:
+def encoded(*frames: Frame, selection: Selection | None = None, reach: int = 0) -> CentreTargets:
     return encode(collate(list(frames)), CLASSES, 4, selection or Selection(), reach=reach)
 
 
