@@ -133,11 +133,11 @@ def test_what_a_camera_hardly_sees_hides_nothing() -> None:
     everything = plan.compositor.arrange(backdrop, [pictures[0], pictures[2]])
     assert everything.objects[-1].hidden_share > 0.7
     assert everything.newly_hidden[1] > 0.05
-    shown = plan._shown(backdrop, [pictures[0], pictures[2]])
+    shown = plan._shown(backdrop, [pictures[0], pictures[2]], 0.7)
     assert [o.box.center[0, 0] for o in shown.objects] == [-4.0]
     assert (shown.newly_hidden == 0).all()
     alone = plan.compositor.arrange(backdrop, pictures[1:]).objects[-1]
-    both = plan._shown(backdrop, pictures).objects[-1]
+    both = plan._shown(backdrop, pictures, 0.7).objects[-1]
     assert both.box.center[0, 0] == alone.box.center[0, 0] == 2.6
     assert both.hidden_share == alone.hidden_share
 
