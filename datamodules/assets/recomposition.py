@@ -16,6 +16,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -179,6 +181,17 @@ class RecompositionSource(AssetSource):
         self._offered: list[RecomposedAsset] = []
         self._views: _Views | None = None
         self._masks()  # a file that is no segmenter is refused before any frame is read
+
+    @staticmethod
+    def reads(mask_folder: str | None = None, **_: Any) -> tuple[str, list[Path]]:
+        """The option that names a folder, and that nothing in it tells two runs apart: it holds what is made anyway.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        if mask_folder is None:
+            raise InputError("no source.mask_folder: computed masks are not kept")
+        return "mask_folder", []
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -28,9 +28,9 @@ from datamodules.scene import Frame
 WORKING_HEIGHT = 64  # pixels of an object while it is cut out
 LARGEST_SCALE = 6.0
 MARGIN = 0.3  # of an object's larger side, the background around it that its colours are learnt from
-BAND_IN, BAND_OUT = 0.08, 0.06
+BAND_IN, BAND_OUT = 0.06, 0.05
 ITERATIONS = 2
-CUT_SHARE = 0.6
+CUT_SHARE = 0.55
 LEAST_PIXELS = 10  # of each kind, at the working size
 VERSION = 1  # of all that changes a mask: those on disk that another version made are not read
 

@@ -11,6 +11,7 @@ TASKS = {
     "segmentation": ("maps.segmentation", "Mean IoU and accuracy of label maps against labelled ones"),
     "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),
     "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
+    "object-masks": ("object_masks.object_masks", "IoU of GrabCut's object masks with the true ones of a world"),
     "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
 }
 
