@@ -17,7 +17,7 @@ from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
 from datamodules.randomness import derive
 from datamodules.scene import Frame
-from tests.datamodules.assets.crops.scenes import CAMERA, DIMS, Frames, car_boxes, painted_frame
+from tests.datamodules.assets.crops.scenes import CAMERA, DIMS, Frames, car_boxes, hiding_box, painted_frame
 
 ORIGIN = painted_frame(car_boxes((-3.0, 12.0, -1.4), (0.5, 20.0, 1.5), (4.0, 30.0, -1.6), (-6.0, 26.0, 0.3)))
 EMPTY = painted_frame(car_boxes((9.0, 80.0, 0.0)), sample_id="000002")
@@ -158,7 +158,9 @@ def test_injected_objects_are_labelled_and_follow_the_generator() -> None:
 
 
 def test_frames_without_instance_masks_are_cut_by_grabcut_and_failures_told() -> None:
-    hidden = painted_frame(car_boxes((-2.0, 12.0, 0.4), (0.0, 40.0, -1.5), (0.0, 8.0, -1.5)), masks=False)
+    hidden = painted_frame(
+        Boxes3D.concatenate([car_boxes((-3.0, 12.0, 0.4), (0.0, 40.0, -1.5)), hiding_box()]), masks=False
+    )
     source = RecompositionSource(min_height=5.0)
     with pytest.warns(UserWarning, match=r"recomposition: 1 of 3 objects are left out: 1 found by no mask; 2 remain"):
         source.bind(Frames([hidden]))

@@ -18,6 +18,11 @@ def car_boxes(*rows: tuple[float, float, float]) -> Boxes3D:
     return Boxes3D.concatenate([Boxes3D.single([x, 1.65, z], DIMS, yaw) for x, z, yaw in rows])
 
 
+def hiding_box() -> Boxes3D:
+    """A wide, tall car straight ahead, which hides whatever stands behind it."""
+    return Boxes3D.single([0.0, 1.65, 8.0], (5.0, 2.5, 2.6), -1.57)
+
+
 def painted_frame(boxes: Boxes3D, masks: bool = True, sample_id: str = "000001", name: str = "Car") -> Frame:
     """Cars of one colour each on mottled ground; nearer ones hide others, and labels know the visible rectangle."""
     rng = np.random.default_rng(0)

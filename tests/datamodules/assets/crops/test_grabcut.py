@@ -12,7 +12,7 @@ from datamodules.assets.crops.grabcut import grabcut
 from datamodules.assets.crops.outlines import BOX_SOLIDS, CAR_SOLIDS, nearer_outlines, outline
 from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
 from datamodules.scene import Frame
-from tests.datamodules.assets.crops.scenes import CAMERA, car_boxes, iou, painted_frame
+from tests.datamodules.assets.crops.scenes import CAMERA, car_boxes, hiding_box, iou, painted_frame
 
 
 def cut(frame: Frame, row: int) -> CutOut | None:
@@ -62,7 +62,7 @@ def test_a_mask_that_leaks_or_misses_a_part_scores_low() -> None:
 def test_a_box_behind_the_camera_and_a_hidden_object_have_no_mask() -> None:
     frame = painted_frame(car_boxes((0.0, 1.0, -1.5), (0.0, 10.0, -1.5)))
     assert grabcut(frame, 0) is None
-    hidden = painted_frame(car_boxes((0.0, 40.0, -1.5), (0.0, 8.0, -1.5)))
+    hidden = painted_frame(Boxes3D.concatenate([car_boxes((0.0, 40.0, -1.5)), hiding_box()]))
     assert grabcut(hidden, 0) is None
 
 

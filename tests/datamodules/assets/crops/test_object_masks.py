@@ -10,8 +10,9 @@ import pytest
 from datamodules.assets.crops import object_masks
 from datamodules.assets.crops.object_masks import GRABCUT, ObjectMasks
 from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D
 from datamodules.scene import Frame
-from tests.datamodules.assets.crops.scenes import car_boxes, iou, painted_frame
+from tests.datamodules.assets.crops.scenes import car_boxes, hiding_box, iou, painted_frame
 
 TWO = car_boxes((-2.0, 12.0, 0.4), (2.0, 20.0, -1.4))
 
@@ -58,7 +59,7 @@ def test_computed_masks_are_kept_for_the_same_picture_and_labels(
 
 
 def test_failures_are_counted_and_kept(tmp_path: Path) -> None:
-    hidden = painted_frame(car_boxes((0.0, 40.0, -1.5), (0.0, 8.0, -1.5)), masks=False)
+    hidden = painted_frame(Boxes3D.concatenate([car_boxes((0.0, 40.0, -1.5)), hiding_box()]), masks=False)
     for _ in range(2):
         masks = ObjectMasks(None, str(tmp_path))
         assert masks.cut(hidden, [0]) == [None]
@@ -67,7 +68,7 @@ def test_failures_are_counted_and_kept(tmp_path: Path) -> None:
     assert strict.cut(painted_frame(TWO, masks=False), [0, 1]) == [None, None]
     assert strict.report() == "2 of 2 objects are left out: 2 with a poor mask"
     stated = ObjectMasks()
-    assert stated.cut(painted_frame(car_boxes((0.0, 40.0, -1.5), (0.0, 8.0, -1.5))), [0]) == [None]
+    assert stated.cut(painted_frame(Boxes3D.concatenate([car_boxes((0.0, 40.0, -1.5)), hiding_box()])), [0]) == [None]
     assert "without a pixel" in stated.report()
     assert ObjectMasks().report() == ""
     with pytest.raises(InputError, match="expected 0 to below 1"):
