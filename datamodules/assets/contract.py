@@ -127,6 +127,15 @@ class Wanted:
         """
         return np.zeros(len(boxes)) if self._misfit is None else self._misfit(name, boxes)
 
+    def settle(self, name: str, boxes: Boxes3D) -> int | None:
+        """Which of some boxes of a class, the first in order, can stand where it is; :attr:`box` becomes that one.
+
+        For who moves or turns what was proposed. None, and no box, where none of them can stand.
+        """
+        free = np.flatnonzero(np.isfinite(self.misfit(name, boxes)))
+        self.box = boxes[free[:1]] if len(free) else None
+        return int(free[0]) if len(free) else None
+
 
 class LabelledFrames(Protocol):
     """A data set that can be read frame by frame."""

@@ -13,15 +13,13 @@ because few frames have ground at the far ones' places; other sources draw a pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
-import cv2
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Proposal, Wanted
-from datamodules.assets.view_assets import clip_layer, premultiply
-from datamodules.assets.visibility import EVERYWHERE
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Proposal, Wanted
+from datamodules.assets.crops.crop_asset import CropAsset
+from datamodules.assets.crops.worth_cutting import WorthCutting, gathered
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle, yaw_from_alpha
 from datamodules.scene import Frame
@@ -30,79 +28,6 @@ DEPTH_REACH = 0.1  # of the logarithm of depth: a crop this much nearer or farth
 TAKEN = 1e3  # of the same units: farther than anything is a crop that cannot stand in the frame
 ALPHA_REACH = 0.2  # radians of observation angle, likewise
 GROUND_REACH = 0.1  # metres above or below the ground of the frame, which its pitch moves under far crops
-
-
-@dataclass(frozen=True)
-class CropAsset:
-    """One object cut out of a frame.
-
-    Attributes:
-        id: sample id and label row of its origin.
-        name: class name.
-        dims: (3,) float64 metres.
-        pose: the only box it may be drawn at.
-        rgba: (h, w, 4) uint8 straight colour and opacity.
-        left: column of the crop's first pixel in its own frame.
-        top: row of the crop's first pixel.
-        camera: the camera that took it.
-        box: its labelled box.
-    """
-
-    id: str
-    name: str
-    dims: np.ndarray
-    pose: Boxes3D | None
-    rgba: np.ndarray
-    left: int
-    top: int
-    camera: Camera
-    box: Boxes3D
-    visibility = EVERYWHERE  # the pose says it all
-
-    def posed_for(self, camera: Camera) -> CropAsset:
-        """The asset with its pose in another camera: same pixel of the box's centre, same depth, same alpha."""
-        if np.array_equal(camera.projection, self.camera.projection):
-            return replace(self, pose=self.box)
-        lift = np.array([0.0, self.dims[1] / 2, 0.0])
-        pixel, depth = self.camera.project(self.box.center[0] - lift)
-        center = camera.unproject(pixel, depth) + lift
-        yaw = yaw_from_alpha(self.box.alpha[0], center[0], center[2])
-        return replace(self, pose=Boxes3D.single(center, self.dims, float(yaw)))
-
-    def flipped(self) -> CropAsset:
-        """The asset as the mirrored scene shows it."""
-        camera, box = self.camera.flipped(), self.box.flipped()
-        left = self.camera.width - self.left - self.rgba.shape[1]
-        return replace(
-            self, id=f"{self.id}-flipped", rgba=self.rgba[:, ::-1].copy(), left=left, camera=camera, box=box, pose=box
-        )
-
-    def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
-        """Paste the crop where the box's centre projects, scaled by focal length over depth."""
-        lift = np.array([0.0, 0.5, 0.0])
-        source, near = self.camera.project(self.box.center[0] - lift * self.dims[1])
-        target, far = camera.project(box.center[0] - lift * box.dims[0, 1])
-        if near <= 0 or far <= 0:
-            return None
-        scale = camera.projection[1, 1] / self.camera.projection[1, 1] * float(near) / float(far)
-        picture, left, top = premultiply(self.rgba), self.left, self.top
-        if abs(scale - 1.0) > 1e-3 or np.abs(target - source).max() > 1e-3:
-            picture, left, top = _move(picture, np.array([left, top]), source, target, scale)
-        depth = np.where(picture[..., 3] > 0, np.float32(far), np.float32(0.0))
-        return clip_layer(picture, depth, left, top, camera)
-
-
-def _move(
-    picture: np.ndarray, corner: np.ndarray, source: np.ndarray, target: np.ndarray, scale: float
-) -> tuple[np.ndarray, int, int]:
-    """Scale a premultiplied picture about ``source``, move that point to ``target``; the picture and its new corner."""
-    size = np.array([picture.shape[1], picture.shape[0]])
-    low = np.floor(target + (corner - 0.5 - source) * scale).astype(int)
-    high = np.ceil(target + (corner + size - 0.5 - source) * scale).astype(int)
-    width, height = (high - low + 1).tolist()
-    shift = target - source * scale - low + corner * scale
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR), int(low[0]), int(low[1])
 
 
 class CropPoses:
@@ -164,8 +89,7 @@ class CopyPasteSource(AssetSource):
             draw: "placement" prefers crops whose depth and observation angle are those of the place that placement has
                 in mind, so that what is injected is spread as from any other source; "uniform" draws any crop.
         """
-        self.name, self.min_height, self.max_truncation = name, min_height, max_truncation
-        self.max_occlusion = max_occlusion
+        self.name, self.worth = name, WorthCutting(name, min_height, max_truncation, max_occlusion)
         self.flip, self.feather, self.max_crops, self.draw = flip, feather, max_crops, draw
         self.crops: list[CropAsset] = []
         self._offered: list[CropAsset] = []
@@ -181,17 +105,9 @@ class CopyPasteSource(AssetSource):
         Raises:
             InputError: there is none.
         """
-        crops: list[CropAsset] = []
-        for index in _spread(len(frames)):
-            crops += self.cut(frames.read(index))
-            if len(crops) >= self.max_crops:
-                break
+        crops = gathered(frames, self.cut, self.max_crops)
         if not crops:
-            raise InputError(
-                f"copy-paste: none of {len(frames)} frames holds a {self.name} of height >= {self.min_height:g} px,"
-                f" occlusion <= {self.max_occlusion} and truncation <= {self.max_truncation:g}; relax these options"
-            )
-        crops.sort(key=lambda crop: crop.id)
+            raise InputError(f"copy-paste: none of {len(frames)} frames holds a {self.worth}; relax these options")
         self.crops = crops
         self._offered = crops + [crop.flipped() for crop in crops] if self.flip else crops
         self._poses = CropPoses(self._offered)
@@ -203,12 +119,7 @@ class CopyPasteSource(AssetSource):
 
     def cut(self, frame: Frame) -> list[CropAsset]:
         """Crops of one frame's admissible objects."""
-        objects = frame.objects
-        height = objects.bbox[:, 3] - objects.bbox[:, 1]
-        wanted = (objects.names == self.name) & (objects.occlusion >= 0) & (objects.occlusion <= self.max_occlusion)
-        wanted &= (objects.truncation <= self.max_truncation) & (height >= self.min_height)
-        wanted &= (objects.boxes.center[:, 2] > 0) & (objects.boxes.dims.min(1, initial=np.inf) > 0)
-        found = (self._cut_one(frame, int(row)) for row in np.flatnonzero(wanted))
+        found = (self._cut_one(frame, int(row)) for row in self.worth.rows(frame))
         return [crop for crop in found if crop is not None]
 
     def _cut_one(self, frame: Frame, row: int) -> CropAsset | None:
@@ -246,11 +157,6 @@ class CopyPasteSource(AssetSource):
         cumulative = np.cumsum(weight)
         chosen = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
         return self._offered[min(chosen, len(self._offered) - 1)].posed_for(frame.camera)
-
-
-def _spread(count: int) -> np.ndarray:
-    """The indices below ``count`` in an order whose every beginning spreads over the range (golden-ratio sequence)."""
-    return np.argsort(np.modf(np.arange(count) * 0.6180339887498949)[0], kind="stable")
 
 
 def feathered_box(height: int, width: int, share: float) -> np.ndarray:

@@ -31,6 +31,12 @@ def _project(projection: np.ndarray) -> np.ndarray:
     return points[:, :2] / np.maximum(points[:, 2:], 1e-3)
 
 
+def corner_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(2, 3) affine map of pixels that best takes the cube's corners under one projection (3, 4) to another's."""
+    corners = np.column_stack([_project(source), np.ones(8)])
+    return np.asarray(np.linalg.lstsq(corners, _project(target), rcond=None)[0].T)
+
+
 @dataclass(frozen=True)
 class ViewAsset:
     """Posed views of one object.
@@ -102,8 +108,7 @@ class ViewAsset:
         if not in_image(camera, box)[0] or nearest < NEAR:
             return None
         view = self.nearest_view(projection, box.dims[0])
-        source, target = _project(np.asarray(self.projection[view])), _project(projection)
-        forward = np.linalg.lstsq(np.column_stack([source, np.ones(8)]), target, rcond=None)[0].T  # 2 3
+        forward = corner_map(np.asarray(self.projection[view]), projection)
         if np.linalg.det(forward[:, :2]) <= 0:
             raise InputError(f"{self.id}: view {view} would be mirrored, expected to be turned; lower source.max_angle")
         return self._warp(view, forward, rectangle, camera, projection)

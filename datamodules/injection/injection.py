@@ -34,7 +34,7 @@ class Injection:
         shadow: bool = True,
         attempts: int = 40,
         min_pixels: int = 24,
-        max_hidden: float = LEVELS[2],
+        max_hidden: float | list[float] = LEVELS[2],
         on_impossible: Literal["skip", "raise"] = "skip",
     ) -> None:
         """Configure.
@@ -48,12 +48,16 @@ class Injection:
             shadow: darken the ground under them.
             attempts: assets tried for each object to add.
             min_pixels: an object that shows fewer is not added.
-            max_hidden: nor one of whose mask a larger share is hidden; lower it where real outlines are only boxes.
+            max_hidden: nor one of whose mask a larger share is hidden; lower it where real outlines are only boxes. Of
+                several limits each frame draws one.
             on_impossible: a frame without drivable ground for any class passes with a warning, or raises.
 
         Raises:
-            InputError: the probability or the count is out of range.
+            InputError: the probability, the count or a limit is out of range.
         """
+        limits = max_hidden if isinstance(max_hidden, list) else [max_hidden]
+        if not limits or not all(0 < limit <= 1 for limit in limits):
+            raise InputError(f"max_hidden {max_hidden}: expected above 0 to 1; correct injection.max_hidden")
         if not 0 <= probability <= 1:
             raise InputError(f"injection probability {probability}: expected 0 to 1; correct injection.probability")
         if not 0 <= count[0] <= count[1]:
@@ -101,7 +105,7 @@ class Injection:
             warnings.warn(f"nothing injected: {errors[0]}", stacklevel=2)
             return frame
         backdrop = self.compositor.backdrop(frame)
-        arrangement = self._populate(backdrop, sites, rng)
+        arrangement = self._populate(backdrop, sites, rng, self._hidden_limit(rng))
         return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
 
     def insert(self, backdrop: Backdrop, arrangement: Arrangement, rng: np.random.Generator | None = None) -> Frame:
@@ -109,7 +113,12 @@ class Injection:
         painted = self.compositor.paint(backdrop, arrangement.objects, self.shadow, rng)
         return painted.with_(objects=relabelled(backdrop.frame, arrangement))
 
-    def _populate(self, backdrop: Backdrop, sites: Sites, rng: np.random.Generator) -> Arrangement:
+    def _hidden_limit(self, rng: np.random.Generator) -> float:
+        """The frame's ``max_hidden``; nothing is drawn where there is but one."""
+        limits = self.max_hidden
+        return limits[int(rng.integers(len(limits)))] if isinstance(limits, list) else limits
+
+    def _populate(self, backdrop: Backdrop, sites: Sites, rng: np.random.Generator, max_hidden: float) -> Arrangement:
         """Add objects one by one, each only if all, old and new, stay visible enough to deserve their labels."""
         best = self.compositor.arrange(backdrop, [])
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
@@ -118,7 +127,7 @@ class Injection:
                 if added is None:
                     continue
                 trial = self.compositor.arrange(backdrop, [*best.objects, added])
-                if self._all_visible(backdrop.frame, trial):
+                if self._all_visible(backdrop.frame, trial, max_hidden):
                     best = trial
                     break
         return best
@@ -135,9 +144,9 @@ class Injection:
             return None
         return Placed(asset.id, asset.name, box, layer)
 
-    def _all_visible(self, frame: Frame, arrangement: Arrangement) -> bool:
+    def _all_visible(self, frame: Frame, arrangement: Arrangement, max_hidden: float) -> bool:
         for placed in arrangement.objects:
-            if placed.pixels < self.min_pixels or placed.hidden_share >= self.max_hidden:
+            if placed.pixels < self.min_pixels or placed.hidden_share >= max_hidden:
                 return False
         newly = arrangement.newly_hidden
         return not (newly.any() and ((newly > 0) & (total_hidden(frame.objects, newly) >= LEVELS[2])).any())

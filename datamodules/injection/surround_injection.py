@@ -62,6 +62,7 @@ class SurroundInjection(Injection):
         capture, surround = self._known(frame)
         if rng.random() >= self.probability:
             return frame
+        limit = self._hidden_limit(rng)
         planned = self.plan(surround, frame, rng)
         pose = np.linalg.inv(capture.world) @ surround.moment.ego
         placed = [drawn for asset, box in planned if (drawn := self._render(asset, moved(box, pose), frame))]
@@ -70,7 +71,7 @@ class SurroundInjection(Injection):
         if surround.instances is not None:
             frame = frame.with_(instances=surround.instances.read())
         backdrop = self.compositor.backdrop(frame)
-        arrangement = self._shown(backdrop, placed)
+        arrangement = self._shown(backdrop, placed, limit)
         if not arrangement.objects:
             return frame
         injected = self.insert(backdrop, arrangement, rng)
@@ -97,7 +98,7 @@ class SurroundInjection(Injection):
             wanted = self.placement.wanted(sites, others, rng, cameras)
             for _ in range(self.attempts):
                 asset = self.source.sample(rng, frame, wanted)
-                if asset.pose is not None and asset.pose is not wanted.box:
+                if asset.pose is not None and len(asset.pose) and asset.pose is not wanted.box:
                     raise InputError(
                         f"source {type(self.source).__name__}: its objects keep their ray in one camera, expected "
                         "objects that can be drawn anywhere; choose a bank or meshes"
@@ -126,11 +127,11 @@ class SurroundInjection(Injection):
     def label_names(self) -> tuple[str, ...]:
         return tuple(self._label_name(name) for name in self.source.classes)
 
-    def _shown(self, backdrop: Backdrop, placed: list[Placed]) -> Arrangement:
+    def _shown(self, backdrop: Backdrop, placed: list[Placed], max_hidden: float) -> Arrangement:
         """The objects arranged, without those that this camera hardly sees, which then hide nothing either."""
         while True:
             arrangement = self.compositor.arrange(backdrop, placed)
-            unseen = [o for o in arrangement.objects if o.pixels < self.min_pixels or o.hidden_share >= self.max_hidden]
+            unseen = [o for o in arrangement.objects if o.pixels < self.min_pixels or o.hidden_share >= max_hidden]
             if not unseen:
                 return arrangement
             placed = [o for o in arrangement.objects if o is not unseen[-1]]  # the nearest hides others

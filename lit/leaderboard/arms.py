@@ -35,10 +35,13 @@ UNITS = {
 }  # fmt: skip
 CIRCULAR = ("alpha", "yaw")
 CROP = "a pasted crop keeps the ray, the angle and the size it was taken at"
+RECOMPOSED = "an object keeps the side that its picture shows and its size"
 CENTRED = "its objects stand in the middle of the image, at the angle they were generated with"
 BY_METHOD = {  # class of the source, and what it cannot help
     "CopyPasteSource": dict.fromkeys(("alpha", "yaw", "length"), CROP)
     | {"truncation": "crops cut off by the border of their picture are not pasted"},
+    "RecompositionSource": dict.fromkeys(("alpha", "yaw", "length"), RECOMPOSED)
+    | {"occlusion": "each frame draws a limit of its own for what may be hidden"},
     "CentrePaste": dict.fromkeys(("depth", "height", "length", "alpha", "yaw", "occlusion", "truncation"), CENTRED),
 }
 Whole = Annotated[int, Meta(ge=0, le=10**12)]

@@ -98,6 +98,16 @@ def test_a_class_says_which_files_it_reads(tmp_path: Path, monkeypatch: pytest.M
     }
 
 
+def test_masks_that_a_run_keeps_for_later_ones_do_not_change_its_key(tmp_path: Path) -> None:
+    options = {"mask_folder": str(tmp_path / "masks"), "min_height": 5.0}
+    source = {"class_path": "datamodules.assets.recomposition.RecompositionSource", "init_args": options}
+    first = run_key({"data": source})
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "000001-0.png").write_text("made by the first run")
+    assert run_key({"data": source}) == first
+    assert list(inputs({"data": {**source, "init_args": {"mask_folder": None}}})) == []
+
+
 def test_hashes_are_remembered_until_a_file_changes(world: Path) -> None:
     path = world / "000000.txt"
     first, state = input_hash(world), path.stat()

@@ -12,6 +12,7 @@ TASKS = {
     "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),
     "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
     "realism": ("realism.realism", "How well injected objects are told from real ones: AUC of a small network, KID"),
+    "object-masks": ("object_masks.object_masks", "IoU of GrabCut's object masks with the true ones of a world"),
     "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
 }
 

@@ -243,3 +243,24 @@ def test_impossible_arguments() -> None:
         injection(probability=1.5)
     with pytest.raises(InputError, match="count"):
         injection(count=(3, 1))
+
+
+def test_of_several_limits_of_occlusion_each_frame_draws_one() -> None:
+    """A car half hidden behind a nearer one is only there in the frames that allow it."""
+    frame = road_frame(box_at(0.0, 12.0))
+    half = box_at(1.1, 18.0)
+    hidden = at(half, max_hidden=0.99, compositor=Compositor(occluders="boxes"))(frame, derive(0))
+    assert len(hidden.objects) == 2
+    assert hidden.objects.occlusion[1] > 0
+    several = at(half, max_hidden=[0.05, 0.99], compositor=Compositor(occluders="boxes"))
+    counts = [len(several(frame, derive(seed)).objects) for seed in range(40)]
+    assert 8 < counts.count(2) < 32
+    assert counts == [len(several(frame, derive(seed)).objects) for seed in range(40)]
+    one = at(half, max_hidden=[0.99], compositor=Compositor(occluders="boxes"))
+    assert all(len(one(frame, derive(seed)).objects) == 2 for seed in range(5))
+
+
+@pytest.mark.parametrize("limit", [0.0, [], [0.5, 1.5]])
+def test_limits_of_occlusion_out_of_range_are_refused(limit: float | list[float]) -> None:
+    with pytest.raises(InputError, match=r"expected above 0 to 1; correct injection\.max_hidden"):
+        injection(max_hidden=limit)

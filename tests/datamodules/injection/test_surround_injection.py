@@ -8,6 +8,7 @@ import pytest
 
 from datamodules.assets.contract import Wanted
 from datamodules.assets.mesh_assets import MeshSource
+from datamodules.assets.recomposition import RecompositionSource
 from datamodules.assets.visibility import Visibility, in_image
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
@@ -133,11 +134,11 @@ def test_what_a_camera_hardly_sees_hides_nothing() -> None:
     everything = plan.compositor.arrange(backdrop, [pictures[0], pictures[2]])
     assert everything.objects[-1].hidden_share > 0.7
     assert everything.newly_hidden[1] > 0.05
-    shown = plan._shown(backdrop, [pictures[0], pictures[2]])
+    shown = plan._shown(backdrop, [pictures[0], pictures[2]], 0.7)
     assert [o.box.center[0, 0] for o in shown.objects] == [-4.0]
     assert (shown.newly_hidden == 0).all()
     alone = plan.compositor.arrange(backdrop, pictures[1:]).objects[-1]
-    both = plan._shown(backdrop, pictures).objects[-1]
+    both = plan._shown(backdrop, pictures, 0.7).objects[-1]
     assert both.box.center[0, 0] == alone.box.center[0, 0] == 2.6
     assert both.hidden_share == alone.hidden_share
 
@@ -231,3 +232,28 @@ def test_limited_objects_show_no_camera_what_they_lack(reader: NuscenesDataset, 
                 assert front.allows(cameras, here)[0]
                 seen += sum(in_image(camera, here)[0] for camera in cameras)
     assert seen > 0
+
+
+def test_recomposed_objects_stand_in_the_world_and_show_every_camera_about_their_own_side(
+    reader: NuscenesDataset,
+) -> None:
+    source = RecompositionSource("car", min_height=6.0, depth_ratio=(0.3, 2.0))
+    source.bind(reader)
+    plan = injection(count=(4, 4), max_hidden=[0.5, 0.9])
+    plan.source = source
+    planned_objects, drawn = 0, 0
+    for index in range(0, len(reader), 6):
+        frame = reader.read(index)
+        assert frame.surround is not None
+        planned = plan.plan(frame.surround, frame, derive(4, index))
+        planned_objects += len(planned)
+        for asset, box in planned:
+            cameras = [view.camera for view in frame.surround.moment.cameras]
+            assert asset.visibility.allows(cameras, box).all()
+        for k in range(6):
+            out = inject(reader.read(index + k), plan)
+            new = out.objects.provenance[out.objects.provenance != REAL]
+            assert all(str(one).startswith("recomposition-") for one in new)
+            drawn += len(new)
+    assert planned_objects > 2
+    assert drawn > 0

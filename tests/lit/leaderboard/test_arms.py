@@ -153,14 +153,16 @@ def seen(injection: Injection, frame: Frame, turn: int) -> Frame:
     return drawn.with_(road=None, depth=None, instances=None)
 
 
-SHIPPED = ("copy_paste", "mesh", "world_renderer", "lift3d", "lift3d_gan")
+SHIPPED = ("copy_paste", "recomposition", "mesh", "world_renderer", "lift3d", "lift3d_gan")
 
 
 def test_the_shipped_arms_differ_in_their_source_alone() -> None:
     arms = {arm: yaml.safe_load((CONF / "injection" / f"{arm}.yaml").read_text())["init_args"] for arm in SHIPPED}
     assert len({json.dumps(arm.pop("source")) for arm in arms.values()}) == len(SHIPPED)
-    assert arms["copy_paste"]["compositor"]["init_args"].pop("noise") is False  # crops carry their own
-    assert {arms[arm]["compositor"]["init_args"].pop("noise") for arm in SHIPPED[1:]} == {True}
+    for arm in SHIPPED[:2]:
+        assert arms[arm]["compositor"]["init_args"].pop("noise") is False  # crops carry their own
+    assert {arms[arm]["compositor"]["init_args"].pop("noise") for arm in SHIPPED[2:]} == {True}
+    assert len(arms["recomposition"].pop("max_hidden")) > 1  # each frame draws a limit
     assert all(arm == arms["mesh"] for arm in arms.values())
 
 

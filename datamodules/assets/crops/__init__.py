@@ -1,0 +1,1 @@
+"""Objects cut out of labelled frames: which are worth it, their outlines (masks, segmenter, GrabCut), their pixels."""
