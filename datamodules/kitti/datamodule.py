@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from datamodules.assets.contract import Labels
 from datamodules.base import DetectionDataModule
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera
@@ -101,6 +102,15 @@ class KittiDataset:
 
     def _read_labels(self, sample_id: str) -> Objects:
         return read_label(self.folder / "label_2" / f"{sample_id}.txt", scored=False, class_map=self.class_map)
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of every frame (see :class:`datamodules.assets.contract.LabelReader`); none are known around a car."""
+        for sample_id in self.ids if self.labels and not around else ():
+            try:
+                objects = self._read_labels(sample_id)
+            except InputError:
+                continue
+            yield objects.boxes, objects.names
 
     def check(self) -> Counter[str]:
         """Look at every frame without decoding it: its files are there and its labels can be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.assets.contract import Labels
 from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.atomic_files import write_atomically
@@ -94,6 +95,17 @@ class NuscenesDataset:
         capture = Capture(sample.token, sample.scene, shot.channel, shot.world)
         frame = Frame(image, shot.camera, objects, self.ids[index], capture=capture)
         return self._with_extras(frame, sample, shot, rows) if self.extras else frame
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of every picture, or of every sample around its car (see ``LabelReader``)."""
+        for sample in self.samples:
+            boxes = sample.truth.boxes
+            if around:
+                yield to_level(boxes, sample.ego), np.array(DETECTION_NAMES)[boxes.labels]
+                continue
+            for shot in sample.shots:
+                objects = visible_objects(boxes, shot)[0]
+                yield objects.boxes, objects.names
 
     def _with_extras(self, frame: Frame, sample: Sample, shot: Shot, rows: np.ndarray) -> Frame:
         """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
