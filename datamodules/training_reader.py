@@ -10,7 +10,7 @@ import torch
 
 from datamodules.assets.contract import Labels
 from datamodules.errors import InputError
-from datamodules.injection.training_labels import labels_by_frame
+from datamodules.injection.learnt.labels import labels_by_frame
 from datamodules.scene import Frame
 
 

@@ -13,11 +13,11 @@ from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Prop
 from datamodules.assets.visibility import in_image, observation_angles
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, plane_height, wrap_angle
-from datamodules.injection.free_space import EVERYWHERE_OPEN, FreeSpace
 from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
-from datamodules.injection.label_density import LabelDensity
+from datamodules.injection.learnt.density import LabelDensity
+from datamodules.injection.learnt.free_space import EVERYWHERE_OPEN, FreeSpace
+from datamodules.injection.learnt.knowledge import TrainingKnowledge
 from datamodules.injection.site import Site, standing, survey
-from datamodules.injection.training_knowledge import TrainingKnowledge
 from datamodules.object_classes import VEHICLES, Habit, object_class
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame
@@ -46,10 +46,10 @@ class Placement:
 
     With a road mask (the frame's own or a segmenter's) positions are uniform over the drivable area in the bird's eye
     view, as Lift3D places its cars. Without one they are uniform over the ground that the training set's labelled
-    vehicles say is open (:mod:`datamodules.injection.free_space`), on a plane through all boxes of the frame (or its
+    vehicles say is open (:mod:`datamodules.injection.learnt.free_space`), on a plane through all boxes of the frame (or its
     own). With ``map`` off, positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). Under
     ``position: labels`` position and yaw are drawn together as the training set's labelled boxes of the class stand
-    (:mod:`datamodules.injection.label_density`), and a road mask, where there is one, keeps those on it. What is left
+    (:mod:`datamodules.injection.learnt.density`), and a road mask, where there is one, keeps those on it. What is left
     open (None) is taken from :mod:`datamodules.object_classes`, class by class.
     """
 

@@ -36,9 +36,10 @@ class Reach:
     unmapped: int
 
     def __str__(self) -> str:
+        (left, right), (near, far) = self.x, self.z
         ends = f"{ENDS[0]} to {ENDS[1]} % of {self.places} free places in {self.frames} frames"
         ground = f", {self.unmapped} of them without a road mask" if self.unmapped else ""
-        return f"placement: x {self.x[0]:.1f} to {self.x[1]:.1f} m, z {self.z[0]:.1f} to {self.z[1]:.1f} m ({ends}{ground})"
+        return f"placement: x {left:.1f} to {right:.1f} m, z {near:.1f} to {far:.1f} m ({ends}{ground})"
 
 
 def effective_range(injection: Injection, frames: LabelledFrames, most: int = FRAMES) -> Reach | None:

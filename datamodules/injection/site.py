@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
-from datamodules.injection.free_space import FreeSpace
 from datamodules.injection.ground import ground_homography, ground_to_pixels, pixels_to_ground, road_cells
+from datamodules.injection.learnt.free_space import FreeSpace
 from datamodules.object_classes import VEHICLES
 from datamodules.scene import Frame
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, plane_height
 from datamodules.images import read_image
-from datamodules.injection.free_space import FreeSpace, shaded
 from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, ground_to_pixels
+from datamodules.injection.learnt.free_space import FreeSpace, shaded
 from datamodules.injection.site import FORWARD, traffic_heading
 from datamodules.object_classes import VEHICLES
 from datamodules.surround import Moment

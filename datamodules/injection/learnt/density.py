@@ -18,8 +18,8 @@ import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, wrap_angle
+from datamodules.injection.learnt.labels import TrainingLabels
 from datamodules.injection.site import FORWARD
-from datamodules.injection.training_labels import TrainingLabels
 from datamodules.object_classes import VEHICLES
 
 REACH = 15.0  # metres within which a labelled vehicle tells the heading of the road

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from datamodules.assets.contract import LabelledFrames
-from datamodules.injection.free_space import FreeSpace
-from datamodules.injection.label_density import LabelDensity
-from datamodules.injection.training_labels import TrainingLabels
+from datamodules.injection.learnt.density import LabelDensity
+from datamodules.injection.learnt.free_space import FreeSpace
+from datamodules.injection.learnt.labels import TrainingLabels
 
 
 class TrainingKnowledge:

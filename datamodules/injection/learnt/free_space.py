@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from datamodules.geometry import Boxes3D, wrap_angle
-from datamodules.injection.training_labels import TrainingLabels
+from datamodules.injection.learnt.labels import TrainingLabels
 from datamodules.object_classes import VEHICLES
 
 CELL = 0.5  # metres
