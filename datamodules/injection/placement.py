@@ -46,8 +46,8 @@ class Placement:
 
     With a road mask (the frame's own or a segmenter's) positions are uniform over the drivable area in the bird's eye
     view, as Lift3D places its cars. Without one they are uniform over the ground that the training set's labelled
-    vehicles say is open (:mod:`datamodules.injection.learnt.free_space`), on a plane through all boxes of the frame (or its
-    own). With ``map`` off, positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). Under
+    vehicles say is open (:mod:`datamodules.injection.learnt.free_space`), on a plane through all boxes of the frame (or
+    its own). With ``map`` off, positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). Under
     ``position: labels`` position and yaw are drawn together as the training set's labelled boxes of the class stand
     (:mod:`datamodules.injection.learnt.density`), and a road mask, where there is one, keeps those on it. What is left
     open (None) is taken from :mod:`datamodules.object_classes`, class by class.

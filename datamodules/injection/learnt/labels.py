@@ -1,7 +1,7 @@
 """All labelled boxes of a training set, read without its pictures where the data set can.
 
-What placement learns from them (:mod:`datamodules.injection.learnt.density`, :mod:`datamodules.injection.learnt.free_space`)
-belongs to the frames a detector trains on, and to no others: it sees exactly the labels the detector has.
+What placement learns from them belongs to the frames a detector trains on, and to no others: it sees exactly the
+labels the detector has.
 """
 
 from __future__ import annotations

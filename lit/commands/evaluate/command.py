@@ -11,6 +11,7 @@ TASKS = {
     "segmentation": ("maps.segmentation", "Mean IoU and accuracy of label maps against labelled ones"),
     "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),
     "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
+    "placement": ("placement.placement", "How far injected objects stand from where labelled ones do"),
     "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,13 @@ def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:
 def injected_pairs(
     config: Path, options: Sequence[str], splits: Sequence[str], count: int, seed: int
 ) -> list[tuple[Frame, Frame]]:
+    """All of :func:`each_pair`."""
+    return list(each_pair(config, options, splits, count, seed))
+
+
+def each_pair(
+    config: Path, options: Sequence[str], splits: Sequence[str], count: int, seed: int, spread: bool = False
+) -> Iterator[tuple[Frame, Frame]]:
     """Frames of an experiment before and after its injection, whose probability is taken as 1.
 
     Args:
@@ -90,11 +97,12 @@ def injected_pairs(
         splits: names of the splits, read one after the other.
         count: most frames in all.
         seed: of the injection.
+        spread: take a split's frames evenly over it, not its first ones.
 
     Raises:
         InputError: for anything ``fit`` would refuse, or an experiment without injection.
     """
-    pairs: list[tuple[Frame, Frame]] = []
+    done = 0
     for split in splits:
         datamodule = build_datamodule(["fit", "-c", str(config), *options, f"--data.train_split={split}"])
         injection = getattr(datamodule, "injection", None)
@@ -105,10 +113,11 @@ def injected_pairs(
         injection.probability = 1.0
         datamodule.setup("fit")
         reader = datamodule.train_reader
-        for index in range(min(len(reader), count - len(pairs))):
+        few = min(len(reader), count - done)
+        for index in np.linspace(0, len(reader) - 1, few).astype(int).tolist() if spread else range(few):
             frame = reader.read(index)
-            pairs.append((frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))))
-    return pairs
+            yield frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))
+        done += few
 
 
 def build_datamodule(argv: list[str]) -> Any:
