@@ -6,8 +6,9 @@ left lane does. Depth is reflected at its bounds (ibid., section 2.10), so that 
 
 Roads bend, and a box of one frame enters another. Its yaw is therefore kept relative to the heading of the labelled
 vehicle nearest to it, where one is within :data:`REACH`, and comes back relative to the vehicle that is nearest to its
-new place; with no vehicle near, there or here, it keeps its own. Headings are axes: traffic in both directions shares
-one, so that an oncoming neighbour turns nobody round.
+new place; with no vehicle near, there or here, it keeps its own. Headings are taken modulo a right angle: traffic in
+both directions, what crosses it and what is parked across it share the lines of a road, so that an oncoming or crossing
+neighbour turns nobody round.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class LabelDensity:
     Attributes:
         place: (M, 2) x, z, metres.
         yaw: (M,) radians.
-        axis: (M,) heading of the nearest labelled vehicle of their frame against straight ahead, NaN without one.
+        lines: (M,) :func:`lines_of` the nearest labelled vehicle of their frame, NaN without one near.
         bandwidth: standard deviations of the noise: x and z in metres, yaw in radians.
         reach: nearest and farthest depth (around a car: distance), metres.
         around: whether boxes lie around a car.
@@ -40,7 +41,7 @@ class LabelDensity:
 
     place: np.ndarray
     yaw: np.ndarray
-    axis: np.ndarray
+    lines: np.ndarray
     bandwidth: tuple[float, float, float]
     reach: tuple[float, float]
     around: bool = False
@@ -68,13 +69,13 @@ class LabelDensity:
                 f"{reach[0]:g} and {reach[1]:g} m, expected some; set placement.position to uniform_bev, or widen "
                 "placement.depth"
             )
-        axis = np.full(len(rows), np.nan)
+        lines = np.full(len(rows), np.nan)
         vehicle = np.isin(labels.names, VEHICLES)
         for frame in np.unique(labels.frame[rows]):
             mine = np.flatnonzero(labels.frame[rows] == frame)
             others = np.flatnonzero(vehicle & (labels.frame == frame))
-            axis[mine] = nearest_axis(place[rows[mine]], labels.boxes[others], rows[mine][:, None] == others)
-        return LabelDensity(place[rows], labels.boxes.yaw[rows], axis, bandwidth, reach, around)
+            lines[mine] = nearest_lines(place[rows[mine]], labels.boxes[others], rows[mine][:, None] == others)
+        return LabelDensity(place[rows], labels.boxes.yaw[rows], lines, bandwidth, reach, around)
 
     def draw(self, rng: np.random.Generator, count: int, vehicles: Boxes3D) -> tuple[np.ndarray, np.ndarray]:
         """Places (count, 2) x, z and yaws (count,) in a frame.
@@ -87,8 +88,8 @@ class LabelDensity:
         chosen = rng.integers(len(self.place), size=count)
         noise = rng.normal(size=(count, 3)) * self.bandwidth
         place = self._reflected(self.place[chosen] + noise[:, :2])
-        turn = nearest_axis(place, vehicles) - self.axis[chosen]
-        turn = np.where(np.isfinite(turn), axis_of(turn + FORWARD), 0.0)  # axes differ by at most a right angle
+        turn = nearest_lines(place, vehicles) - self.lines[chosen]
+        turn = np.where(np.isfinite(turn), lines_of(turn + FORWARD), 0.0)  # lines differ by at most half a right angle
         return place, wrap_angle(self.yaw[chosen] + turn + noise[:, 2])
 
     def _reflected(self, place: np.ndarray) -> np.ndarray:
@@ -102,13 +103,13 @@ class LabelDensity:
         return np.column_stack([place[:, 0], inside])
 
 
-def axis_of(yaw: np.ndarray) -> np.ndarray:
-    """(...) turn of yaws against straight ahead, both directions alike, radians in [-pi/2, pi/2)."""
-    return np.asarray((yaw - FORWARD + np.pi / 2) % np.pi - np.pi / 2)
+def lines_of(yaw: np.ndarray) -> np.ndarray:
+    """(...) turn of a road's lines against straight ahead, by a yaw along or across it, in [-pi/4, pi/4)."""
+    return np.asarray((yaw - FORWARD + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 
-def nearest_axis(place: np.ndarray, vehicles: Boxes3D, self_: np.ndarray | None = None) -> np.ndarray:
-    """(N,) axis of the vehicle nearest to each place (N, 2) x, z; NaN where none is within :data:`REACH`.
+def nearest_lines(place: np.ndarray, vehicles: Boxes3D, self_: np.ndarray | None = None) -> np.ndarray:
+    """(N,) :func:`lines_of` the vehicle nearest to each place (N, 2) x, z; NaN where none is within :data:`REACH`.
 
     Args:
         place: metres.
@@ -121,5 +122,5 @@ def nearest_axis(place: np.ndarray, vehicles: Boxes3D, self_: np.ndarray | None 
     if self_ is not None:
         distance = np.where(self_, np.inf, distance)
     nearest = distance.argmin(1)
-    axis = axis_of(vehicles.yaw)[nearest]
-    return np.where(distance[np.arange(len(place)), nearest] <= REACH, axis, np.nan)
+    lines = lines_of(vehicles.yaw)[nearest]
+    return np.where(distance[np.arange(len(place)), nearest] <= REACH, lines, np.nan)
