@@ -25,7 +25,11 @@ from datamodules.injection.learnt.labels import TrainingLabels
 from datamodules.object_classes import VEHICLES
 
 CELL = 0.5  # metres
-SMOOTHING = 1.5  # metres, standard deviation of the kernel across; along the view twice as much
+SMOOTHING = 1.5  # metres, standard deviation of the kernel across the way
+ALONG = {
+    False: 2.0,
+    True: 4.0,
+}  # as many times that along z: before a camera, around a car that drives along its street
 HELD = 0.95  # share of the mass that the open cells hold
 LIMIT = 100.0  # metres that the grid reaches
 FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.45, 0.45, 7), np.linspace(-0.4, 0.4, 3)), -1).reshape(-1, 2)
@@ -47,7 +51,7 @@ class FreeSpace:
 
         Args:
             labels: of the training set.
-            around: whether they lie around a car, where no direction is that of the view.
+            around: whether they lie around a car, not before a camera.
         """
         vehicles = labels.boxes[np.flatnonzero(np.isin(labels.names, VEHICLES))]
         if not len(vehicles):
@@ -59,7 +63,7 @@ class FreeSpace:
         edges = np.arange(-LIMIT, LIMIT + CELL / 2, CELL)
         mass = np.histogram2d(x.ravel(), z.ravel(), (edges, edges))[0]
         sigma = SMOOTHING / CELL
-        mass = cv2.GaussianBlur(mass, (0, 0), sigmaX=sigma * (1 if around else 2), sigmaY=sigma)
+        mass = cv2.GaussianBlur(mass, (0, 0), sigmaX=sigma * ALONG[around], sigmaY=sigma)
         ordered = np.sort(mass, None)[::-1]
         cumulative = np.cumsum(ordered)
         last = int(np.searchsorted(cumulative, HELD * cumulative[-1]))
