@@ -26,10 +26,7 @@ from datamodules.object_classes import VEHICLES
 
 CELL = 0.5  # metres
 SMOOTHING = 1.5  # metres, standard deviation of the kernel across the way
-ALONG = {
-    False: 2.0,
-    True: 4.0,
-}  # as many times that along z: before a camera, around a car that drives along its street
+ALONG = {False: 2.0, True: 4.0}  # so many times that along z: before a camera, around a car on its street
 HELD = 0.95  # share of the mass that the open cells hold
 LIMIT = 100.0  # metres that the grid reaches
 FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.45, 0.45, 7), np.linspace(-0.4, 0.4, 3)), -1).reshape(-1, 2)

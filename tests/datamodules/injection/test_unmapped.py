@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def street(number: int, road: bool = False) -> Frame:
 TRAINING = Frames([street(number) for number in range(10)])
 
 
-def placed(placement: Placement, frame: Frame, count: int = 60) -> Boxes3D:
+def placed(placement: Placement, frame: Frame, count: int = 30) -> Boxes3D:
     site, rng = placement.survey(frame), derive(4)
     boxes = [placement.place(site, SolidAsset(), standing(frame), rng) for _ in range(count)]
     return Boxes3D.concatenate([box for box in boxes if box is not None])
@@ -71,9 +72,8 @@ def test_open_ground_widens_the_corridor_to_where_vehicles_stand() -> None:
     assert after.center[:, 2].max() > 24
     assert after.center[:, 0].max() < 10.5
     assert rotated_intersection(after.bev, standing(frame).bev).max() < 1e-9
-    hidden = after.corners[:, :4][..., [0, 2]]
     site = bound(depth=(5, 40)).survey(frame)
-    assert site.holds(after).min() == 1.0, hidden  # no corner in the shadow of a labelled car
+    assert site.holds(after).min() == 1.0  # no corner in the shadow of a labelled car
 
 
 def test_where_there_is_a_road_mask_nothing_changes() -> None:
@@ -95,10 +95,8 @@ def test_unbound_or_without_a_labelled_vehicle_it_is_the_corridor() -> None:
 def test_the_ground_goes_through_all_labelled_boxes_or_is_the_frame_s_own() -> None:
     lifted = street(0)
     boxes = Boxes3D(lifted.objects.boxes.center - [0, 0.3, 0], lifted.objects.boxes.dims, lifted.objects.boxes.yaw)
-    people = lifted.with_(objects=type(lifted.objects)(**{**lifted.objects.__dict__, "boxes": boxes}), plane=None)
-    people = people.with_(
-        objects=type(people.objects)(**{**people.objects.__dict__, "names": np.full(4, "Pedestrian")})
-    )
+    objects = replace(lifted.objects, boxes=boxes, names=np.full(4, "Pedestrian"))
+    people = lifted.with_(objects=objects, plane=None)
     plane = bound().ground_plane(people, unmapped=True)
     assert plane_height(plane, 0.0, 15.0) < 1.5
     assert plane_height(bound().ground_plane(people), 0.0, 15.0) == 1.65  # no vehicle: the prior, as with a mask
@@ -109,7 +107,7 @@ def test_the_ground_goes_through_all_labelled_boxes_or_is_the_frame_s_own() -> N
 def test_draws_from_labels_stand_as_labelled_cars_do() -> None:
     placement = bound(position="labels", depth=(5, 45), bandwidth=(0.3, 1.0, 0.02))
     for frame in (street(2), road_frame(road=False)):  # with labels, and without any
-        boxes = placed(placement, frame, 80)
+        boxes = placed(placement, frame, 60)
         right = boxes.center[:, 0] > 2
         assert 0.15 < right.mean() < 0.85
         assert np.abs(boxes.center[right, 0] - 7).max() < 1.6
@@ -149,17 +147,17 @@ def maskless(tiny_surround: Path, tmp_path_factory: pytest.TempPathFactory) -> T
     return TrainingReader(NuscenesDataset(samples, tmp_path_factory.mktemp("nothing"), extras=True))
 
 
-@pytest.mark.parametrize("position", ["uniform_bev", "labels"])
+@pytest.mark.parametrize("position", ["uniform_bev", "uniform_depth", "labels"])
 def test_all_six_cameras_receive_objects_without_masks(maskless: TrainingReader, position: Any) -> None:
     injection = SurroundInjection(
-        OneAsset(), Placement(depth=(4, 40), position=position), probability=1.0, count=(6, 6), min_pixels=4
+        OneAsset(), Placement(depth=(4, 20), position=position), probability=1.0, count=(6, 6), min_pixels=4
     )
     injection.bind(maskless)
     seen: dict[str, int] = {}
     for index in range(0, len(maskless), 6):
         frame = maskless.read(index)
         assert frame.surround is not None
-        for pass_ in range(6):
+        for pass_ in range(8):
             for _, box in injection.plan(frame.surround, frame, derive(0, pass_, index)):
                 for camera in frame.surround.moment.cameras:
                     seen[camera.channel] = seen.get(camera.channel, 0) + int(in_image(camera.camera, box)[0])
