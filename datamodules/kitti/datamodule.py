@@ -21,7 +21,7 @@ from datamodules.injection.injection import Injection
 from datamodules.kitti.drives import read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.kitti.rows import KITTI_CLASSES
-from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, read_split
+from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, picture_path, read_split
 from datamodules.kitti.tree import TreeReport as TreeReport
 from datamodules.kitti.tree import check_tree as check_tree
 from datamodules.light import read_lights
@@ -95,7 +95,7 @@ class KittiDataset:
             InputError: one of its files is missing or broken.
         """
         sample_id = self.ids[index]
-        image = read_image(self.folder / "image_2" / f"{sample_id}.png")
+        image = read_image(picture_path(self.folder / "image_2", sample_id))
         camera = Camera(read_calibration(self.folder / "calib" / f"{sample_id}.txt"), image.shape[2], image.shape[1])
         objects = self._read_labels(sample_id) if self.labels else Objects.empty()
         return Frame(image, camera, objects, sample_id, **self._read_extras(sample_id, camera))
@@ -122,13 +122,16 @@ class KittiDataset:
             InputError: the first file that is missing or broken.
         """
         found: Counter[str] = Counter()
-        names = [(name, suffix) for name, suffix in REQUIRED_FILES if self.labels or name != "label_2"]
+        names = [(name, suffixes) for name, suffixes in REQUIRED_FILES if self.labels or name != "label_2"]
         there = {name: set(os.listdir(self.folder / name)) for name, _ in names}
         for sample_id in self.ids:
-            for name, suffix in names:
-                if f"{sample_id}.{suffix}" not in there[name]:
-                    path = self.folder / name / f"{sample_id}.{suffix}"
+            for name, suffixes in names:
+                found_here = sum(f"{sample_id}.{suffix}" in there[name] for suffix in suffixes)
+                if not found_here:
+                    path = self.folder / name / f"{sample_id}.{suffixes[0]}"
                     raise DatasetNotFound(f"{path} does not exist; restore it or drop its id from ImageSets")
+                if found_here > 1:
+                    picture_path(self.folder / name, sample_id)  # says which two
             if self.labels:
                 found.update(self._read_labels(sample_id).names.tolist())
         return found
@@ -137,7 +140,7 @@ class KittiDataset:
         """Height and width of the pictures, each with the first id that has it."""
         found: dict[tuple[int, int], str] = {}
         for sample_id in self.ids:
-            found.setdefault(image_size(self.folder / "image_2" / f"{sample_id}.png"), sample_id)
+            found.setdefault(image_size(picture_path(self.folder / "image_2", sample_id)), sample_id)
         return found
 
     def _read_extras(self, sample_id: str, camera: Camera) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from datamodules.kitti.rows import ANY_AREA, KITTI_CLASSES
 
 TREE = """ROOT/
   ImageSets/train.txt, val.txt      one six-digit id a line
-  training/image_2/000000.png       left colour images
+  training/image_2/000000.png       left colour images; or .jpg
   training/label_2/000000.txt       15 columns a row
   training/calib/000000.txt         with a row P2:
 optional: training/planes, road_2, instance_2, depth_2"""
-ONE_LINE = "ImageSets/{train,val}.txt and training/{image_2/*.png,label_2/*.txt,calib/*.txt}"
-REQUIRED_FILES = (("image_2", "png"), ("label_2", "txt"), ("calib", "txt"))
+ONE_LINE = "ImageSets/{train,val}.txt and training/{image_2/*.png or *.jpg,label_2/*.txt,calib/*.txt}"
+PICTURES = ("png", "jpg", "jpeg")  # as KITTI ships them, and as the field's depth estimators convert them
+REQUIRED_FILES = (("image_2", PICTURES), ("label_2", ("txt",)), ("calib", ("txt",)))
 USUAL_SPLITS = ("train", "val")
 OPTIONAL_FOLDERS = ("planes", "road_2", "instance_2", "depth_2")
 NAMED = 20  # problems that the text names one by one
@@ -66,6 +67,23 @@ class TreeReport:
             lines.append(f"  ... and {len(self.problems) - NAMED} problems more")
         lines.append("complete" if self.complete else f"{len(self.problems)} problems")
         return "\n".join(lines)
+
+
+def picture_path(folder: Path, sample_id: str) -> Path:
+    """A frame's picture in a folder such as ``image_2``, PNG or JPEG; the PNG's name where there is none.
+
+    Raises:
+        InputError: there are several, and nobody can say which one is meant.
+    """
+    found = [path for suffix in PICTURES if (path := folder / f"{sample_id}.{suffix}").is_file()]
+    if len(found) > 1:
+        raise InputError(f"{found[0]} and {found[1].name}: expected one picture a frame; delete one of them")
+    return found[0] if found else folder / f"{sample_id}.png"
+
+
+def picture_ids(folder: Path) -> list[str]:
+    """Ids of the frames that have a picture in a folder, in their order."""
+    return sorted({path.stem for path in folder.iterdir() if path.suffix.removeprefix(".") in PICTURES})
 
 
 def not_found(path: Path, root: Path) -> DatasetNotFound:
@@ -122,9 +140,11 @@ def check_tree(root: Path | str, class_map: Mapping[str, str] | None = None) -> 
     problems: list[str] = []
     classes: dict[str, Counter[str]] = {}
     for sample_id in sorted({i for ids in splits.values() for i in ids}):
-        for name, suffix in REQUIRED_FILES:
+        for name, suffixes in REQUIRED_FILES:
+            folder = root / "training" / name
             try:
-                found = _check_file(root / "training" / name / f"{sample_id}.{suffix}", name, class_map or {})
+                path = picture_path(folder, sample_id) if name == "image_2" else folder / f"{sample_id}.{suffixes[0]}"
+                found = _check_file(path, name, class_map or {})
             except InputError as error:
                 problems.append(str(error))
             else:
@@ -144,12 +164,13 @@ def _count_files(training: Path) -> tuple[dict[str, int], list[str]]:
     suffixes, counts, notes = dict(REQUIRED_FILES), {}, []
     for folder in sorted(path for path in training.iterdir() if path.is_dir()):
         inside = [path for path in folder.iterdir() if path.name != CHECKSUMS and not path.name.startswith(".")]
-        read = [path for path in inside if path.is_file() and path.suffix == f".{suffixes.get(folder.name, '')}"]
+        wanted = [f".{suffix}" for suffix in suffixes.get(folder.name, ())]
+        read = [path for path in inside if path.is_file() and path.suffix in wanted]
         other = sorted(path.name for path in set(inside) - set(read)) if folder.name in suffixes else []
         counts[folder.name] = len(read) if folder.name in suffixes else len(inside)
         if other:
             named = f"{', '.join(other[:3])}{', ...' * (len(other) > 3)}"
-            notes.append(f"{folder}: {len(other)} not read, expected .{suffixes[folder.name]} files: {named}")
+            notes.append(f"{folder}: {len(other)} not read, expected {' or '.join(wanted)} files: {named}")
     return counts, notes
 
 

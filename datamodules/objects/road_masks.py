@@ -10,7 +10,7 @@ import numpy as np
 
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.images import read_image
-from datamodules.kitti.tree import not_found, read_split
+from datamodules.kitti.tree import not_found, picture_path, read_split
 from datamodules.objects.mask_images import IGNORED, MaskImages
 
 # Per kind: the folder beside image_2, the classes, and the class of each stored value (missing values are ignored).
@@ -70,7 +70,7 @@ class KittiMasks:
         Raises:
             InputError: a file is missing or broken, or the mask is not of the image's size.
         """
-        image = np.ascontiguousarray(read_image(self.images / f"{self.ids[index]}.png").transpose(1, 2, 0))
+        image = np.ascontiguousarray(read_image(picture_path(self.images, self.ids[index])).transpose(1, 2, 0))
         path = self.masks / f"{self.ids[index]}.png"
         mask = read_image(path, cv2.IMREAD_UNCHANGED)
         if mask.shape != image.shape[:2] or mask.dtype != np.uint8:

@@ -19,7 +19,7 @@ from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, re
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.images import read_image, write_image
-from datamodules.kitti.tree import not_found, read_split
+from datamodules.kitti.tree import not_found, picture_ids, picture_path, read_split
 from datamodules.processes import track
 from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
@@ -72,7 +72,7 @@ def predicted(model: AnySegmenter, folder: Path, ids: list[str], title: str) -> 
     """Ids and the most probable class (H, W) of every pixel of their images, one after the other: sizes may differ."""
     model = model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for sample_id in track(ids, title):
-        image = torch.from_numpy(read_image(folder / f"{sample_id}.png")[None])
+        image = torch.from_numpy(read_image(picture_path(folder, sample_id))[None])
         yield sample_id, model.probabilities(image)[0].argmax(0).cpu().numpy()
 
 
@@ -98,10 +98,10 @@ def road_masks(argv: list[str]) -> int:
         raise InputError(
             f"{out}: holds masks of another source, expected none or this checkpoint's; delete it or give --folder"
         )
-    ids = sorted(path.stem for path in images.glob("*.png"))
-    others = sum(1 for path in images.iterdir() if path.suffix != ".png")
+    ids = picture_ids(images)
+    others = len({path.stem for path in images.iterdir()} - set(ids))
     if not ids:
-        raise InputError(f"{images}: no PNG image; expected at least one")
+        raise InputError(f"{images}: no PNG or JPEG image; expected at least one")
     with folder_lock(out, "road masks"):
         areas, written = _write_masks(model, roads, images, out, ids, maker)
     without = sum(not area for area in areas.values())
@@ -115,7 +115,7 @@ def road_masks(argv: list[str]) -> int:
             "(val/iou/road in its result.json) or on images like these"
         )
     mean = float(np.mean(list(areas.values())))
-    left_out = f"; {others} files that are no .png left out" if others else ""
+    left_out = f"; {others} files that are no pictures left out" if others else ""
     print(f"wrote {written} of {len(ids)} masks to {out}: mean road {mean:.1%}, none in {without} frames{left_out}")
     return 0
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from datamodules.assets.contract import Asset, AssetSource, Wanted
-from datamodules.errors import InputError
+from datamodules.errors import DatasetNotFound, InputError
 from datamodules.injection.injection import Injection
 from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.kitti.tree import check_tree, read_split
@@ -104,11 +105,38 @@ def test_mixed_sizes_need_one(tmp_path: Path) -> None:
 
 def test_files_that_nothing_reads_are_said(tmp_path: Path) -> None:
     root = small_kitti(tmp_path, 2, 1)
-    (root / "training" / "image_2" / "000007.jpg").write_bytes(b"")
+    (root / "training" / "image_2" / "000007.webp").write_bytes(b"")
     report = check_tree(root)
     assert report.complete
     assert report.files["image_2"] == 3
-    assert any("image_2: 1 not read, expected .png files: 000007.jpg" in note for note in report.notes)
+    assert any(
+        "image_2: 1 not read, expected .png or .jpg or .jpeg files: 000007.webp" in note for note in report.notes
+    )
+
+
+def test_jpeg_pictures_are_read_and_two_for_a_frame_refused(tmp_path: Path) -> None:
+    root = small_kitti(tmp_path, 2, 1)
+    images = root / "training" / "image_2"
+    for path in sorted(images.glob("*.png")):
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    with pytest.raises(InputError, match=r"000000\.png and 000000\.jpg: expected one picture a frame"):
+        KittiDataset(root, "train").check()
+    assert len(check_tree(root).problems) == 3
+    stored = KittiDataset(root, "val").ids[0]
+    whole = cv2.imread(str(images / f"{stored}.png"))
+    for path in images.glob("*.png"):
+        path.unlink()
+    assert check_tree(root).complete
+    assert check_tree(root).files["image_2"] == 3
+    reader = KittiDataset(root, "val")
+    reader.check()
+    image = reader.read(0).image.transpose(1, 2, 0)[..., ::-1]
+    assert image.shape == whole.shape
+    assert np.abs(image.astype(int) - whole).mean() < 20  # noise pictures lose most
+    assert len(reader.image_sizes()) == 1
+    (images / f"{stored}.jpg").unlink()
+    with pytest.raises(DatasetNotFound, match="restore it or drop its id"):
+        reader.check()
 
 
 def test_maps_of_another_depth_are_refused(tmp_path: Path) -> None:
