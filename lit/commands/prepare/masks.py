@@ -63,7 +63,7 @@ def class_rows(model: AnySegmenter, names: Iterable[str], path: Path) -> list[in
 
 
 def predicted(model: AnySegmenter, files: Mapping[str, Path], title: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and the most probable class (H, W) of every pixel of their images, one after the other: sizes may differ."""
+    """Names and the most probable class (H, W) of every pixel of their images, one by one: sizes may differ."""
     model = model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for name in track(list(files), title):
         image = torch.from_numpy(read_image(files[name])[None])
