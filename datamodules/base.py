@@ -217,7 +217,8 @@ class DetectionDataModule(pl.LightningDataModule):
         if self.injection is not None:
             self.injection.bind(training)
             self._check_injected(self.injection)
-            self.reach = effective_range(self.injection, training)
+            if isinstance(self.injection, Injection):  # what merely looks like one may place nothing
+                self.reach = effective_range(self.injection, training)
             if self.reach is not None and (self.trainer is None or self.trainer.is_global_zero):
                 print(self.reach)
         return training
