@@ -149,31 +149,28 @@ def maskless(tiny_surround: Path, tmp_path_factory: pytest.TempPathFactory) -> T
 
 @pytest.mark.parametrize("position", ["uniform_bev", "uniform_depth", "labels"])
 def test_all_six_cameras_receive_objects_without_masks(maskless: TrainingReader, position: Any) -> None:
-    injection = SurroundInjection(
-        OneAsset(), Placement(depth=(4, 20), position=position), probability=1.0, count=(6, 6), min_pixels=4
-    )
+    injection = SurroundInjection(OneAsset(), Placement(depth=(2.5, 30), position=position), probability=1.0)
     injection.bind(maskless)
     seen: dict[str, int] = {}
     for index in range(0, len(maskless), 6):
         frame = maskless.read(index)
         assert frame.surround is not None
-        for pass_ in range(8):
-            for _, box in injection.plan(frame.surround, frame, derive(0, pass_, index)):
-                for camera in frame.surround.moment.cameras:
-                    seen[camera.channel] = seen.get(camera.channel, 0) + int(in_image(camera.camera, box)[0])
+        sites, occupied = injection.ground(frame)
+        for draw in range(12):
+            free = injection.placement.free_boxes(sites, occupied, derive(0, draw, index))
+            assert rotated_intersection(free.bev, occupied.bev).max(initial=0) < 1e-9
+            for camera in frame.surround.moment.cameras:
+                seen[camera.channel] = seen.get(camera.channel, 0) + int(in_image(camera.camera, free).sum())
     assert len(seen) == 6
     assert min(seen.values()) > 0, seen
 
 
-def test_surround_pictures_show_what_was_planned_without_masks(maskless: TrainingReader) -> None:
-    injection = SurroundInjection(OneAsset(), Placement(depth=(4, 40)), probability=1.0, count=(6, 6), min_pixels=4)
+def test_what_is_planned_without_masks_is_drawn(maskless: TrainingReader) -> None:
+    injection = SurroundInjection(OneAsset(), Placement(depth=(4, 40)), probability=1.0, count=(4, 4), min_pixels=4)
     injection.bind(maskless)
-    drawn = 0
-    for index in range(6):
-        frame = maskless.read(index)
-        out = injection(frame, derive(0, 0, injection.key(frame), "injection"))
-        drawn += int((out.objects.provenance != REAL).sum())
-    assert drawn > 0
+    frame = maskless.read(0)
+    out = injection(frame, derive(0, 0, injection.key(frame), "injection"))
+    assert (out.objects.provenance != REAL).any()
 
 
 def test_labels_around_the_car_are_those_of_the_moments(maskless: TrainingReader) -> None:
