@@ -333,7 +333,8 @@ class Placement:
             raise InputError(
                 "placement.position labels: expected to be bound to training frames first; call bind(frames, ...)"
             )
-        return self._knowledge.density(name, self.habit(name).depth, self.bandwidth)
+        near, far = self.habit(name).depth
+        return self._knowledge.density(name, (near, far), self.bandwidth)
 
     def _draw_dims(self, name: str, own: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
         spread = np.clip(rng.normal(size=3), -2, 2)
