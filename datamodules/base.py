@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datamodules.augment import Augment, pad, resize
 from datamodules.errors import InputError
 from datamodules.injection.injection import Injection
+from datamodules.injection.reach import Reach, effective_range
 from datamodules.processes import end_with_parent
 from datamodules.randomness import derive
 from datamodules.samplers import EpochSampler, Position, ShardSampler
@@ -128,9 +129,11 @@ class DetectionDataModule(pl.LightningDataModule):
         train_reader: training frames before injection, wrapped by :meth:`for_training`.
         val_reader: evaluation frames.
         human_labels: whether training sees labels that people wrote, for records.
+        reach: between which places objects are injected, for records; None without injection.
     """
 
     human_labels: bool = True
+    reach: Reach | None = None
     train_reader: TrainingReader
     val_reader: FrameReader
 
@@ -214,6 +217,10 @@ class DetectionDataModule(pl.LightningDataModule):
         if self.injection is not None:
             self.injection.bind(training)
             self._check_injected(self.injection)
+            if isinstance(self.injection, Injection):  # what merely looks like one may place nothing
+                self.reach = effective_range(self.injection, training)
+            if self.reach is not None and (self.trainer is None or self.trainer.is_global_zero):
+                print(self.reach)
         return training
 
     def _check_injected(self, injection: Injection) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import torch
 
+from datamodules.assets.contract import Labels
 from datamodules.errors import InputError
+from datamodules.injection.learnt.labels import labels_by_frame
 from datamodules.scene import Frame
 
 
@@ -76,6 +79,10 @@ class TrainingReader:
             f"all {len(self)} training samples are broken, the first is {self.ids[0]}; expected at least one that can "
             "be read; see `python -m lit prepare kitti`"
         )
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of all frames (see ``LabelReader``); no picture is decoded for them."""
+        return labels_by_frame(self.reader, around)
 
     def _count(self, number: int, error: InputError) -> None:
         if not self._broken.any():

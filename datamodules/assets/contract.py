@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -142,6 +142,22 @@ class LabelledFrames(Protocol):
 
     def __len__(self) -> int: ...
     def read(self, index: int) -> Frame: ...
+
+
+Labels = tuple[Boxes3D, np.ndarray]  # boxes of one frame or moment, and their class names
+
+
+@runtime_checkable
+class LabelReader(Protocol):
+    """Labelled frames whose labels can be read without their pictures."""
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of every frame, in order; broken ones are left out.
+
+        Args:
+            around: those around the car, once a moment and in its own ego frame, where the data set knows them.
+        """
+        ...
 
 
 @runtime_checkable

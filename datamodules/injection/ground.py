@@ -24,14 +24,20 @@ def prior_plane(height: float = CAMERA_HEIGHT) -> np.ndarray:
     return np.array([0.0, -1.0, 0.0, height])
 
 
-def fit_plane(boxes: Boxes3D, height: float = CAMERA_HEIGHT) -> np.ndarray:
+def fit_plane(boxes: Boxes3D, height: float = CAMERA_HEIGHT, radial: bool = False) -> np.ndarray:
     """(4,) plane through the boxes' bottom-centres, drawn to the prior as far as they leave it open.
 
     The maximum a posteriori estimate of y = h + s x + t z under Gaussian label noise: weighted least squares with a
     ridge given by the prior's spreads. Without boxes it is the prior.
+
+    Args:
+        boxes: labelled boxes.
+        height: of the camera above the prior, metres.
+        radial: labels grow less certain with their true distance, else with z.
     """
     x, y, z = boxes.center.T
-    weight = 1.0 / (LABEL_NOISE + LABEL_NOISE_GROWTH * np.maximum(z, 0)) ** 2
+    distance = np.hypot(x, z) if radial else np.maximum(z, 0)
+    weight = 1.0 / (LABEL_NOISE + LABEL_NOISE_GROWTH * distance) ** 2
     design = np.column_stack([np.ones(len(boxes)), x, z])
     ridge = np.diag(1.0 / np.array([HEIGHT_SPREAD, SLOPE_SPREAD, SLOPE_SPREAD]) ** 2)
     h, s, t = np.linalg.solve((design.T * weight) @ design + ridge, (design.T * weight) @ (y - height))

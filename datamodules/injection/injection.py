@@ -15,7 +15,7 @@ from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
 from datamodules.injection.occlusion import Backdrop, total_hidden
 from datamodules.injection.placement import Placement, Sites
-from datamodules.injection.site import Site
+from datamodules.injection.site import Site, standing
 from datamodules.object_classes import object_class
 from datamodules.occlusion_levels import LEVELS, occlusion_level
 from datamodules.scene import Frame, Objects
@@ -23,6 +23,8 @@ from datamodules.scene import Frame, Objects
 
 class Injection:
     """Adds up to a few objects to a frame; the frame itself comes back where the coin says no."""
+
+    around = False  # whether objects are placed around a car, not before one camera
 
     def __init__(
         self,
@@ -73,8 +75,9 @@ class Injection:
         return tuple(self.source.classes)
 
     def bind(self, frames: LabelledFrames) -> None:
-        """Show the source the frames that a detector trains on, for one that lives on labelled frames."""
+        """Show source and placement the frames that a detector trains on, for those that live on labelled frames."""
         self.source.bind(frames)
+        self.placement.bind(frames, dict(zip(self.source.classes, self.label_names)), self.around)
 
     def key(self, frame: Frame) -> str:
         """What its random choices depend on beside seed and pass: the frame's own id."""
@@ -88,6 +91,21 @@ class Injection:
         """
         if rng.random() >= self.probability:
             return frame
+        sites, errors = self._survey(frame)
+        if errors and not any(sites.values()):
+            if self.on_impossible == "raise":
+                raise errors[0]
+            warnings.warn(f"nothing injected: {errors[0]}", stacklevel=2)
+            return frame
+        backdrop = self.compositor.backdrop(frame)
+        arrangement = self._populate(backdrop, sites, rng, self._hidden_limit(rng))
+        return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
+
+    def ground(self, frame: Frame) -> tuple[Sites, Boxes3D]:
+        """Where objects of each class may stand in a frame, and the boxes in their way."""
+        return self._survey(frame)[0], standing(frame)
+
+    def _survey(self, frame: Frame) -> tuple[Sites, list[PlacementError]]:
         errors: list[PlacementError] = []
         surveyed = self.placement.surveyor(frame)
 
@@ -98,15 +116,7 @@ class Injection:
                 errors.append(error)
                 return None
 
-        sites = Sites(self.source, survey)
-        if errors and not any(sites.values()):
-            if self.on_impossible == "raise":
-                raise errors[0]
-            warnings.warn(f"nothing injected: {errors[0]}", stacklevel=2)
-            return frame
-        backdrop = self.compositor.backdrop(frame)
-        arrangement = self._populate(backdrop, sites, rng, self._hidden_limit(rng))
-        return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
+        return Sites(self.source, survey), errors
 
     def insert(self, backdrop: Backdrop, arrangement: Arrangement, rng: np.random.Generator | None = None) -> Frame:
         """Paint and label arranged objects (see :meth:`Compositor.arrange`)."""

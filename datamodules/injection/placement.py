@@ -9,17 +9,21 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, Proposal, Wanted
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Proposal, Wanted
 from datamodules.assets.visibility import in_image, observation_angles
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, plane_height, wrap_angle
 from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
-from datamodules.injection.site import Site, survey
+from datamodules.injection.learnt.density import LabelDensity
+from datamodules.injection.learnt.free_space import EVERYWHERE_OPEN, FreeSpace
+from datamodules.injection.learnt.knowledge import TrainingKnowledge
+from datamodules.injection.site import Site, standing, survey
 from datamodules.object_classes import VEHICLES, Habit, object_class
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame
 
 NO_CORRIDOR = (-1000.0, 1000.0)
+SHOWN_SHARE = 0.5  # of the footprint's corners not behind labelled objects, for what stands as labelled objects do
 LEAST_SHARE = 0.25  # of a class's mean size: the least drawn, for Misc's length spreads by nearly its mean
 
 
@@ -41,9 +45,12 @@ class Placement:
     """Draws boxes on the drivable ground of a frame that touch no other box.
 
     With a road mask (the frame's own or a segmenter's) positions are uniform over the drivable area in the bird's eye
-    view, as Lift3D places its cars. Without one only a corridor around the camera's own path is used. With ``map`` off,
-    positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). What is left open (None) is taken
-    from :mod:`datamodules.object_classes`, class by class.
+    view, as Lift3D places its cars. Without one they are uniform over the ground that the training set's labelled
+    vehicles say is open (:mod:`datamodules.injection.learnt.free_space`), on a plane through all boxes of the frame (or
+    its own). With ``map`` off, positions are uniform over all ground in view (Lift3D, Table 4, without "Map"). Under
+    ``position: labels`` position and yaw are drawn together as the training set's labelled boxes of the class stand
+    (:mod:`datamodules.injection.learnt.density`), and a road mask, where there is one, keeps those on it. What is left
+    open (None) is taken from :mod:`datamodules.object_classes`, class by class.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class Placement:
         plane: Literal["prior", "boxes", "frame"] = "boxes",
         camera_height: float = CAMERA_HEIGHT,
         depth: tuple[float, float] | None = None,
-        position: Literal["uniform_bev", "uniform_depth"] = "uniform_bev",
+        position: Literal["uniform_bev", "uniform_depth", "labels"] = "uniform_bev",
         corridor: tuple[float, float] | None = None,
         corridor_depth: float = 20.0,
         yaw_std: float | None = None,
@@ -65,6 +72,8 @@ class Placement:
         trials: int = 40,
         segmenter: Callable[[np.ndarray], np.ndarray] | None = None,
         drawn_from: Literal["drivable", "view"] = "drivable",
+        unmapped: Literal["free_space", "corridor"] = "free_space",
+        bandwidth: tuple[float, float, float] = (0.5, 1.0, 0.05),
     ) -> None:
         """Configure.
 
@@ -73,9 +82,10 @@ class Placement:
             plane: the level prior, its fit to the labelled vehicles, or the frame's own plane (worlds know it).
             camera_height: of the prior, metres.
             depth: nearest and farthest z, metres; by default the class's.
-            position: uniform over ground area, or uniform in depth.
-            corridor: leftmost and rightmost x where no road mask is known, metres; by default the class's.
-            corridor_depth: farthest z where no road mask is known, metres.
+            position: uniform over ground area, uniform in depth, or as labelled boxes of the class stand.
+            corridor: leftmost and rightmost x of the own path, metres, which is open where no road mask is known; by
+                default the class's.
+            corridor_depth: farthest z of the own path, metres.
             yaw_std: spread about the road's heading, radians; by default the class's.
             opposite_share: share of road-aligned objects that look the other way.
             uniform_yaw_share: share of objects with any yaw; by default the class's.
@@ -88,10 +98,16 @@ class Placement:
             drawn_from: the ground positions are drawn from: the drivable ground, or all ground in view, of which
                 ``map`` then keeps the first on drivable ground. Under "view" the candidates of a seed are the same
                 with ``map`` on and off, the road's heading included: Table 4's "same sampled poses".
+            unmapped: where a frame without a road mask may be built on: the own path and where labelled vehicles of the
+                training set stand, or the own path alone (as earlier versions).
+            bandwidth: standard deviations of the noise on labelled boxes under ``position: labels``: x and z in metres,
+                yaw in radians.
 
         Raises:
-            InputError: the depth range is empty.
+            InputError: the depth range is empty, or a bandwidth negative.
         """
+        if min(bandwidth) < 0:
+            raise InputError(f"placement bandwidth {bandwidth}: expected none below 0; correct placement.bandwidth")
         if depth is not None and not 0 < depth[0] < depth[1]:
             raise InputError(
                 f"placement depth {depth}: expected 0 < nearest < farthest metres; correct placement.depth"
@@ -103,7 +119,24 @@ class Placement:
         self.corridor_depth, self.opposite_share = corridor_depth, opposite_share
         self.dims, self.dims_jitter = dims, dims_jitter
         self.footprint_share, self.trials, self.segmenter = footprint_share, trials, segmenter
-        self.drawn_from = drawn_from
+        self.drawn_from, self.unmapped, self.bandwidth = drawn_from, unmapped, bandwidth
+        self._knowledge: TrainingKnowledge | None = None
+
+    def bind(self, frames: LabelledFrames, spelling: Mapping[str, str], around: bool = False) -> None:
+        """Show the frames that a detector trains on; they are read when a frame without a road mask needs them.
+
+        Args:
+            frames: of the training.
+            spelling: classes of the objects to be placed, to their names in the labels.
+            around: places are around a car, not before one camera.
+
+        Raises:
+            InputError: under ``position: labels``, no box of a class is labelled.
+        """
+        self._knowledge = TrainingKnowledge(frames, spelling, around)
+        if self.position == "labels":
+            for name in spelling:
+                self._density(name)
 
     def habit(self, name: str) -> Habit:
         """Where objects of a class stand and which way they look, as configured or else as is usual for them."""
@@ -119,7 +152,8 @@ class Placement:
 
     def surveyor(self, frame: Frame) -> Callable[[str], Site]:
         """:meth:`survey` for class after class: plane and mask are found once, classes of one habit share a site."""
-        ground = cache(lambda: (self.ground_plane(frame), self._drivable(frame)))
+        mask = cache(lambda: self._drivable(frame))
+        ground = cache(lambda: (self.ground_plane(frame, mask() is None), mask()))
         within = cache(lambda depth, corridor: self._survey(frame, *ground(), depth, corridor))
 
         def surveyed(name: str) -> Site:
@@ -141,6 +175,9 @@ class Placement:
             site = survey(frame, plane, None, depth, NO_CORRIDOR)
         elif mask is not None:
             site = survey(frame, plane, mask, depth, NO_CORRIDOR)
+        elif (space := self.open_ground(corridor)) is not None:
+            site = survey(frame, plane, None, depth, NO_CORRIDOR)
+            site = replace(site, cells=site.cells[space.open(site.cells[:, 2:4])], space=space)
         else:
             near, far = depth
             site = survey(frame, plane, None, (near, max(min(far, self.corridor_depth), near)), corridor)
@@ -151,12 +188,28 @@ class Placement:
             )
         return replace(site, pool=survey(frame, plane, None, depth, NO_CORRIDOR).cells) if view else site
 
-    def ground_plane(self, frame: Frame) -> np.ndarray:
+    def open_ground(self, corridor: tuple[float, float]) -> FreeSpace | None:
+        """The ground that may be built on without a road mask; None for a corridor alone."""
+        if self.position == "labels":
+            return EVERYWHERE_OPEN
+        space = self._knowledge.space if self._knowledge is not None and self.unmapped == "free_space" else None
+        if self._knowledge is None or space is None:
+            return None
+        return space.joined(corridor, (-self.corridor_depth if self._knowledge.around else 0.0, self.corridor_depth))
+
+    def ground_plane(self, frame: Frame, unmapped: bool = False) -> np.ndarray:
         """(4,) the plane objects stand on.
+
+        Args:
+            frame: the frame.
+            unmapped: no road mask is known: under ``plane: boxes`` the frame's own plane is taken where it has one,
+                else all its labelled boxes count, each by its true distance.
 
         Raises:
             PlacementError: the frame's own plane is wanted, and it has none.
         """
+        if self.plane == "boxes" and unmapped and self._knowledge is not None and self.unmapped == "free_space":
+            return fit_plane(standing(frame), self.camera_height, radial=True) if frame.plane is None else frame.plane
         if self.plane == "prior":
             return prior_plane(self.camera_height)
         if self.plane == "boxes":
@@ -237,6 +290,13 @@ class Placement:
 
         return Wanted(propose, misfit)
 
+    def free_boxes(self, sites: Mapping[str, Site | None], occupied: Boxes3D, rng: np.random.Generator) -> Boxes3D:
+        """Boxes of every class at free places, as many as ``trials`` find; arguments as :meth:`wanted`."""
+        found = [(site, name) for name, site in sites.items() if site is not None]
+        return Boxes3D.concatenate(
+            [self._free(site, name, self._candidates(site, name, None, rng), occupied) for site, name in found]
+        )
+
     def _free(self, site: Site, name: str, candidates: Boxes3D, occupied: Boxes3D) -> Boxes3D:
         """Those candidates that touch nothing, are in view and stand on the site."""
         return candidates[np.flatnonzero(self._is_free(site, name, candidates, occupied))]
@@ -245,12 +305,19 @@ class Placement:
         gap = 2 * self.habit(name).margin
         room = candidates.bev + np.array([0, 0, gap, gap, 0])
         free = ~(rotated_intersection(room, occupied.bev) > 0).any(1) & site.in_view(candidates)
-        free[free] = site.holds(candidates[free]) >= self.footprint_share if self.map else True
+        if self.map:
+            loose = self.position == "labels" and site.space is not None
+            least = min(self.footprint_share, SHOWN_SHARE) if loose else self.footprint_share
+            free[free] = site.holds(candidates[free]) >= least
         return np.asarray(free)
 
     def _candidates(self, site: Site, name: str, dims: np.ndarray | None, rng: np.random.Generator) -> Boxes3D:
         """``trials`` boxes of one size and yaw offset at independent positions; without ``dims`` the class's size."""
         habit = self.habit(name)
+        if self.position == "labels":
+            place, yaw = self._density(name).draw(rng, self.trials, site.vehicles)
+            center = np.column_stack([place[:, 0], plane_height(site.plane, *place.T), place[:, 1]])
+            return Boxes3D(center, np.tile(self._draw_dims(name, dims, rng), (self.trials, 1)), yaw)
         center = site.sample(rng, self.trials, self.position == "uniform_depth")
         center[:, 1] = plane_height(site.plane, center[:, 0], center[:, 2])
         size = np.tile(self._draw_dims(name, dims, rng), (self.trials, 1))
@@ -260,6 +327,14 @@ class Placement:
         else:
             yaw = site.heading(center) + turn
         return Boxes3D(center, size, wrap_angle(yaw))
+
+    def _density(self, name: str) -> LabelDensity:
+        if self._knowledge is None:
+            raise InputError(
+                "placement.position labels: expected to be bound to training frames first; call bind(frames, ...)"
+            )
+        near, far = self.habit(name).depth
+        return self._knowledge.density(name, (near, far), self.bandwidth)
 
     def _draw_dims(self, name: str, own: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
         spread = np.clip(rng.normal(size=3), -2, 2)

@@ -20,11 +20,13 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.injection.ground import ground_homography, ground_to_pixels, pixels_to_ground, road_cells
+from datamodules.injection.learnt.free_space import FreeSpace
 from datamodules.object_classes import VEHICLES
 from datamodules.scene import Frame
 
 FORWARD = -np.pi / 2  # yaw of an object that looks along the camera's axis
 CELLS = 40_000  # about as many ground cells are looked at in an image, whatever its size
+TRAFFIC_REACH = 15.0  # metres within which traffic tells the direction of travel
 HEADING_REACH = 12.0  # metres of depth before and behind a place that tell the road's direction there
 
 
@@ -40,6 +42,7 @@ class Site:
         mask: (H, W) bool drivable pixels, or None when the picture does not tell.
         corridor: leftmost and rightmost x, metres.
         pool: (M, 5) cells that positions are drawn from instead of ``cells``, or None.
+        space: open ground where there is no mask, instead of the corridor, or None.
     """
 
     frame: Frame
@@ -49,6 +52,12 @@ class Site:
     mask: np.ndarray | None
     corridor: tuple[float, float]
     pool: np.ndarray | None = None
+    space: FreeSpace | None = None
+
+    @property
+    def vehicles(self) -> Boxes3D:
+        """The frame's labelled vehicles."""
+        return vehicles_of(self.frame)
 
     def sample(self, rng: np.random.Generator, count: int, uniform_depth: bool = False) -> np.ndarray:
         """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
@@ -73,6 +82,8 @@ class Site:
         """
         corners = boxes.corners[:, :4][..., [0, 2]]
         inside = (corners[..., 0] >= self.corridor[0]) & (corners[..., 0] <= self.corridor[1])
+        if self.space is not None:
+            inside &= self.space.open(corners)
         pixels, depth = ground_to_pixels(self.frame.camera, self.plane, corners)
         if self.mask is None:
             return np.asarray((inside & ~self._hidden(pixels, depth)).mean(1))
@@ -99,6 +110,8 @@ class Site:
         """(N,) yaw of the road at points (N, 3): the mask's middle line, else the labelled vehicles, else forward."""
         if self.mask is not None:
             return FORWARD + np.arctan(self._middle_line_slope(points[:, 2]))
+        if self.space is not None:
+            return traffic_heading(points, self.vehicles)
         yaw = self.frame.objects.boxes.yaw[np.isin(self.frame.objects.names, VEHICLES)]
         doubled = np.exp(2j * (yaw - FORWARD)).sum()  # opposite directions share an axis
         return np.full(len(points), FORWARD + (np.angle(doubled) / 2 if abs(doubled) > 0 else 0.0))
@@ -129,6 +142,20 @@ def survey(
     scale = float(abs(np.linalg.det(homography)))
     cells = road_cells(np.linalg.inv(homography), scale, pixels, step, depth, corridor)
     return Site(frame, plane, cells, step, mask, corridor)
+
+
+def traffic_heading(points: np.ndarray, vehicles: Boxes3D) -> np.ndarray:
+    """(N,) yaw of travel at points (N, 3): that of the vehicles near by and, near the origin, straight ahead."""
+    distance = np.linalg.norm(points[:, None, [0, 2]] - vehicles.center[None][..., [0, 2]], axis=-1)
+    weight = np.exp(-distance / TRAFFIC_REACH)
+    axis = np.exp(2j * (vehicles.yaw - FORWARD))  # opposite directions share an axis
+    own = np.exp(-np.linalg.norm(points[:, [0, 2]], axis=-1) / (2 * TRAFFIC_REACH))
+    return np.asarray(FORWARD + np.angle(weight @ axis + own + 1e-6) / 2)
+
+
+def vehicles_of(frame: Frame) -> Boxes3D:
+    """The labelled vehicles."""
+    return frame.objects.boxes[np.flatnonzero(np.isin(frame.objects.names, VEHICLES))]
 
 
 def standing(frame: Frame) -> Boxes3D:

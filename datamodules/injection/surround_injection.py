@@ -42,6 +42,8 @@ class SurroundInjection(Injection):
     lower case.
     """
 
+    around = True
+
     def __init__(
         self, *arguments: Any, persistent: bool = False, classes: dict[str, str] | None = None, **options: Any
     ) -> None:
@@ -110,9 +112,16 @@ class SurroundInjection(Injection):
         present = np.linalg.inv(surround.moment.ego)
         return [(asset, moved(box, present @ ego)) for asset, box, ego in planned]
 
+    def ground(self, frame: Frame) -> tuple[Sites, Boxes3D]:
+        moment = self._known(frame)[1].moment
+        return Sites(self.source, partial(self._site, moment)), Boxes3D.concatenate([moment.boxes, OWN_CAR])
+
     def _site(self, moment: Any, name: str) -> SurroundSite:
         habit = self.placement.habit(name)
-        return SurroundSite(moment, habit.depth, habit.corridor, self.placement.corridor_depth, self.placement.map)
+        placement = self.placement
+        mapped = any(camera.road is not None for camera in moment.cameras)
+        space = None if mapped else placement.open_ground(habit.corridor)
+        return SurroundSite(moment, habit.depth, habit.corridor, placement.corridor_depth, placement.map, space)
 
     def _render(self, asset: Asset, box: Boxes3D, frame: Frame) -> Placed | None:
         if box.center[0, 2] <= 0:

@@ -9,13 +9,13 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, plane_height
 from datamodules.images import read_image
-from datamodules.injection.ground import fit_plane, ground_to_pixels
-from datamodules.injection.site import FORWARD
+from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, ground_to_pixels
+from datamodules.injection.learnt.free_space import FreeSpace, shaded
+from datamodules.injection.site import FORWARD, traffic_heading
 from datamodules.object_classes import VEHICLES
 from datamodules.surround import Moment
 
 OWN_CAR = Boxes3D.single(np.array([0.0, 0.0, 1.0]), np.array([5.0, 1.8, 2.4]), FORWARD)  # nothing stands in the car
-TRAFFIC_REACH = 15.0  # metres within which traffic tells the direction of travel
 OVERSAMPLING = 8  # random ground points drawn for each one wanted, most of which lie beside the road
 MASK_WIDTH = 400  # pixels; placement needs no finer road
 
@@ -31,8 +31,8 @@ def _road(path: Path) -> np.ndarray:
 class SurroundSite:
     """The ground around a car that may be built on, as :class:`datamodules.injection.placement.Placement` asks for it.
 
-    Where cameras have road masks, ground is drivable when one of them sees road there. Else it is a corridor along the
-    car's own path.
+    Where cameras have road masks, ground is drivable when one of them sees road there. Else it is what is known of open
+    ground around the car, out of the shadow of labelled objects; with no such knowledge a corridor along its own path.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class SurroundSite:
         corridor: tuple[float, float],
         corridor_depth: float,
         map: bool = True,
+        space: FreeSpace | None = None,
     ) -> None:
         """Look around.
 
@@ -51,15 +52,18 @@ class SurroundSite:
             corridor: leftmost and rightmost x where there are no road masks, metres.
             corridor_depth: farthest distance there.
             map: keep to drivable ground; else all ground in view will do.
+            space: open ground where there are no road masks, instead of the corridor.
         """
         self.moment, self.map = moment, map
         self.masks = [None if camera.road is None else _road(camera.road) for camera in moment.cameras]
         self.mapped = any(mask is not None for mask in self.masks)
         self.corridor = corridor
-        self.near, self.far = depth[0], depth[1] if self.mapped or not map else min(depth[1], corridor_depth)
+        self.space = None if self.mapped else space
+        known = self.mapped or not map or self.space is not None
+        self.near, self.far = depth[0], depth[1] if known else min(depth[1], corridor_depth)
         vehicles = np.isin(moment.names, VEHICLES)
         self.vehicles = moment.boxes[np.flatnonzero(vehicles)]
-        self.plane = fit_plane(self.vehicles, 0.0)
+        self.plane = fit_plane(self.vehicles, 0.0) if self.space is None else fit_plane(moment.boxes, 0.0, radial=True)
 
     def sample(self, rng: np.random.Generator, count: int, uniform_depth: bool = False) -> np.ndarray:
         """(count, 3) points on the plane, uniform over ground area or in distance; drivable ones first."""
@@ -77,6 +81,8 @@ class SurroundSite:
         """(...) bool, whether ground points (..., 2) x, z may be built on."""
         if not self.map:
             return np.ones(xz.shape[:-1], dtype=np.bool_)
+        if self.space is not None:
+            return self.space.open(xz) & ~shaded(xz, self.moment.boxes, CAMERA_HEIGHT)
         if not self.mapped:
             return (xz[..., 0] >= self.corridor[0]) & (xz[..., 0] <= self.corridor[1])
         found = np.zeros(xz.shape[:-1], dtype=np.bool_)
@@ -108,8 +114,4 @@ class SurroundSite:
 
     def heading(self, points: np.ndarray) -> np.ndarray:
         """(N,) yaw of travel at points (N, 3): that of the vehicles near by and of the car itself."""
-        distance = np.linalg.norm(points[:, None, [0, 2]] - self.vehicles.center[None][..., [0, 2]], axis=-1)
-        weight = np.exp(-distance / TRAFFIC_REACH)
-        axis = np.exp(2j * (self.vehicles.yaw - FORWARD))  # opposite directions share an axis
-        own = np.exp(-np.linalg.norm(points[:, [0, 2]], axis=-1) / (2 * TRAFFIC_REACH))
-        return np.asarray(FORWARD + np.angle(weight @ axis + own + 1e-6) / 2)
+        return traffic_heading(points, self.vehicles)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from datamodules.assets.contract import Labels
 from datamodules.base import DetectionDataModule
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera
@@ -54,6 +55,7 @@ class KittiDataset:
         class_map: Mapping[str, str] | None = None,
         subset_seed: int | None = None,
         by_drive: bool = False,
+        road_masks: str | None = None,
     ) -> None:
         """Open a split; no image is read yet.
 
@@ -67,6 +69,7 @@ class KittiDataset:
             subset_seed: draws which ids are kept (:func:`choose_frames`); None keeps the first ones.
             by_drive: the draw takes whole drives (:func:`datamodules.kitti.drives.choose_drives`).
             class_map: names in the labels to names of classes; None takes them as they are.
+            road_masks: folder of the road masks; by default ``training/road_2``.
 
         Raises:
             DatasetNotFound: the split or a required folder does not exist.
@@ -89,7 +92,14 @@ class KittiDataset:
                 raise not_found(self.folder / name, self.root)
         kept = OPTIONAL_FOLDERS if labels else ("road_2",)
         read_lights(self.root)  # of a world: its index is whole, so are its checksums
+        self._masks = self.folder / "road_2" if road_masks is None else Path(road_masks)
+        if road_masks is not None and not self._masks.is_dir():
+            raise DatasetNotFound(
+                f"{road_masks} does not exist; expected a folder of `python -m lit prepare road-masks --out`; correct "
+                "data.road_masks"
+            )
         self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL_FOLDERS}
+        self._has["road_2"] = extras and self._masks.is_dir()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,6 +118,15 @@ class KittiDataset:
 
     def _read_labels(self, sample_id: str) -> Objects:
         return read_label(self.folder / "label_2" / f"{sample_id}.txt", scored=False, class_map=self.class_map)
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of every frame (see :class:`datamodules.assets.contract.LabelReader`); none are known around a car."""
+        for sample_id in self.ids if self.labels and not around else ():
+            try:
+                objects = self._read_labels(sample_id)
+            except InputError:
+                continue
+            yield objects.boxes, objects.names
 
     def check(self) -> Counter[str]:
         """Look at every frame without decoding it: its files are there and its labels can be read.
@@ -147,21 +166,23 @@ class KittiDataset:
         if self._has["planes"]:
             found["plane"] = read_plane(self.folder / "planes" / f"{sample_id}.txt")
         if self._has["road_2"]:
-            found["road"] = self._read_map("road_2", sample_id, camera, (np.uint8,)) > 127
+            found["road"] = self._read_map(self._masks, sample_id, camera, (np.uint8,)) > 127
         if self._has["instance_2"]:
-            found["instances"] = self._read_map("instance_2", sample_id, camera, (np.uint8, np.uint16))
+            found["instances"] = self._read_map(self.folder / "instance_2", sample_id, camera, (np.uint8, np.uint16))
         if self._has["depth_2"]:
-            found["depth"] = self._read_map("depth_2", sample_id, camera, (np.uint16,)) * np.float32(1 / DEPTH_SCALE)
+            found["depth"] = self._read_map(self.folder / "depth_2", sample_id, camera, (np.uint16,)) * np.float32(
+                1 / DEPTH_SCALE
+            )
         found["light"] = read_lights(self.root).get(sample_id)
         return found
 
-    def _read_map(self, name: str, sample_id: str, camera: Camera, types: tuple[type, ...]) -> np.ndarray:
-        path = self.folder / name / f"{sample_id}.png"
+    def _read_map(self, folder: Path, sample_id: str, camera: Camera, types: tuple[type, ...]) -> np.ndarray:
+        path = folder / f"{sample_id}.png"
         stored = read_image(path, cv2.IMREAD_UNCHANGED)
         if stored.shape != (camera.height, camera.width):
             raise InputError(
                 f"{path}: {stored.shape}, expected one channel of {camera.height} x {camera.width} like the image; "
-                f"write it again or delete the folder {name}"
+                f"write it again or delete the folder {folder.name}"
             )
         if stored.dtype not in types:
             bits = " or ".join(str(8 * np.dtype(type_).itemsize) for type_ in types)
@@ -188,6 +209,7 @@ class KittiDataModule(DetectionDataModule):
         unlabelled: bool = False,
         subset: Literal["first", "seed", "drives"] = "first",
         class_map: dict[str, str] | None = None,
+        road_masks: str | None = None,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -206,6 +228,7 @@ class KittiDataModule(DetectionDataModule):
                 (``ROOT/drives.txt`` names each frame's): frames of one drive resemble each other.
             class_map: names in the labels to names of classes, such as {car: Car}; a name of its own for itself states
                 that it is meant.
+            road_masks: folder of the training frames' road masks; by default ``training/road_2`` of the root.
 
         Raises:
             InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
@@ -216,7 +239,7 @@ class KittiDataModule(DetectionDataModule):
             check_unlabelled(self.injection)
         self.root, self.train_split, self.val_split = root, train_split, val_split
         self.train_frames, self.val_frames, self.subset = train_frames, val_frames, subset
-        self.class_map = class_map
+        self.class_map, self.road_masks = class_map, road_masks
 
     @staticmethod
     def reads(root: str, train_split: str = "train", val_split: str = "val", **_: Any) -> tuple[str, list[Path]]:
@@ -241,7 +264,15 @@ class KittiDataModule(DetectionDataModule):
             drawn = None if self.subset == "first" else self.position().seed
             whole = self.subset == "drives"
             reader = KittiDataset(
-                self.root, self.train_split, self.train_frames, extras, labels, self.class_map, drawn, whole
+                self.root,
+                self.train_split,
+                self.train_frames,
+                extras,
+                labels,
+                self.class_map,
+                subset_seed=drawn,
+                by_drive=whole,
+                road_masks=self.road_masks,
             )
             if self.on_error == "raise":
                 self._check(reader)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.assets.contract import Labels
 from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.atomic_files import write_atomically
@@ -61,15 +62,19 @@ class NuscenesDataset:
         ids: frame ids, "<sample token>/<channel>".
     """
 
-    def __init__(self, samples: Sequence[Sample], root: Path, extras: bool = False) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], root: Path, extras: bool = False, road_masks: Path | None = None
+    ) -> None:
         """Open; no image is read yet.
 
         Args:
             samples: of :func:`datamodules.nuscenes.samples.read_samples`.
             root: folder that holds ``samples`` (and, of worlds, ``road`` and ``instances``).
             extras: attach what injection needs: the surroundings, and where masks are.
+            road_masks: folder of the road masks; by default ``road`` of the root.
         """
         self.samples, self.root, self.extras = list(samples), root, extras
+        self.road_masks = root / "road" if road_masks is None else road_masks
         self.ids = [f"{sample.token}/{shot.channel}" for sample in self.samples for shot in sample.shots]
         self._scenes: dict[str, tuple[Moment, ...]] = {}
         self._at = [(sample, shot) for sample in self.samples for shot in sample.shots]
@@ -95,6 +100,17 @@ class NuscenesDataset:
         frame = Frame(image, shot.camera, objects, self.ids[index], capture=capture)
         return self._with_extras(frame, sample, shot, rows) if self.extras else frame
 
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        """Labels of every picture, or of every sample around its car (see ``LabelReader``)."""
+        for sample in self.samples:
+            boxes = sample.truth.boxes
+            if around:
+                yield to_level(boxes, sample.ego), np.array(DETECTION_NAMES)[boxes.labels]
+                continue
+            for shot in sample.shots:
+                objects = visible_objects(boxes, shot)[0]
+                yield objects.boxes, objects.names
+
     def _with_extras(self, frame: Frame, sample: Sample, shot: Shot, rows: np.ndarray) -> Frame:
         """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
         light = read_lights(self.root).get(sample.scene)
@@ -107,7 +123,7 @@ class NuscenesDataset:
     def _surround(self, sample: Sample, instances: InstanceFile | None) -> Surround:
         if sample.scene not in self._scenes:
             mine = [other for other in self.samples if other.scene == sample.scene]
-            self._scenes[sample.scene] = scene_moments(mine, self.root)
+            self._scenes[sample.scene] = scene_moments(mine, self.road_masks)
         scene = self._scenes[sample.scene]
         return Surround(scene, [moment.token for moment in scene].index(sample.token), instances)
 
@@ -150,6 +166,7 @@ class NuscenesDataModule(DetectionDataModule):
         val_split: str = "val",
         scene_share: float = 1.0,
         scene_seed: int | None = 0,
+        road_masks: str | None = None,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -161,10 +178,11 @@ class NuscenesDataModule(DetectionDataModule):
             val_split: likewise; "test" predicts without annotations.
             scene_share: share of the training scenes to train on; 0.1 of 700 are 70.
             scene_seed: chooses which, a smaller share among a larger one's; None takes the run's seed.
+            road_masks: folder of the road masks, one of ``prepare road-masks``; by default ``road`` of the root.
         """
         super().__init__(**options)
         self.root, self.version, self.train_split, self.val_split = root, version, train_split, val_split
-        self.scene_share, self.scene_seed = scene_share, scene_seed
+        self.scene_share, self.scene_seed, self.road_masks = scene_share, scene_seed, road_masks
         self.train_scenes: tuple[str, ...] = ()
         self._truths: dict[str, SampleTruth] = {}
 
@@ -192,7 +210,13 @@ class NuscenesDataModule(DetectionDataModule):
             kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
             if self.on_error == "raise":
                 self._check(kept, self.train_split)
-            self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None))
+            masks = None if self.road_masks is None else Path(self.road_masks)
+            if masks is not None and not masks.is_dir():
+                raise DatasetNotFound(
+                    f"{masks} does not exist; expected a folder of `python -m lit prepare road-masks --out`; correct "
+                    "data.road_masks"
+                )
+            self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None, masks))
             self._write_scenes()
         samples = read_samples(tables, read_truth(tables, self.val_split).split())
         self._check(samples, self.val_split)

@@ -153,17 +153,17 @@ def read_samples(tables: Tables, truths: Mapping[str, SampleTruth]) -> list[Samp
     return sorted(samples, key=lambda sample: (sample.scene, sample.seconds))
 
 
-def scene_moments(samples: Sequence[Sample], root: Path) -> tuple[Moment, ...]:
-    """The moments of one scene, in time, with the road masks that lie under ``root``."""
-    return tuple(_moment(sample, root) for sample in sorted(samples, key=lambda sample: sample.seconds))
+def scene_moments(samples: Sequence[Sample], masks: Path) -> tuple[Moment, ...]:
+    """The moments of one scene, in time, with the road masks that lie under ``masks``, by camera."""
+    return tuple(_moment(sample, masks) for sample in sorted(samples, key=lambda sample: sample.seconds))
 
 
-def _moment(sample: Sample, root: Path) -> Moment:
+def _moment(sample: Sample, masks: Path) -> Moment:
     cameras = []
     for shot in sample.shots:
         pose = np.linalg.inv(shot.world) @ sample.ego
         camera = Camera(shot.camera.projection @ pose, shot.camera.width, shot.camera.height)
-        mask = root / "road" / shot.channel / f"{shot.file.stem}.png"
+        mask = masks / shot.channel / f"{shot.file.stem}.png"
         cameras.append(SurroundCamera(shot.channel, camera, mask if mask.is_file() else None))
     boxes = to_level(sample.truth.boxes, sample.ego)
     names = np.array(DETECTION_NAMES)[sample.truth.boxes.labels]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,10 @@ class Record(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark = time.perf_counter()
-        source = getattr(getattr(getattr(trainer, "datamodule", None), "injection", None), "source", None)
+        data = getattr(trainer, "datamodule", None)
+        source, reach = getattr(getattr(data, "injection", None), "source", None), getattr(data, "reach", None)
         named = None if source is None else type(source).__name__
-        self._source = {"pool": getattr(source, "pool", None), "name": named}
+        self._source = {"pool": getattr(source, "pool", None), "name": named, "reach": reach and asdict(reach)}
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -131,6 +133,7 @@ class Record(pl.Callback):
             "effective_batch": getattr(trainer.lightning_module, "effective_batch", None),
             "injected_objects": objects.injected,
             "injected": objects.summary(self._source["pool"], self._source["name"]),
+            "placement": self._source.get("reach"),
             "labelled": objects.labelled(),
             "images_per_second": round(counts["images"] / seconds, 3) if seconds and counts["images"] else None,
             "duration_seconds": round(time.perf_counter() - self._started, 3),

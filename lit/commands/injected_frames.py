@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.randomness import derive
@@ -45,16 +47,20 @@ def injecting_datamodule(config: Path, options: Sequence[str], split: str = "tra
     return datamodule
 
 
-def injected_pairs(datamodule: DetectionDataModule, count: int | None, seed: int) -> Iterator[tuple[Frame, Frame]]:
+def injected_pairs(
+    datamodule: DetectionDataModule, count: int | None, seed: int, spread: bool = False
+) -> Iterator[tuple[Frame, Frame]]:
     """Training frames before and after injection, in order.
 
     Args:
         datamodule: of :func:`injecting_datamodule`.
         count: most frames; None for all.
         seed: of the injection.
+        spread: take them evenly over the split, not its first ones.
     """
     reader, injection = datamodule.train_reader, datamodule.injection
     assert injection is not None
-    for index in range(min(len(reader), len(reader) if count is None else count)):
+    few = len(reader) if count is None else min(len(reader), count)
+    for index in np.linspace(0, len(reader) - 1, few).astype(int).tolist() if spread else range(few):
         frame = reader.read(index)
         yield frame, injection(frame, derive(seed, 0, injection.key(frame), "injection"))

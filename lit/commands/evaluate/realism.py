@@ -20,7 +20,7 @@ SHEET_PAIRS = 24
 def realism(argv: list[str]) -> int:
     """AUC of a small network between injected and real crops, and KID; lower is better, .5 and 0 are the floors."""
     parser = Arguments("evaluate realism", (realism.__doc__ or "") + " The experiment's options may follow.")
-    parser.add_argument("config", type=Path, help="the experiment, such as conf/experiment/kitti_centernet.yaml")
+    parser.add_argument("-c", "--config", type=Path, required=True, help="the experiment's YAML file")
     parser.add_argument("--frames", type=int, metavar="N", help="training frames (default: all)")
     parser.add_argument("--passes", type=int, default=1, help="injections into each frame (1)")
     parser.add_argument("--classes", nargs="+", default=["Car"], help="classes of the objects (Car)")

@@ -1,30 +1,21 @@
-"""``prepare road-masks`` and ``prepare empty-frames``: what a segmenter sees, written where readers look.
-
-Masks are files rather than a network in the loader's workers: one pass over the images serves every run.
-"""
+"""What a segmenter sees in the pictures of a folder, and ``prepare empty-frames``."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
-from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, read_checksums
-from datamodules.files.folder_lock import folder_lock
-from datamodules.files.typed_json import read_json
-from datamodules.images import read_image, write_image
-from datamodules.kitti.tree import not_found, picture_ids, picture_path, read_split
+from datamodules.images import read_image
+from datamodules.kitti.tree import not_found, picture_path, read_split
 from datamodules.processes import track
 from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
-from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter, segmenter_file
-from lit.weights.files import digest
+from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter
 
 ROADS = ("road", "parking")  # Cityscapes' drivable classes; the suite's own segmenter has the first
 MOVERS = (
@@ -33,9 +24,12 @@ MOVERS = (
 )  # fmt: skip
 
 
-def _parser(command: str, description: str) -> Arguments:
+def segmenter_parser(command: str, description: str, also: str = "") -> Arguments:
+    """Options of a command that looks at a folder's pictures with a segmenter."""
     parser = Arguments(f"prepare {command}", description)
-    parser.add_argument("--root", type=typed_path, required=True, help="KITTI folder with training/ and ImageSets/")
+    parser.add_argument(
+        "--root", type=typed_path, required=True, help="KITTI folder with training/ and ImageSets/" + also
+    )
     parser.add_argument(
         "--checkpoint", type=typed_path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}"
     )
@@ -68,12 +62,12 @@ def class_rows(model: AnySegmenter, names: Iterable[str], path: Path) -> list[in
     return rows
 
 
-def predicted(model: AnySegmenter, folder: Path, ids: list[str], title: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Ids and the most probable class (H, W) of every pixel of their images, one after the other: sizes may differ."""
+def predicted(model: AnySegmenter, files: Mapping[str, Path], title: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and the most probable class (H, W) of every pixel of their images, one by one: sizes may differ."""
     model = model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for sample_id in track(ids, title):
-        image = torch.from_numpy(read_image(picture_path(folder, sample_id))[None])
-        yield sample_id, model.probabilities(image)[0].argmax(0).cpu().numpy()
+    for name in track(list(files), title):
+        image = torch.from_numpy(read_image(files[name])[None])
+        yield name, model.probabilities(image)[0].argmax(0).cpu().numpy()
 
 
 def _open(root: Path) -> Path:
@@ -83,65 +77,9 @@ def _open(root: Path) -> Path:
     return images
 
 
-def road_masks(argv: list[str]) -> int:
-    """Write road masks beside the images; finished ones are kept, so an interrupted run goes on."""
-    parser = _parser("road-masks", "Writes a segmenter's road masks to training/road_2, where placement reads them.")
-    parser.add_argument("--folder", default="road_2", help="folder under training/ (default road_2)")
-    options = parser.parse_args(argv)
-    images, out = _open(options.root), options.root / "training" / options.folder
-    model = load_segmenter(options.checkpoint)
-    roads = class_rows(model, ROADS, options.checkpoint)
-    note = out.with_suffix(".json")  # beside: readers count masks
-    maker = {"checkpoint": digest(segmenter_file(options.checkpoint))}
-    stated = read_json(note, dict[str, str], "what made the masks; delete both") if note.is_file() else None
-    if out.is_dir() and any(out.iterdir()) and stated != maker:
-        raise InputError(
-            f"{out}: holds masks of another source, expected none or this checkpoint's; delete it or give --folder"
-        )
-    ids = picture_ids(images)
-    others = len({path.stem for path in images.iterdir()} - set(ids))
-    if not ids:
-        raise InputError(f"{images}: no PNG or JPEG image; expected at least one")
-    with folder_lock(out, "road masks"):
-        areas, written = _write_masks(model, roads, images, out, ids, maker)
-    without = sum(not area for area in areas.values())
-    if without == len(ids):
-        for sample_id in ids:  # nobody shall place objects by them
-            (out / f"{sample_id}.png").unlink()
-        note.unlink()
-        (out / CHECKSUMS).unlink()
-        raise InputError(
-            f"{options.checkpoint}: finds no road in any of {len(ids)} frames, expected some; train it longer "
-            "(val/iou/road in its result.json) or on images like these"
-        )
-    mean = float(np.mean(list(areas.values())))
-    left_out = f"; {others} files that are no pictures left out" if others else ""
-    print(f"wrote {written} of {len(ids)} masks to {out}: mean road {mean:.1%}, none in {without} frames{left_out}")
-    return 0
-
-
-def _write_masks(
-    model: AnySegmenter, roads: list[int], images: Path, out: Path, ids: list[str], maker: dict[str, str]
-) -> tuple[dict[str, float], int]:
-    """Write the masks that are missing, then checksums of all: the share of road in each, and how many are new."""
-    write_atomically(out.with_suffix(".json"), json.dumps(maker))
-    if not (out / CHECKSUMS).is_file():
-        write_atomically(out / CHECKSUMS, checksums_text({}))  # a world's own masks may have stood here
-    done = [sample_id for sample_id in ids if (out / f"{sample_id}.png").is_file()]
-    areas = {i: float((read_image(out / f"{i}.png", cv2.IMREAD_UNCHANGED) > 127).mean()) for i in done}
-    for sample_id, classes in predicted(model, images, sorted(set(ids) - set(done)), "road masks"):
-        mask = np.isin(classes, roads)
-        write_image(out / f"{sample_id}.png", mask.astype(np.uint8) * 255)
-        areas[sample_id] = float(mask.mean())
-    files = {f"{i}.png": digest_of((out / f"{i}.png").read_bytes()) for i in ids}
-    if files != read_checksums(out):
-        write_atomically(out / CHECKSUMS, checksums_text(files))
-    return areas, len(ids) - len(done)
-
-
 def empty_frames(argv: list[str]) -> int:
     """List the frames that hold next to no vehicle or person (Lift3D's unsupervised setting)."""
-    parser = _parser("empty-frames", "Writes a split of the frames that a segmenter finds (nearly) empty.")
+    parser = segmenter_parser("empty-frames", "Writes a split of the frames that a segmenter finds (nearly) empty.")
     parser.add_argument("--split", default="train", help="frames to choose from (default train)")
     parser.add_argument("--name", default="empty", help="split to write (default empty)")
     parser.add_argument("--min-background", type=share, default=0.9, help="least share of background (default 0.9)")
@@ -153,7 +91,7 @@ def empty_frames(argv: list[str]) -> int:
     movers = class_rows(model, MOVERS, options.checkpoint)
     background = {
         sample_id: 1.0 - float(np.isin(classes, movers).mean())
-        for sample_id, classes in predicted(model, images, ids, "empty frames")
+        for sample_id, classes in predicted(model, {i: picture_path(images, i) for i in ids}, "empty frames")
     }
     if min(background.values()) == 1.0:
         raise InputError(

@@ -155,7 +155,7 @@ def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample],
 
 
 def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: list[Sample]) -> None:
-    site = SurroundSite(scene_moments(samples[:1], reader.root)[0], (5, 35), (-3.5, 2.5), 20.0)
+    site = SurroundSite(scene_moments(samples[:1], reader.root / "road")[0], (5, 35), (-3.5, 2.5), 20.0)
     assert site.mapped
     points = site.sample(derive(0), 20)
     assert site.drivable(points[:, [0, 2]]).all()

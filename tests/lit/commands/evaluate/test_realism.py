@@ -22,7 +22,19 @@ def test_figures_and_a_sheet(
     monkeypatch.setattr("lit.metrics.realism.scores.LEAST_PAIRS", 4)  # twelve frames
     monkeypatch.setattr("lit.metrics.realism.discriminator.STEPS", 5)
     out, sheet = tmp_path / "realism.json", tmp_path / "pairs.png"
-    words = [EXPERIMENT, "--data.root", str(tiny_world), *MESH, "--passes", "6", "--min-height", "8", "--seeds", "0"]
+    words = [
+        "-c",
+        EXPERIMENT,
+        "--data.root",
+        str(tiny_world),
+        *MESH,
+        "--passes",
+        "6",
+        "--min-height",
+        "8",
+        "--seeds",
+        "0",
+    ]
     assert realism([*words, "--out", str(out), "--sheet", str(sheet)]) == 0
     found = json.loads(out.read_text())
     assert 0 <= found["metrics"]["auc_low"] <= found["metrics"]["auc"] <= found["metrics"]["auc_high"] <= 1
@@ -35,9 +47,9 @@ def test_figures_and_a_sheet(
 
 def test_an_experiment_without_injection_is_refused(tiny_world: Path) -> None:
     with pytest.raises(InputError, match="injects nothing"):
-        realism([EXPERIMENT, "--data.root", str(tiny_world), "--data.injection", "null"])
+        realism(["-c", EXPERIMENT, "--data.root", str(tiny_world), "--data.injection", "null"])
 
 
 def test_unusable_numbers_are_refused() -> None:
     with pytest.raises(InputError, match="--frames 1"):
-        realism([EXPERIMENT, "--frames", "1"])
+        realism(["-c", EXPERIMENT, "--frames", "1"])

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataset
+from datamodules.nuscenes.datamodule import NuscenesDataset
+from datamodules.nuscenes.samples import read_samples
+from datamodules.nuscenes.tables import Tables, read_truth
 from lit.cli import main
 from lit.proxies.segmentation import Segmenter
 
@@ -114,6 +118,48 @@ def test_a_segmenter_without_road_leaves_no_masks(
     model.classes = ["background", "sky", "vehicle"]
     assert main(["prepare", "road-masks", *command]) == 2
     assert "classes background, sky, vehicle, expected one of road" in capsys.readouterr().err
+
+
+def test_masks_that_miss_the_labelled_vehicles_are_refused(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Painted(columns=240))
+    assert main(["prepare", "road-masks", *command]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "labelled vehicles stand on its road, expected at least 80%" in error
+    assert len(error.splitlines()) == 1
+    assert not list((root / "training" / "road_2").iterdir())
+    assert main(["prepare", "road-masks", *command, "--min-coverage", "0"]) == 0
+
+
+def test_masks_in_a_folder_of_their_own(
+    root: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(monkeypatch, Painted())
+    out = tmp_path / "derived"
+    assert main(["prepare", "road-masks", *command, "--out", str(out)]) == 0
+    assert not (root / "training" / "road_2").exists()
+    assert KittiDataset(root, "train", extras=True).read(0).road is None
+    assert KittiDataset(root, "train", extras=True, road_masks=str(out)).read(0).road is not None
+    with pytest.raises(InputError, match=r"correct data\.road_masks"):
+        KittiDataset(root, "train", extras=True, road_masks=str(tmp_path / "nowhere"))
+
+
+def test_road_masks_of_nuscenes_are_where_surround_injection_reads_them(
+    tiny_surround: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "seg.ckpt").write_text("weights")
+    use(monkeypatch, Painted())
+    split, out = str(tiny_surround / "ImageSets" / "train.txt"), tmp_path / "road"
+    command = ["--root", str(tiny_surround), "--checkpoint", str(tmp_path / "seg.ckpt"), "--out", str(out)]
+    assert main(["prepare", "road-masks", *command, "--version", "v1.0-world", "--split", split]) == 0
+    assert "24 of 24 masks" in capsys.readouterr().out
+    tables = Tables(tiny_surround / "v1.0-world")
+    samples = read_samples(tables, read_truth(tables, split).split())
+    surround = NuscenesDataset(samples, tiny_surround, True, out).read(0).surround
+    assert surround is not None
+    places = [camera.road for camera in surround.moment.cameras]
+    assert [place is not None and out in place.parents for place in places] == [True] * 6
 
 
 def test_empty_frames_are_a_split(
