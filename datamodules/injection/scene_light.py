@@ -116,10 +116,8 @@ def ground_around(frame: Frame, box: Boxes3D) -> np.ndarray | None:
 def _ring(frame: Frame, box: Boxes3D, row: int | None) -> _Ring | None:
     """Points about a box; ``row`` is the labelled object it belongs to. None where too few are seen."""
     length, _, width = box.dims[0]
-    along, across = np.meshgrid(
-        np.arange(-length / 2 - REACH, length / 2 + REACH, STEP), np.arange(-width / 2 - REACH, width / 2 + REACH, STEP)
-    )
-    along, across = along.ravel(), across.ravel()
+    ends = length / 2 + REACH, width / 2 + REACH
+    along, across = np.stack(np.meshgrid(*(np.arange(-end, end, STEP) for end in ends))).reshape(2, -1)
     cos, sin = math.cos(box.yaw[0]), math.sin(box.yaw[0])
     x, z = box.center[0, 0] + cos * along + sin * across, box.center[0, 2] - sin * along + cos * across
     pixels = np.rint(frame.camera.project(np.stack([x, np.full_like(x, box.center[0, 1]), z], -1))[0])
