@@ -80,11 +80,11 @@ class InstanceSegmenter:
                 overlap[k, ~np.isin(labels, allowed)] = 0.0
         chosen: list[np.ndarray | None] = [None] * len(rows)
         while overlap.size and overlap.max() >= LEAST_OVERLAP:
-            k, detection = np.unravel_index(int(np.argmax(overlap)), overlap.shape)
-            overlap[k, :], overlap[:, detection] = 0.0, 0.0
-            left, top, right, bottom = label_window(frame.objects.bbox[rows[k]], frame.camera)
-            share = masks[int(detection), 0, top:bottom, left:right].numpy()
-            chosen[int(k)] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+            best, detection = (int(index) for index in np.unravel_index(int(np.argmax(overlap)), overlap.shape))
+            overlap[best, :], overlap[:, detection] = 0.0, 0.0
+            left, top, right, bottom = label_window(frame.objects.bbox[rows[best]], frame.camera)
+            share = masks[detection, 0, top:bottom, left:right].numpy()
+            chosen[best] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
         return chosen
 
 
