@@ -46,7 +46,7 @@ def label_window(bbox: np.ndarray, camera: Camera, margin: int = 0) -> tuple[int
 def plausibility(frame: Frame, row: int, alpha: np.ndarray) -> float:
     """How well an opacity (h, w) in an object's :func:`label_window` fits its labels, in [0, 1].
 
-    The product of two IoUs: that of the rectangle around the mask with the labelled one, and that of the mask with the
+    The smaller of two IoUs: that of the rectangle around the mask with the labelled one, and that of the mask with the
     expected outline of its class, less what nearer labelled objects hide. A mask that lost a part, or leaked into what
     stands beside, is low in one of them.
     """
@@ -59,7 +59,7 @@ def plausibility(frame: Frame, row: int, alpha: np.ndarray) -> float:
     expected = outline(projection, solids_of(str(frame.objects.names[row])), window.height, window.width)
     expected &= ~nearer_outlines(frame, row, window)
     agreement = np.count_nonzero(mask & expected) / max(np.count_nonzero(mask | expected), 1)
-    return float(agreement) * _extent_agreement(mask, frame.objects.bbox[row] - [left, top, left, top])
+    return min(float(agreement), _extent_agreement(mask, frame.objects.bbox[row] - [left, top, left, top]))
 
 
 def _extent_agreement(mask: np.ndarray, bbox: np.ndarray) -> float:

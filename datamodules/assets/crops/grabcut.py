@@ -68,7 +68,7 @@ def grabcut(frame: Frame, row: int) -> np.ndarray | None:
     back = cv2.INTER_AREA if scale >= 1 else cv2.INTER_LINEAR
     alpha = np.rint(255 * cv2.resize(share, (window.width, window.height), interpolation=back)).astype(np.uint8)
     own = label_window(bbox, camera)
-    return alpha[own[1] - top : own[3] - top, own[0] - left : own[2] - left]
+    return np.asarray(alpha[own[1] - top : own[3] - top, own[0] - left : own[2] - left])
 
 
 def _rectangle(bbox: np.ndarray, window: Camera, large: Camera) -> np.ndarray:

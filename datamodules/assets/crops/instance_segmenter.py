@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from datamodules.scene import Frame
 
 MODELS = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 EXPECTED = f"the state dict of torchvision's {' or '.join(MODELS)}"
+HEAD = "roi_heads.box_predictor.cls_score.weight"
 VEHICLES = (3, 6, 8)  # COCO's car, bus and truck
 COCO = {  # a class to COCO's that may stand for it; of others any may
     "Car": VEHICLES, "Van": VEHICLES, "Truck": VEHICLES, "car": VEHICLES, "truck": VEHICLES, "bus": VEHICLES,
@@ -46,19 +46,20 @@ class InstanceSegmenter:
         Raises:
             InputError: no such file, or weights of something else.
         """
-        from torchvision.models import detection
-
         path = Path(path)
         state = load_weights(path, EXPECTED)
-        state = state if isinstance(state, Mapping) else {}
+        head = state.get(HEAD) if isinstance(state, Mapping) else None
+        if not isinstance(head, torch.Tensor) or head.ndim != 2:
+            raise InputError(f"{path}: weights of another network (without {HEAD}); expected {EXPECTED}")
+        from torchvision.models import detection  # slow, and seldom needed
+
         with_v2 = any("rpn.head.conv.1." in str(key) for key in state)
-        head: Any = state.get("roi_heads.box_predictor.cls_score.weight", torch.empty(0))
         model = getattr(detection, MODELS[with_v2])(
-            weights=None, weights_backbone=None, num_classes=max(len(head), 2), box_score_thresh=LEAST_SCORE
+            weights=None, weights_backbone=None, num_classes=len(head), box_score_thresh=LEAST_SCORE
         )
         try:
             model.load_state_dict(state)
-        except (RuntimeError, AttributeError, TypeError) as error:
+        except RuntimeError as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{path}: weights of another network ({reason}); expected {EXPECTED}") from None
         return InstanceSegmenter(model.eval().requires_grad_(False), f"{path.name} {path.stat().st_size}")
@@ -79,11 +80,11 @@ class InstanceSegmenter:
                 overlap[k, ~np.isin(labels, allowed)] = 0.0
         chosen: list[np.ndarray | None] = [None] * len(rows)
         while overlap.size and overlap.max() >= LEAST_OVERLAP:
-            k, detection = np.unravel_index(int(np.argmax(overlap)), overlap.shape)
-            overlap[k, :], overlap[:, detection] = 0.0, 0.0
-            left, top, right, bottom = label_window(frame.objects.bbox[rows[k]], frame.camera)
-            share = masks[int(detection), 0, top:bottom, left:right].numpy()
-            chosen[int(k)] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+            best, detection = (int(index) for index in np.unravel_index(int(np.argmax(overlap)), overlap.shape))
+            overlap[best, :], overlap[:, detection] = 0.0, 0.0
+            left, top, right, bottom = label_window(frame.objects.bbox[rows[best]], frame.camera)
+            share = masks[detection, 0, top:bottom, left:right].numpy()
+            chosen[best] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
         return chosen
 
 

@@ -25,7 +25,7 @@ from datamodules.images import read_image, write_image
 from datamodules.scene import Frame
 
 GRABCUT = "grabcut"
-MIN_SCORE = 0.5
+MIN_SCORE = 0.55  # keeps 94 % of the road world's cars of 5 pixels and more, and 99 % of real ones of 20
 NOTHING = np.zeros((1, 1), dtype=np.uint8)  # what is kept of an object that could not be cut out
 
 

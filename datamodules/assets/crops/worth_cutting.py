@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from datamodules.assets.crops.outlines import nearer_outlines, outline, solids_o
 from datamodules.geometry import canonical_projection
 from datamodules.occlusion_levels import occlusion_level
 from datamodules.scene import Frame
+
+C = TypeVar("C", bound=CropAsset)
 
 UNKNOWN = -1
 
@@ -65,9 +68,9 @@ class WorthCutting:
         return f"{self.name} of height >= {self.min_height:g} px, {limits}"
 
 
-def gathered(frames: LabelledFrames, cut: Callable[[Frame], list[CropAsset]], most: int) -> list[CropAsset]:
+def gathered(frames: LabelledFrames, cut: Callable[[Frame], list[C]], most: int) -> list[C]:
     """Crops of frames taken evenly over a data set until there are ``most``, by id; perhaps a few more."""
-    crops: list[CropAsset] = []
+    crops: list[C] = []
     for index in _spread(len(frames)):
         crops += cut(frames.read(index))
         if len(crops) >= most:
