@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +70,26 @@ def test_files_of_other_weights_are_refused(tmp_path: Path) -> None:
     )
     assert "of another backbone, no fitting 'layer4.0.conv1.weight'" in refusal(str(tmp_path / "a.pt"))
     state = timm.create_model("resnet18", **NARROW).state_dict()
-    for change, said in (
+    changes: list[tuple[Callable[[torch.Tensor], torch.Tensor], str]] = [
         (lambda value: value.to(torch.int64), "conv1.weight holds torch.int64, expected torch.float32"),
         (torch.zeros_like, "conv1.weight holds zeros alone, expected weights of a convolution"),
         (lambda value: torch.zeros_like(value, dtype=torch.int32), "conv1.weight holds torch.int32"),
-    ):
+    ]
+    for change, said in changes:
         torch.save({**state, "conv1.weight": change(state["conv1.weight"])}, tmp_path / "b.pt")
         assert said in refusal(str(tmp_path / "b.pt"))
 
 
 def test_branches_frozen_at_zero_are_refused() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4))
+    norm = nn.BatchNorm2d(4)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.GroupNorm(2, 4))
     require_learning(net)
-    nn.init.zeros_(net[1].weight)
+    nn.init.zeros_(norm.weight)
     require_learning(net)  # zero, but it learns
-    net[1].requires_grad_(False)
+    norm.requires_grad_(False)
     with pytest.raises(
         InputError, match=r"1 residual branches are zero and frozen for ever \(first 1\): .* checkpoint"
     ):
         require_learning(net)
-    nn.init.ones_(net[1].weight)
+    nn.init.ones_(norm.weight)
     require_learning(net)  # frozen, with weights

@@ -29,7 +29,8 @@ class Line(pl.LightningModule):
         return {name: value.clone() for name, value in self.state_dict().items()}
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return (self.net(batch[0]) - batch[0]).square().mean()
+        loss: Tensor = (self.net(batch[0]) - batch[0]).square().mean()
+        return loss
 
     def optimizer_step(self, *args: object, **kwargs: object) -> None:
         super().optimizer_step(*args, **kwargs)  # type: ignore[arg-type]
