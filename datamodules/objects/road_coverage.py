@@ -2,8 +2,8 @@
 
 Vehicles stand on drivable ground, so a mask that misses the ground around them is not to be trusted elsewhere. The
 ground under a vehicle is hidden by it; looked at is a line around its footprint, a short way off, as far as no labelled
-object's 2D box covers it. A vehicle is covered when half of what is seen of its line is road: at a kerb the other half
-may be pavement.
+object's 2D box covers it. A vehicle is covered when a third of what is seen of its line is road: at a kerb the rest may
+be pavement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AROUND = 0.4  # metres from the footprint to the line
 REACH = (4.0, 40.0)  # metres of depth within which a line is more than a pixel or two
 POINTS = 8  # points of the line on each side
 LEAST_SEEN = 6  # points that must be seen to judge
-HALF = 0.5
+LEAST_ROAD = 1 / 3  # of the seen points
 LEAST_COVERAGE = 0.8  # of the vehicles
 LEAST_VEHICLES = 20  # fewer say nothing of a set
 
@@ -56,7 +56,7 @@ def covered_vehicles(mask: np.ndarray, camera: Camera, objects: Objects) -> np.n
     count = seen.sum(1)
     road = (seen & mask[at]).sum(1)
     judged = count >= LEAST_SEEN
-    return np.asarray(road[judged] >= HALF * count[judged])
+    return np.asarray(road[judged] >= LEAST_ROAD * count[judged])
 
 
 def coverage(pictures: Iterable[tuple[np.ndarray, Camera, Objects]]) -> tuple[float, int]:

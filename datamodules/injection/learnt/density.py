@@ -108,19 +108,19 @@ def lines_of(yaw: np.ndarray) -> np.ndarray:
     return np.asarray((yaw - FORWARD + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 
-def nearest_lines(place: np.ndarray, vehicles: Boxes3D, self_: np.ndarray | None = None) -> np.ndarray:
+def nearest_lines(place: np.ndarray, vehicles: Boxes3D, same: np.ndarray | None = None) -> np.ndarray:
     """(N,) :func:`lines_of` the vehicle nearest to each place (N, 2) x, z; NaN where none is within :data:`REACH`.
 
     Args:
         place: metres.
         vehicles: M labelled vehicles.
-        self_: (N, M) bool, pairs that are one and the same object.
+        same: (N, M) bool, pairs that are one and the same object.
     """
     if not len(vehicles):
         return np.full(len(place), np.nan)
     distance = np.linalg.norm(place[:, None] - vehicles.center[None][..., [0, 2]], axis=-1)
-    if self_ is not None:
-        distance = np.where(self_, np.inf, distance)
+    if same is not None:
+        distance = np.where(same, np.inf, distance)
     nearest = distance.argmin(1)
     lines = lines_of(vehicles.yaw)[nearest]
     return np.where(distance[np.arange(len(place)), nearest] <= REACH, lines, np.nan)

@@ -31,7 +31,7 @@ class TrainingKnowledge:
     @cached_property
     def labels(self) -> TrainingLabels:
         """All labelled boxes."""
-        return TrainingLabels.read(self._frames, self.around, self._spelling)
+        return TrainingLabels.read(self._frames, self.around)
 
     @cached_property
     def space(self) -> FreeSpace | None:
@@ -45,5 +45,7 @@ class TrainingKnowledge:
             InputError: no box of the class is labelled there.
         """
         if (name, reach) not in self._densities:
-            self._densities[name, reach] = LabelDensity.learn(self.labels, name, reach, bandwidth, self.around)
+            self._densities[name, reach] = LabelDensity.learn(
+                self.labels, self._spelling.get(name, name), reach, bandwidth, self.around
+            )
         return self._densities[name, reach]

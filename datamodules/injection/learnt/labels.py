@@ -6,7 +6,7 @@ labels the detector has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class TrainingLabels:
 
     Attributes:
         boxes: those that have a size.
-        names: (N,) str class names, as the source of injected objects spells them.
+        names: (N,) str class names, as the labels spell them.
         frame: (N,) int64 number of the frame each belongs to.
         frames: F.
     """
@@ -33,20 +33,17 @@ class TrainingLabels:
     frames: int
 
     @staticmethod
-    def read(frames: LabelledFrames, around: bool = False, spelling: Mapping[str, str] | None = None) -> TrainingLabels:
+    def read(frames: LabelledFrames, around: bool = False) -> TrainingLabels:
         """Read them all; frames whose labels are broken are left to the training's own reader.
 
         Args:
             frames: of the training.
             around: boxes around the car, a frame a moment, instead of those of each picture.
-            spelling: class names of the injected objects to those of the labels; others are the same.
         """
         read = list(labels_by_frame(frames, around))
         boxes = Boxes3D.concatenate([boxes for boxes, _ in read])
         names = np.concatenate([np.zeros(0, dtype=str), *(names for _, names in read)])
         frame = np.repeat(np.arange(len(read)), [len(boxes) for boxes, _ in read])
-        for own, labelled in (spelling or {}).items():
-            names = np.where(names == labelled, own, names)
         kept = np.flatnonzero((boxes.dims > 0).all(1) & np.isfinite(boxes.center).all(1))
         return TrainingLabels(boxes[kept], names[kept], frame[kept], len(read))
 

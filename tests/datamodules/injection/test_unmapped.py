@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datamodules.assets.contract import Labels
 from datamodules.assets.visibility import in_image
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, plane_height, wrap_angle
@@ -147,10 +148,26 @@ def maskless(tiny_surround: Path, tmp_path_factory: pytest.TempPathFactory) -> T
     return TrainingReader(NuscenesDataset(samples, tmp_path_factory.mktemp("nothing"), extras=True))
 
 
+class Avenue:
+    """Labels around a car: traffic in two lanes on either side."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, index: int) -> Frame:
+        raise AssertionError("a picture was decoded for its labels")
+
+    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+        assert around
+        cars = Boxes3D.concatenate([box_at(x, float(z)) for x in (-8, -4, 4, 8) for z in range(-40, 41, 3)])
+        yield cars, np.full(len(cars), "car")
+
+
 @pytest.mark.parametrize("position", ["uniform_bev", "uniform_depth", "labels"])
 def test_all_six_cameras_receive_objects_without_masks(maskless: TrainingReader, position: Any) -> None:
-    injection = SurroundInjection(OneAsset(), Placement(depth=(2.5, 30), position=position), probability=1.0)
-    injection.bind(maskless)
+    """The tiny world's own traffic leaves 2 m to the right of the car, with road masks as without."""
+    injection = SurroundInjection(OneAsset(), Placement(depth=(4, 30), position=position), probability=1.0)
+    injection.placement.bind(Avenue(), {"Car": "car"}, around=True)
     seen: dict[str, int] = {}
     for index in range(0, len(maskless), 6):
         frame = maskless.read(index)

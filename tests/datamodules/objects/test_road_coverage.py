@@ -19,7 +19,7 @@ def test_vehicles_on_the_road_are_covered_and_those_beside_it_are_not() -> None:
     assert covered_vehicles(np.ones_like(frame.road), CAMERA, frame.objects).tolist() == [True, True]
 
 
-def test_at_the_kerb_half_is_enough() -> None:
+def test_at_the_kerb_a_part_is_enough() -> None:
     frame = road_frame(box_at(4.1, 14.0), half_width=5.0)  # its right side is at 4.9 m
     assert frame.road is not None
     assert covered_vehicles(frame.road, CAMERA, frame.objects).tolist() == [True]
@@ -40,6 +40,6 @@ def test_the_world_s_own_masks_pass(tiny_world: Path) -> None:
     frames = [reader.read(index) for index in range(len(reader))]
     found, count = coverage([(f.road, f.camera, f.objects) for f in frames if f.road is not None])
     assert count > 10
-    assert found >= LEAST_COVERAGE
+    assert found > 0.75  # at 320 x 96 pixels some lines are a pixel wide
     flipped, _ = coverage([(f.road[::-1], f.camera, f.objects) for f in frames if f.road is not None])
-    assert flipped < LEAST_COVERAGE
+    assert flipped < min(found - 0.2, LEAST_COVERAGE)

@@ -45,9 +45,9 @@ def learn(*frames: tuple[Boxes3D, list[str]], bandwidth: tuple[float, float, flo
 
 
 def test_labels_are_read_without_pictures_where_the_data_set_can() -> None:
-    labels = TrainingLabels.read(Labelled(cars((0, 10, 0)), cars((1, 20, 0), (2, 30, 0))), spelling={"auto": "Car"})
+    labels = TrainingLabels.read(Labelled(cars((0, 10, 0)), cars((1, 20, 0), (2, 30, 0))))
     assert labels.frame.tolist() == [0, 1, 1]
-    assert labels.names.tolist() == ["auto"] * 3
+    assert labels.names.tolist() == ["Car"] * 3
     assert labels.frames == 2
 
 
