@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from datamodules.assets.contract import AssetSource, Wanted
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.images import read_image, write_image
 from datamodules.injection.compositing import Compositor, Placed

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.assets.contract import AssetSource, Wanted
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.injection.compositing import Compositor
 from datamodules.injection.placement import Placement
 from datamodules.injection.surround_injection import SurroundInjection
