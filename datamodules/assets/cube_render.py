@@ -95,8 +95,9 @@ def sketch_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float 
     # Pixel (i, j) of the sketch is the middle one of a square of step x step pixels.
     shift = np.array([[1 / step, 0, -(left + step // 2) / step], [0, 1 / step, -(top + step // 2) / step], [0, 0, 1.0]])
     projection = shift @ canonical_projection(camera, box)[0]
-    rgba, depth = render(projection, 0, 0, -(-width // step), -(-height // step))
-    rgba, depth = (array.repeat(step, 0).repeat(step, 1)[:height, :width] for array in (rgba, depth))
+    seen = render(projection, 0, 0, -(-width // step), -(-height // step))
+    size = (seen[1].shape[1] * step, seen[1].shape[0] * step)
+    rgba, depth = (cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)[:height, :width] for image in seen)
     return Layer(rgba, depth, left, top, full), step
 
 

@@ -50,7 +50,8 @@ def hopeless(
         return False
     # What is farther than a step within the sketch's outline is covered for certain.
     rgba = rough.layer.rgba.copy()
-    rgba[..., 3] = cv2.erode(rgba[..., 3], np.ones((2 * step + 1, 2 * step + 1), np.uint8))
+    kernel = np.ones((2 * step + 1, 2 * step + 1), np.uint8)
+    rgba[..., 3] = cv2.erode(rgba[..., 3], kernel, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
     certain = replace(rough, layer=replace(rough.layer, rgba=rgba))
     return too_hidden(backdrop.frame, compositor.arrange(backdrop, [*present, certain]))
 
