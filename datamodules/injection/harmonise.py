@@ -53,9 +53,7 @@ NO_GRAIN = np.zeros((0, 0, 3), np.float32)
 
 
 @njit(nogil=True, cache=True)
-def _tint(
-    rgba: np.ndarray, out: np.ndarray, clear: float, light: np.ndarray, grain: np.ndarray, noise: float
-) -> None:
+def _tint(rgba: np.ndarray, out: np.ndarray, clear: float, light: np.ndarray, grain: np.ndarray, noise: float) -> None:
     """Write a premultiplied (h, w, 4) uint8 layer, hazy and grainy, into ``out``, which must be zero.
 
     Args:

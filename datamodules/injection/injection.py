@@ -143,9 +143,7 @@ class Injection:
             return False
         layer, step = found
         rough = Placed(asset.id, asset.name, box, layer)
-        return hopeless(
-            self.compositor, backdrop, present.objects, rough, step, self.min_pixels, self.max_hidden
-        )
+        return hopeless(self.compositor, backdrop, present.objects, rough, step, self.min_pixels, self.max_hidden)
 
     def _all_visible(self, frame: Frame, arrangement: Arrangement) -> bool:
         for placed in arrangement.objects:

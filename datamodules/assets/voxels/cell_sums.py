@@ -1,4 +1,4 @@
-"""What a sample reads of a voxel grid: opacity and opacity-weighted colour, trilinear over the eight voxels of its cell.
+"""What a sample reads of a voxel grid: opacity and opacity-weighted colour, trilinear over eight voxels.
 
 Two voxels that follow each other along z are eight neighbouring bytes. As vectors of eight they take a load, a
 conversion and three operations each, a third of what numba makes of the same sums channel by channel (it leaves LLVM's
@@ -65,7 +65,8 @@ def cell_sums(
         for i in range(2):
             for j in range(2):
                 place = builder.add(
-                    builder.mul(along_x, ir.Constant(along_x.type, i)), builder.mul(along_y, ir.Constant(along_y.type, j))
+                    builder.mul(along_x, ir.Constant(along_x.type, i)),
+                    builder.mul(along_y, ir.Constant(along_y.type, j)),
                 )
                 pointer = builder.bitcast(builder.gep(base, [place]), BYTES.as_pointer())
                 voxels = builder.uitofp(builder.load(pointer, align=1), FLOATS)
@@ -74,9 +75,7 @@ def cell_sums(
                 weight = builder.fmul(weight, _lanes(builder, voxels, [3] * 4 + [7] * 4), flags=FAST)
                 counted = builder.select(opacity_lanes, _constant([1.0] * LANES), voxels)
                 sums = builder.fadd(sums, builder.fmul(weight, counted, flags=FAST), flags=FAST)
-        both = builder.fadd(
-            _lanes(builder, sums, [0, 1, 2, 3]), _lanes(builder, sums, [4, 5, 6, 7]), flags=FAST
-        )
+        both = builder.fadd(_lanes(builder, sums, [0, 1, 2, 3]), _lanes(builder, sums, [4, 5, 6, 7]), flags=FAST)
         four = [builder.extract_element(both, ir.Constant(ir.IntType(32), i)) for i in range(4)]
         return context.make_tuple(builder, signature.return_type, four)
 

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_cdt
 
-from datamodules.assets.lattice import on_lattice
 from datamodules.assets.voxels.cell_sums import cell_sums
 from datamodules.geometry import NEAR
+from datamodules.lattice import on_lattice
 
 OPACITY_STEP = 1.0 / 64.0  # canonical units of path over which a voxel's opacity is stated
 BLOCK = 4  # cells along the edge of a block of the empty-space map
 LUT_SCALE = 4  # opacity table entries per uint8 level
-MIN_TRANSMITTANCE = 1.0 / 255.0  # a ray that lets less through than this is opaque
+MIN_TRANSMITTANCE = 1.0 / 64.0  # a ray that lets less through is opaque; what is behind would change it by a level
 MIN_ALPHA = 0.125  # uint8 levels; an interpolated opacity below this is nothing
 MIN_COVERAGE = 0.002  # a pixel covered less is empty
 UNIT = np.ones(3)
@@ -241,7 +242,7 @@ def render_voxels(
         steps_per_voxel: samples a voxel (:func:`sample_step`).
         unit: (3,) length of the canonical axes' units in the unit of the density, (1, 1, 1) by Lift3D's convention; a
             field that was isotropic before it was cut to the box gives the box's half size.
-        spacing: pixels between rays where the picture is smooth (:func:`datamodules.assets.lattice.on_lattice`).
+        spacing: pixels between rays where the picture is smooth (:func:`datamodules.lattice.on_lattice`).
 
     Returns:
         (height, width, 4) uint8 colour premultiplied by opacity, and (height, width) float32 expected depth in metres,

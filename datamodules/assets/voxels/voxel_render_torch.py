@@ -1,4 +1,4 @@
-"""The voxel renderer for batches on any device: the samples of :mod:`datamodules.assets.voxels.voxel_render`, in one lookup.
+"""The voxel renderer for batches on any device: samples as in :mod:`datamodules.assets.voxels.voxel_render`.
 
 Grids are laid one behind the other along x in a single volume, so that the samples of all rays of all objects, with the
 empty ones already dropped, go through one ``grid_sample``.

@@ -105,6 +105,19 @@ class _Painter:
         return self.injection.insert(backdrop, self.injection.compositor.arrange(backdrop, objects))
 
 
+class BakedCars(AssetSource):
+    """Draws from baked cars uniformly."""
+
+    classes = ("Car",)
+
+    def __init__(self, cars: Sequence[VoxelAsset] | None = None) -> None:
+        self.cars = baked_cars() if cars is None else cars
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
+        """One of them."""
+        return self.cars[int(rng.integers(len(self.cars)))]
+
+
 class _NoSource(AssetSource):
     classes = ()
 

@@ -5,8 +5,8 @@ outlines and a few edges, and rays through every pixel mostly tell what their ne
 corners of square cells first. A cell with a smooth picture is filled in, another one is halved::
 
     o---o---o---o---o---o     o  rays of the first round, a spacing of 4 (or 2) pixels apart
-    |   |   |:x:|:x:|   |     x  rays of a later round, in cells along whose sides the picture bends, or through which an
-    o---o---o:x:o:x:o---o        outline runs: there every pixel is the very ray that rendering all pixels would cast
+    |   |   |:x:|:x:|   |     x  rays of a later round, in cells along whose sides the picture bends or through which
+    o---o---o:x:o:x:o---o        an outline runs: every pixel there is the ray that rendering all pixels would cast
     |   |:x:|:x:|   |   |
     o---o---o---o---o---o     all others: bilinear between the corners of their cell
 
@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-TOLERANCE = 28.0  # uint8 levels: second difference of a colour; the middle of a cell is off by an eighth of it
+TOLERANCE = 32.0  # uint8 levels: second difference of a colour; the middle of a cell is off by an eighth of it
 FARTHER = 0.02  # likewise of depth, as a share of it
 
 
@@ -65,15 +65,13 @@ def _straight(rgba: np.ndarray, depth: np.ndarray, v: tuple, u: tuple, tolerance
         )  # fmt: skip
         if bend > tolerance:
             return False
-    bend = _bend(
-        float(depth[v[0], u[0]]), float(depth[v[1], u[1]]), float(depth[v[2], u[2]]), float(depth[v[3], u[3]])
-    )
+    bend = _bend(float(depth[v[0], u[0]]), float(depth[v[1], u[1]]), float(depth[v[2], u[2]]), float(depth[v[3], u[3]]))
     return bool(bend <= FARTHER * depth[v[1], u[1]])
 
 
 @njit(nogil=True, cache=True)
 def _smooth(rgba: np.ndarray, depth: np.ndarray, row: int, column: int, side: int, tolerance: float) -> bool:
-    """Whether a cell may be filled in between its corners: on one side of the mask's edge, and straight along its sides."""
+    """Whether a cell may be filled in: it lies on one side of the mask's edge, and its sides are straight."""
     last_row, last_column = row + side, column + side
     a, b = float(rgba[row, column, 3]), float(rgba[row, last_column, 3])
     c, d = float(rgba[last_row, column, 3]), float(rgba[last_row, last_column, 3])
@@ -96,9 +94,10 @@ def _smooth(rgba: np.ndarray, depth: np.ndarray, row: int, column: int, side: in
 @njit(nogil=True, cache=True)
 def _fill(rgba: np.ndarray, depth: np.ndarray, known: np.ndarray, row: int, column: int, side: int) -> None:
     """Interpolate a cell's pixels that no ray was cast for."""
-    if not (rgba[row, column, 3] or rgba[row, column + side, 3]):
-        if not (rgba[row + side, column, 3] or rgba[row + side, column + side, 3]):
-            return
+    above = rgba[row, column, 3] > 0 or rgba[row, column + side, 3] > 0
+    below = rgba[row + side, column, 3] > 0 or rgba[row + side, column + side, 3] > 0
+    if not (above or below):
+        return
     share = np.float32(1.0 / side)
     values = np.empty((4, 5), dtype=np.float32)
     for corner in range(4):
@@ -114,9 +113,9 @@ def _fill(rgba: np.ndarray, depth: np.ndarray, known: np.ndarray, row: int, colu
                 continue
             x = np.float32(right) * share
             for channel in range(5):
-                above = values[0, channel] + (values[1, channel] - values[0, channel]) * x
-                below = values[2, channel] + (values[3, channel] - values[2, channel]) * x
-                value = above + (below - above) * y
+                upper = values[0, channel] + (values[1, channel] - values[0, channel]) * x
+                lower = values[2, channel] + (values[3, channel] - values[2, channel]) * x
+                value = upper + (lower - upper) * y
                 if channel < 4:
                     rgba[v, u, channel] = np.uint8(value + np.float32(0.5))
                 else:
