@@ -62,9 +62,10 @@ class TrainingFrames(Dataset[Frame]):
         fit: Literal["resize", "pad"] = "resize",
         injection: Injection | None = None,
         augment: Augment | None = None,
+        inject_at: Literal["stored", "training"] = "stored",
     ) -> None:
         self.reader, self.seed, self.size, self.fit = reader, seed, size, fit
-        self.injection, self.augment = injection, augment
+        self.injection, self.augment, self.inject_at = injection, augment, inject_at
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -78,6 +79,8 @@ class TrainingFrames(Dataset[Frame]):
         pass_, index = item
         frame = self.reader.read(index)
         if self.injection is not None:
+            if self.inject_at == "training" and self.fit == "resize":  # padding leaves pixels as they are
+                frame = _fitted(frame, self.size, self.fit)
             frame = self.injection(frame, derive(self.seed, pass_, self.injection.key(frame), "injection"))
         # Maps and surroundings served the injection; batches do not carry them.
         frame = frame.with_(road=None, depth=None, instances=None, surround=None)
@@ -149,6 +152,7 @@ class DetectionDataModule(pl.LightningDataModule):
         samples_per_epoch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         cache: bool = False,
+        inject_at: Literal["stored", "training"] = "stored",
     ) -> None:
         """Configure.
 
@@ -164,6 +168,9 @@ class DetectionDataModule(pl.LightningDataModule):
             samples_per_epoch: images an epoch over all ranks; by default one pass over the training frames.
             on_error: what a broken training sample does: stop the run, or be counted and replaced by its neighbour.
             cache: keep decoded training frames in memory.
+            inject_at: whether objects are injected into the stored picture, or into the picture at ``size``, which is
+                quicker where that is smaller; a zoom of ``augment`` then enlarges what was already reduced. The same
+                seed places other objects.
 
         Raises:
             InputError: a number is out of range.
@@ -177,7 +184,7 @@ class DetectionDataModule(pl.LightningDataModule):
             raise InputError(f"size {size}: expected (height, width) in pixels; correct data.size")
         self.batch_size, self.workers, self.size, self.fit, self.on_error = batch_size, workers, size, fit, on_error
         self.seed, self.injection, self.augment, self.cache = seed, injection, augment, cache
-        self.samples_per_epoch = samples_per_epoch
+        self.samples_per_epoch, self.inject_at = samples_per_epoch, inject_at
 
     def position(self) -> Position:
         """Where the run is, which decides what it reads next."""
@@ -239,7 +246,9 @@ class DetectionDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         here = self.position()
-        frames = TrainingFrames(self.train_reader, here.seed, self.size, self.fit, self.injection, self.augment)
+        frames = TrainingFrames(
+            self.train_reader, here.seed, self.size, self.fit, self.injection, self.augment, self.inject_at
+        )
         samples, least = self.samples_per_epoch or len(frames), self.batch_size * here.world
         if samples < least:
             raise InputError(

@@ -49,8 +49,12 @@ def yaw_from_alpha(alpha: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarra
 def rotation_y(yaw: np.ndarray | float) -> np.ndarray:
     """Rotation matrices about +y (down), (..., 3, 3): object axes at ``yaw`` into the camera frame (KITTI's R_y)."""
     yaw = np.asarray(yaw, dtype=np.float64)
-    c, s, o, i = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw), np.ones_like(yaw)
-    return np.stack([np.stack([c, o, s], -1), np.stack([o, i, o], -1), np.stack([-s, o, c], -1)], -2)
+    matrices = np.zeros((*yaw.shape, 3, 3))
+    matrices[..., 0, 0] = matrices[..., 2, 2] = np.cos(yaw)
+    matrices[..., 0, 2] = np.sin(yaw)
+    matrices[..., 2, 0] = -matrices[..., 0, 2]
+    matrices[..., 1, 1] = 1.0
+    return matrices
 
 
 def rotation_x(pitch: float) -> np.ndarray:

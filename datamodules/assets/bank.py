@@ -20,7 +20,7 @@ from datamodules.assets.bank_writer import AssetBankWriter as AssetBankWriter
 from datamodules.assets.compressed_views import TABLE, CompressedViews
 from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.assets.view_assets import ViewAsset
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.typed_json import read_json
 from datamodules.scene import Frame

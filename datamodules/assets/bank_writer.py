@@ -48,7 +48,7 @@ from datamodules.assets.bank_index import (
 from datamodules.assets.compressed_views import CompressedViews
 from datamodules.assets.contract import Asset
 from datamodules.assets.view_assets import ViewAsset
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import disk_refusals, write_atomically
 from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of

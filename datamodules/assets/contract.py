@@ -137,6 +137,25 @@ class Wanted:
         return int(free[0]) if len(free) else None
 
 
+@runtime_checkable
+class Sketched(Protocol):
+    """An asset that can be seen roughly before it is drawn, so that what would be thrown away need not be drawn."""
+
+    def sketch(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> tuple[Layer, int] | None:
+        """What :meth:`Asset.render` would cover.
+
+        Args:
+            camera: the image's camera.
+            box: one box in the camera frame.
+            frame: the image it would be drawn into.
+
+        Returns:
+            A layer whose opacity and depth are those of every n-th pixel, repeated, and n; its colours and its
+            ``full_bbox`` mean nothing. None when drawing costs no more, or when nothing falls into the image.
+        """
+        ...
+
+
 class LabelledFrames(Protocol):
     """A data set that can be read frame by frame."""
 

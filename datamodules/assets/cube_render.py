@@ -25,6 +25,7 @@ from datamodules.geometry import Boxes3D, Camera, canonical_projection, projecte
 
 TINY = 16.0  # pixels; by default an object lower than this is rendered at twice the size and averaged
 MAX_PIXELS = 512 * 512  # a larger window is rendered coarser and enlarged: at that size voxels are larger than pixels
+SKETCH = 16  # rays along the shorter side of a sketch
 OUTLINE = 96  # pixels along the longer edge of the coarse view that measures an object reaching out of the image
 REACH = 20.0  # image sizes; rectangles of boxes close to the camera plane are cut off here
 
@@ -66,6 +67,42 @@ def render_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float 
     Returns:
         The visible crop, or None when no pixel of the image is covered by more than one half.
     """
+    found = _window(camera, box)
+    if found is None:
+        return None
+    full, window = found
+    left, top, _, _ = window
+    projection = canonical_projection(camera, box)[0]
+    rgba, depth = _render_sized(render, projection, window, full[3] - full[1] < tiny)
+    visible = mask_bbox(rgba, left, top)
+    if visible is None:
+        return None
+    return Layer(rgba, depth, left, top, _full_bbox(camera, render, projection, full, visible))
+
+
+def sketch_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> tuple[Layer, int] | None:
+    """One box's content seen through a few pixels only (:class:`datamodules.assets.contract.Sketched`).
+
+    Arguments as :func:`render_cube`. Objects near the size at which they are rendered finer have no sketch.
+    """
+    found = _window(camera, box)
+    if found is None or found[0][3] - found[0][1] < tiny:
+        return None
+    full, (left, top, width, height) = found
+    step = math.ceil(min(width, height) / SKETCH)
+    if step < 3:
+        return None
+    # Pixel (i, j) of the sketch is the middle one of a square of step x step pixels.
+    shift = np.array([[1 / step, 0, -(left + step // 2) / step], [0, 1 / step, -(top + step // 2) / step], [0, 0, 1.0]])
+    projection = shift @ canonical_projection(camera, box)[0]
+    seen = render(projection, 0, 0, -(-width // step), -(-height // step))
+    size = (seen[1].shape[1] * step, seen[1].shape[0] * step)
+    rgba, depth = (cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)[:height, :width] for image in seen)
+    return Layer(rgba, depth, left, top, full), step
+
+
+def _window(camera: Camera, box: Boxes3D) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
+    """A box's rectangle (4,), cut off far outside of the image, and left, top, width, height of what is inside."""
     full = projected_bbox(camera, box, clip=False)[0]
     if not np.isfinite(full).all():
         return None
@@ -75,13 +112,7 @@ def render_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float 
     right, bottom = min(math.ceil(full[2]), camera.width - 1), min(math.ceil(full[3]), camera.height - 1)
     if right < left or bottom < top:
         return None
-    projection = canonical_projection(camera, box)[0]
-    window = (left, top, right - left + 1, bottom - top + 1)
-    rgba, depth = _render_sized(render, projection, window, full[3] - full[1] < tiny)
-    visible = mask_bbox(rgba, left, top)
-    if visible is None:
-        return None
-    return Layer(rgba, depth, left, top, _full_bbox(camera, render, projection, full, visible))
+    return full, (left, top, right - left + 1, bottom - top + 1)
 
 
 def _render_sized(

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from datamodules.assets.contract import Asset, AssetSource, Layer, Wanted
-from datamodules.assets.cube_render import render_cube
+from datamodules.assets.cube_render import RenderWindow, render_cube, sketch_cube
 from datamodules.assets.visibility import EVERYWHERE
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y
@@ -26,6 +26,7 @@ from datamodules.shapes.raycast import render_car
 FIXED_PAINT = (0.32, 0.33, 0.35)  # linear albedo: the plain grey of an unpainted model
 FIXED_SUN = np.array([0.35, -0.85, -0.39])  # towards the sun in the object's frame, whatever its yaw
 FIXED_AMBIENT = 0.75
+LARGE = 32  # pixels of a window's shorter side from which on not every pixel of a smooth picture is looked at
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,25 @@ class MeshAsset:
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
         """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`)."""
+        return render_cube(camera, box, self._renderer(box, frame, self.supersample))
+
+    def sketch(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> tuple[Layer, int] | None:
+        """See roughly (:meth:`datamodules.assets.contract.Sketched.sketch`)."""
+        return sketch_cube(camera, box, self._renderer(box, frame, 1))
+
+    def _renderer(self, box: Boxes3D, frame: Frame | None, supersample: int) -> RenderWindow:
+        """Renders windows in the light that falls on a box, with ``supersample`` rays a pixel and axis."""
         sun, ambient, exposure = self._light(box, frame)
 
         def window(
             projection: np.ndarray, left: int, top: int, width: int, height: int
         ) -> tuple[np.ndarray, np.ndarray]:
+            spacing = 2 if min(width, height) >= LARGE else 1
             return render_car(
-                self.mesh, projection, left, top, width, height, sun, ambient, exposure, supersample=self.supersample
+                self.mesh, projection, left, top, width, height, sun, ambient, exposure, supersample, spacing
             )
 
-        return render_cube(camera, box, window)
+        return window
 
     def _light(self, box: Boxes3D, frame: Frame | None) -> tuple[np.ndarray, float, float]:
         """Sun in the object's frame, share of sky light, exposure."""

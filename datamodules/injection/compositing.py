@@ -47,6 +47,7 @@ class Placed:
         bbox: (4,) tight rectangle of the mask, pixels.
         pixels: how many are visible.
         hidden_share: share of the mask that something hides.
+        limit: (h, w) float32 depth of the real things in the layer's window, once looked at.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Placed:
     bbox: np.ndarray = field(default_factory=_nowhere)
     pixels: int = 0
     hidden_share: float = 0.0
+    limit: np.ndarray | None = None
 
     @property
     def window(self) -> Window:
@@ -194,13 +196,17 @@ class Compositor:
         arranged = []
         for placed in sorted(objects, key=lambda placed: float(placed.box.center[0, 2])):
             window, depth = placed.window, float(placed.box.center[0, 2])
-            limit = backdrop.depth(window, depth + float(placed.box.dims[0, 0]))
+            limit = placed.limit
+            if limit is None:
+                limit = backdrop.depth(window, depth + float(placed.box.dims[0, 0]))
             clear, visible, facts = _uncover(placed.layer.rgba, placed.layer.depth, depth, limit, cover[window.slices])
             bbox = facts[:4] + np.array([window.left, window.top, window.left, window.top])
             hidden = 1.0 - facts[4] / max(facts[5], 1.0)
             arranged.append(
-                Placed(placed.id, placed.name, placed.box, placed.layer, clear, visible, bbox, int(facts[4]), hidden)
-            )
+                Placed(
+                    placed.id, placed.name, placed.box, placed.layer, clear, visible, bbox, int(facts[4]), hidden, limit
+                )
+            )  # fmt: skip
         return Arrangement(tuple(arranged[::-1]), backdrop.hidden(cover, [placed.window for placed in arranged]))
 
     def paint(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Camera
@@ -48,6 +49,48 @@ def airlight(image: np.ndarray, camera: Camera) -> np.ndarray:
     return np.asarray(band[:, luminance >= np.median(luminance)].mean(1))
 
 
+NO_GRAIN = np.zeros((0, 0, 3), np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _tint(
+    rgba: np.ndarray,
+    out: np.ndarray,
+    gain: np.ndarray,
+    clear: float,
+    light: np.ndarray,
+    grain: np.ndarray,
+    noise: float,
+) -> None:
+    """Write a premultiplied (h, w, 4) uint8 layer, relit, hazy and grainy, into ``out``, which must be zero.
+
+    Args:
+        gain: (3,) float32 factor on display values; 1 leaves them as they are.
+        clear: share of the linear light that comes through; 1 for no haze.
+        light: (3,) linear light of the air that is added, in [0, 1].
+        grain: (h, w, 3) float32 normal noise, or of size 0.
+        noise: its standard deviation, grey levels.
+    """
+    for row in range(rgba.shape[0]):
+        for column in range(rgba.shape[1]):
+            alpha = np.float32(rgba[row, column, 3])
+            if alpha == 0:
+                continue
+            straight = np.float32(255.0) / max(alpha, np.float32(1.0))
+            for channel in range(3):
+                colour = np.float32(rgba[row, column, channel]) * straight
+                if gain[channel] != 1.0:
+                    colour = min(colour, np.float32(255.0)) * gain[channel]
+                if clear < 1.0:
+                    linear = (min(colour, np.float32(255.0)) / np.float32(255.0)) ** GAMMA
+                    colour = np.float32(255.0 * (clear * linear + light[channel]) ** (1.0 / GAMMA))
+                if grain.size:
+                    colour += noise * grain[row, column, channel]
+                colour = min(max(colour, np.float32(0.0)), np.float32(255.0))
+                out[row, column, channel] = np.uint8(np.rint(colour * (alpha / np.float32(255.0))))
+            out[row, column, 3] = rgba[row, column, 3]
+
+
 def harmonise(
     layer: Layer,
     depth: float,
@@ -68,16 +111,15 @@ def harmonise(
         rng: draws the noise; without one there is none.
         gain: (3,) factor on linear colour (:func:`datamodules.injection.scene_light.light_gain`).
     """
-    alpha = layer.rgba[..., 3:].astype(np.float32)
-    colour = layer.rgba[..., :3] * (255.0 / np.maximum(alpha, 1.0))
-    if gain is not None:
-        colour = np.minimum(colour, 255) * gain.astype(np.float32) ** np.float32(1 / GAMMA)
-    if air is not None and haze > 0:
-        clear = np.exp(-depth / haze)
-        light = clear * (np.minimum(colour, 255) / 255) ** GAMMA + (1 - clear) * (air / 255) ** GAMMA
-        colour = 255 * light ** (1 / GAMMA)
+    grain = None
     if rng is not None and noise > 0:
-        colour = colour + noise * rng.standard_normal(colour.shape, dtype=np.float32)
-    premultiplied = np.clip(colour, 0, 255) * (alpha / 255)
-    rgba = np.concatenate([np.rint(premultiplied).astype(np.uint8), layer.rgba[..., 3:]], -1)
+        grain = rng.standard_normal((*layer.depth.shape, 3), dtype=np.float32)
+    clear, light = 1.0, np.zeros(3)
+    if air is not None and haze > 0:
+        clear = float(np.exp(-depth / haze))
+        light = (1 - clear) * (air / 255) ** GAMMA
+    rgba = np.zeros_like(layer.rgba)
+    shown = np.ones(3) if gain is None else gain ** (1 / GAMMA)  # a factor on linear light, in display values
+    grain = NO_GRAIN if grain is None else grain
+    _tint(layer.rgba, rgba, shown.astype(np.float32), np.float32(clear), light, grain, np.float32(noise))
     return replace(layer, rgba=rgba)

@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import AssetSource, LabelledFrames
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Sketched
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
+from datamodules.injection.foresight import hopeless, too_hidden
 from datamodules.injection.occlusion import Backdrop, total_hidden
 from datamodules.injection.placement import Placement, Sites
 from datamodules.injection.site import Site, standing
@@ -133,7 +134,7 @@ class Injection:
         best = self.compositor.arrange(backdrop, [])
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
             for _ in range(self.attempts):
-                added = self._candidate(backdrop, sites, best, rng)
+                added = self._candidate(backdrop, sites, best, rng, max_hidden)
                 if added is None:
                     continue
                 trial = self.compositor.arrange(backdrop, [*best.objects, added])
@@ -143,23 +144,33 @@ class Injection:
         return best
 
     def _candidate(
-        self, backdrop: Backdrop, sites: Sites, present: Arrangement, rng: np.random.Generator
+        self, backdrop: Backdrop, sites: Sites, present: Arrangement, rng: np.random.Generator, max_hidden: float
     ) -> Placed | None:
         """One asset, placed and rendered; None when it finds no place or shows nothing."""
         occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])
         asset = self.source.sample(rng, backdrop.frame, self.placement.wanted(sites, occupied, rng))
         box = self.placement.place(sites[asset.name], asset, occupied, rng)
-        layer = asset.render(backdrop.frame.camera, box, backdrop.frame) if box is not None else None
-        if box is None or layer is None:
+        if box is None or self._is_hopeless(backdrop, present, asset, box, max_hidden):
             return None
-        return Placed(asset.id, asset.name, box, layer)
+        layer = asset.render(backdrop.frame.camera, box, backdrop.frame)
+        return None if layer is None else Placed(asset.id, asset.name, box, layer)
+
+    def _is_hopeless(
+        self, backdrop: Backdrop, present: Arrangement, asset: Asset, box: Boxes3D, max_hidden: float
+    ) -> bool:
+        """Whether a look at its sketch tells that an object will be turned down."""
+        found = asset.sketch(backdrop.frame.camera, box, backdrop.frame) if isinstance(asset, Sketched) else None
+        if found is None:
+            return False
+        layer, step = found
+        rough = Placed(asset.id, asset.name, box, layer)
+        return hopeless(self.compositor, backdrop, present.objects, rough, step, self.min_pixels, max_hidden)
 
     def _all_visible(self, frame: Frame, arrangement: Arrangement, max_hidden: float) -> bool:
         for placed in arrangement.objects:
             if placed.pixels < self.min_pixels or placed.hidden_share >= max_hidden:
                 return False
-        newly = arrangement.newly_hidden
-        return not (newly.any() and ((newly > 0) & (total_hidden(frame.objects, newly) >= LEVELS[2])).any())
+        return not too_hidden(frame, arrangement)
 
 
 def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:

@@ -129,6 +129,18 @@ def _cast_all(
     return depth
 
 
+@njit(nogil=True, cache=True)
+def _covered(seen: np.ndarray, cover: np.ndarray, left: int, top: int, step: int) -> float:
+    """Share of the pixels ``seen`` (h, w), ``step`` apart from (left, top) on, that lie under ``cover`` (H, W)."""
+    total = covered = 0
+    for i in range(seen.shape[0]):
+        for j in range(seen.shape[1]):
+            if seen[i, j]:
+                total += 1
+                covered += cover[top + step * i, left + step * j]
+    return covered / max(total, 1)
+
+
 class Backdrop:
     """A frame before injection, ready to be asked what its real things hide.
 
@@ -150,7 +162,7 @@ class Backdrop:
         cut = np.flatnonzero(self._nearest < NEAR)
         if len(cut):
             self._bbox[cut] = projected_bbox(camera, boxes[cut], clip=False)
-        self._seen: dict[int, tuple[int, np.ndarray]] = {}
+        self._seen: dict[int, tuple[Window, int, np.ndarray]] = {}
 
     def depth(self, window: Window, within: float) -> np.ndarray:
         """(h, w) float32 depth of what may hide something in a window, infinite where nothing does.
@@ -184,15 +196,12 @@ class Backdrop:
         """
         share = np.zeros(len(self.frame.objects))
         for index in sorted({index for window in windows for index in self._reaching(window)}):
-            around = Window.around(self._bbox[index], self.frame.camera)
-            if not cover[around.slices].any():
-                continue
             if index not in self._seen:
+                around = Window.around(self._bbox[index], self.frame.camera)
                 step = max(round(float(np.sqrt(around.width * around.height / SAMPLES))), 1)
-                self._seen[index] = step, np.isfinite(self._object_depth(index, around, step))
-            step, seen = self._seen[index]
-            covered = int(np.count_nonzero(seen & cover[around.slices][::step, ::step]))
-            share[self._rows[index]] = covered / max(int(np.count_nonzero(seen)), 1)
+                self._seen[index] = around, step, np.isfinite(self._object_depth(index, around, step))
+            around, step, seen = self._seen[index]
+            share[self._rows[index]] = _covered(seen, cover, around.left, around.top, step)
         return share
 
     def _reaching(self, window: Window, within: float = np.inf) -> list[int]:

@@ -15,6 +15,7 @@ far away:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -62,17 +63,25 @@ class Site:
     def sample(self, rng: np.random.Generator, count: int, uniform_depth: bool = False) -> np.ndarray:
         """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
         cells = self.cells if self.pool is None else self.pool
-        weight = cells[:, 4]
-        if uniform_depth:
-            row = cells[:, 1].astype(np.int64)  # a pixel row spans depth as the square of its depth
-            weight = weight / np.bincount(row, weight)[row] * cells[:, 3] ** 2
-        cumulative = np.cumsum(weight)
-        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(weight) - 1)
+        cumulative = self._by_depth if uniform_depth else self._by_area
+        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(cells) - 1)
         jitter = (rng.random((count, 2)) - 0.5) * self.step
         points = pixels_to_ground(self.frame.camera, self.plane, cells[chosen, :2] + jitter)
         beyond = np.isnan(points).any(1)
         points[beyond] = pixels_to_ground(self.frame.camera, self.plane, cells[chosen[beyond], :2])
         return points
+
+    @cached_property
+    def _by_area(self) -> np.ndarray:
+        """(N,) running sum of the cells' areas."""
+        return np.cumsum((self.cells if self.pool is None else self.pool)[:, 4])
+
+    @cached_property
+    def _by_depth(self) -> np.ndarray:
+        """(N,) running sum of weights that make the depth uniform."""
+        cells = self.cells if self.pool is None else self.pool
+        row = cells[:, 1].astype(np.int64)  # a pixel row spans depth as the square of its depth
+        return np.cumsum(cells[:, 4] / np.bincount(row, cells[:, 4])[row] * cells[:, 3] ** 2)
 
     def holds(self, boxes: Boxes3D) -> np.ndarray:
         """(N,) share of each footprint's four corners on drivable ground.
@@ -100,11 +109,16 @@ class Site:
         return boxes.center[:, 2] > 0
 
     def _hidden(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        real = standing(self.frame)
-        box = projected_bbox(self.frame.camera, real)  # rows of NaN (behind the camera) compare false
+        box, far = self._standing
         low, high = box[:, :2], box[:, 2:]
         within = ((pixels[..., None, :] >= low) & (pixels[..., None, :] <= high)).all(-1)
-        return np.asarray((within & (real.center[:, 2] < depth[..., None])).any(-1))
+        return np.asarray((within & (far < depth[..., None])).any(-1))
+
+    @cached_property
+    def _standing(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 4) rectangles and (N,) depth of the labelled objects; NaN (behind the camera) compares false."""
+        real = standing(self.frame)
+        return projected_bbox(self.frame.camera, real), real.center[:, 2]
 
     def heading(self, points: np.ndarray) -> np.ndarray:
         """(N,) yaw of the road at points (N, 3): the mask's middle line, else the labelled vehicles, else forward."""

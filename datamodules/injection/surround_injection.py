@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 
 from datamodules.assets.contract import Asset
@@ -71,7 +72,7 @@ class SurroundInjection(Injection):
         if not placed:
             return frame
         if surround.instances is not None:
-            frame = frame.with_(instances=surround.instances.read())
+            frame = frame.with_(instances=_sized(surround.instances.read(), frame.camera))
         backdrop = self.compositor.backdrop(frame)
         arrangement = self._shown(backdrop, placed, limit)
         if not arrangement.objects:
@@ -152,6 +153,13 @@ class SurroundInjection(Injection):
                 "datamodules.injection.Injection for single cameras"
             )
         return frame.capture, frame.surround
+
+
+def _sized(instances: np.ndarray, camera: Camera) -> np.ndarray:
+    """Instances (h, w) at the size of a camera's picture, for they are stored at that of the stored picture."""
+    if instances.shape == (camera.height, camera.width):
+        return instances
+    return cv2.resize(instances, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST)
 
 
 def _cameras(scene: Sequence[Moment], moment: Moment) -> list[Camera]:

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from datamodules.assets.voxel_render import render_voxels
+from datamodules.assets.voxels.voxel_render import render_voxels
 from lit.callbacks.sheet import leave_sheet
 from lit.metrics.maps.views import ViewScores
 from lit.rendering.rendered_views import RenderedViews

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datamodules.assets.voxel_assets import OPACITY_STEP
+from datamodules.assets.voxels.voxel_assets import OPACITY_STEP
 from lit.networks.fields.field_values import Field, FieldValues
 from lit.networks.fields.planes import DecodedPlanes
 

@@ -22,7 +22,7 @@ from numba import njit
 from scipy.ndimage import distance_transform_cdt, maximum_filter
 from torch import Tensor
 
-from datamodules.assets.voxel_render import OPACITY_STEP
+from datamodules.assets.voxels.voxel_render import OPACITY_STEP
 from datamodules.errors import InputError
 from datamodules.geometry import NEAR
 from lit.networks.fields.planes import PLANE_AXES, Axes, DecodedPlanes
@@ -106,7 +106,7 @@ class CompiledField:
         """Bake the box of half size ``half`` (3,) to a voxel grid (X, Y, Z, 4) uint8.
 
         Voxels in empty cells cost nothing and stay black. Opacity is stated per ``OPACITY_STEP`` of the cube, not of
-        the box: render the grid with ``unit=half`` (:mod:`datamodules.assets.voxel_render`).
+        the box: render the grid with ``unit=half`` (:mod:`datamodules.assets.voxels.voxel_render`).
         """
         centres = [(np.arange(n) * 2.0 + 1.0) / n * h - h for n, h in zip(shape, half)]
         cells = np.zeros((3, max(shape)), dtype=np.int64)

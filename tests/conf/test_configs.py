@@ -33,7 +33,7 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank of two opaque blocks."""
     import numpy as np
 
-    from datamodules.assets.voxel_assets import VoxelAsset
+    from datamodules.assets.voxels.voxel_assets import VoxelAsset
 
     folder = tmp_path_factory.mktemp("bank") / "bank"
     with AssetBankWriter(

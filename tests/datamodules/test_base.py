@@ -248,3 +248,35 @@ def test_cached_frames_stay_as_they_were(root: Path) -> None:
         frames[(pass_, 0)]
     assert reader.read(0) is reader.read(0)
     np.testing.assert_array_equal(reader.read(0).image, before)
+
+
+class Look(Mark):
+    """Keeps the frames that reach the injection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Frame] = []
+
+    def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
+        self.seen.append(frame)
+        return frame
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_injection_at_the_training_size(root: Path, fit: str) -> None:
+    reader, look = KittiDataset(root, "train", extras=True), Look()
+    stored = reader.read(0)
+    size = (60, 200) if fit == "resize" else (stored.camera.height + 8, stored.camera.width + 8)
+    frames = TrainingFrames(reader, 0, size, fit, look, inject_at="training")  # type: ignore[arg-type]
+    made, seen = frames[(0, 0)], look.seen[0]
+    expected = size if fit == "resize" else (stored.camera.height, stored.camera.width)
+    assert seen.image.shape[1:] == (seen.camera.height, seen.camera.width) == expected
+    for name in ("road", "instances", "depth"):
+        plane = getattr(seen, name)
+        assert plane is None or plane.shape == expected
+    pixels = stored.camera.resized(expected[1], expected[0]).project(seen.objects.boxes.center)[0]
+    np.testing.assert_allclose(seen.camera.project(seen.objects.boxes.center)[0], pixels)
+    assert made.image.shape[1:] == size
+    plain = TrainingFrames(reader, 0, size, fit)[(0, 0)]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(made.image, plain.image)
+    np.testing.assert_allclose(made.objects.bbox, plain.objects.bbox)

@@ -13,6 +13,7 @@ SUBJECTS = {
     "loader": ("loader.run", "what injection costs a data loader"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
+OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
 
 
 def main(argv: list[str]) -> int:
@@ -22,5 +23,7 @@ def main(argv: list[str]) -> int:
         return 0
     parser = Arguments(f"bench {argv[0]}", f"Measures {argv[0]} on this machine.")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json", help="also write the figures here")
-    run(parser.parse_args(argv[1:]).out)
+    if argv[0] in OF_FRAMES:
+        parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a KITTI folder to take frames of")
+    run(**vars(parser.parse_args(argv[1:])))
     return 0

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from datamodules.assets.contract import AssetSource, Wanted
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.images import read_image, write_image
 from datamodules.injection.compositing import Compositor, Placed
@@ -103,6 +103,19 @@ class _Painter:
     def paste(self, frame: Frame, objects: list[Placed]) -> Frame:
         backdrop = self.injection.compositor.backdrop(frame)
         return self.injection.insert(backdrop, self.injection.compositor.arrange(backdrop, objects))
+
+
+class BakedCars(AssetSource):
+    """Draws from baked cars uniformly."""
+
+    classes = ("Car",)
+
+    def __init__(self, cars: Sequence[VoxelAsset] | None = None) -> None:
+        self.cars = baked_cars() if cars is None else cars
+
+    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
+        """One of them."""
+        return self.cars[int(rng.integers(len(self.cars)))]
 
 
 class _NoSource(AssetSource):

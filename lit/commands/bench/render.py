@@ -16,8 +16,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from datamodules.assets.voxel_render import prepare_grid, render_voxels
-from datamodules.assets.voxel_render_torch import prepare_grids_torch, render_voxels_torch
+from datamodules.assets.voxels.voxel_render import prepare_grid, render_voxels
+from datamodules.assets.voxels.voxel_render_torch import prepare_grids_torch, render_voxels_torch
 from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera, canonical_projection
 from lit.commands.bench.field import HALF, car_field, ground_truth, two_pass
 from lit.commands.bench.timing import one_thread, seconds

@@ -6,10 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from datamodules.assets.contract import AssetSource, Wanted
-from datamodules.assets.voxel_assets import VoxelAsset
 from datamodules.injection.compositing import Compositor
 from datamodules.injection.placement import Placement
 from datamodules.injection.surround_injection import SurroundInjection
@@ -19,23 +15,10 @@ from datamodules.nuscenes.tables import Tables, read_truth
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from datamodules.world.surround.world import write_surround_world
-from lit.commands.bench.inject import alternate, baked_cars
+from lit.commands.bench.inject import BakedCars, alternate
 
 FRAME_WIDTH, FRAME_HEIGHT, ROUNDS = 1600, 900, 5
 COUNT = (3, 3)  # objects around the car
-
-
-class BakedCars(AssetSource):
-    """Three solid cars of boxes."""
-
-    classes = ("Car",)
-
-    def __init__(self) -> None:
-        self.cars = baked_cars()
-
-    def sample(self, rng: np.random.Generator, frame: Frame, wanted: Wanted | None = None) -> VoxelAsset:
-        """One of them."""
-        return self.cars[int(rng.integers(len(self.cars)))]
 
 
 def measure() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from datamodules.assets.bank_writer import AssetBankWriter
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.objects.studio import view_projection

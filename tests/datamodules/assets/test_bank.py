@@ -15,7 +15,7 @@ from datamodules.assets import bank_folder
 from datamodules.assets.bank import AssetBank, AssetBankWriter
 from datamodules.assets.contract import AssetSource
 from datamodules.assets.view_assets import ViewAsset
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.checksums import CHECKSUMS
 from datamodules.geometry import Camera

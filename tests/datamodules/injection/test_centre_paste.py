@@ -8,7 +8,7 @@ import pytest
 from datamodules.assets.bank import AssetBankWriter
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.visibility import viewing_direction
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.geometry import canonical_projection, plane_height, projected_bbox, wrap_angle
 from datamodules.injection.centre_paste import CentredCrop, CentrePaste, lightened, road_luminance

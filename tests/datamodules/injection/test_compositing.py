@@ -7,7 +7,7 @@ import pytest
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
 from datamodules.injection.compositing import Compositor, Placed
-from datamodules.injection.harmonise import noise_level
+from datamodules.injection.harmonise import harmonise, noise_level
 from datamodules.injection.occlusion import Backdrop, Knowledge
 from datamodules.light import Light
 from datamodules.scene import Frame
@@ -194,3 +194,18 @@ def test_objects_take_on_noise_and_haze() -> None:
     assert (colours.mean(0) > np.array([190, 60, 60])).all()  # plain (200, 30, 30) drawn to bright air
     again = compositor.paint(backdrop, objects, shadow=False, rng=np.random.default_rng(1))
     np.testing.assert_array_equal(out.image, again.image)
+
+
+def test_grain_and_haze_are_those_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    alpha = rng.integers(0, 256, (20, 30, 1))
+    rgba = np.concatenate([rng.integers(0, 256, (20, 30, 3)) * alpha // 255, alpha], -1).astype(np.uint8)
+    layer, air = Layer(rgba, np.ones((20, 30), np.float32), 3, 4, np.zeros(4)), np.array([200.0, 210.0, 220.0])
+    found = harmonise(layer, 30.0, air, 90.0, 4.0, np.random.default_rng(5)).rgba
+    opacity, clear = rgba[..., 3:].astype(float), np.exp(-30.0 / 90.0)
+    light = clear * (rgba[..., :3] / np.maximum(opacity, 1)).clip(0, 1) ** 2.2 + (1 - clear) * (air / 255) ** 2.2
+    grain = np.random.default_rng(5).standard_normal((20, 30, 3), dtype=np.float32)
+    expected = np.clip(255 * light ** (1 / 2.2) + 4.0 * grain, 0, 255) * opacity / 255
+    assert np.abs(found[..., :3] - expected).max() <= 0.51
+    np.testing.assert_array_equal(found[..., 3], rgba[..., 3])
+    assert harmonise(layer, 30.0, None, 0.0, 4.0, None).rgba.tobytes() == rgba.tobytes()

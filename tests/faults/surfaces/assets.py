@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.assets.bank import AssetBank, AssetBankWriter
 from datamodules.assets.view_assets import ViewAsset
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.objects.posed_images import PosedImageSet, write_object, write_posed_index
 from datamodules.randomness import derive
 from tests.faults.surface import Surface

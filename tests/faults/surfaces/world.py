@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.assets.bank import AssetBankWriter
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.kitti.datamodule import KittiDataModule, KittiDataset
 from datamodules.light import read_lights
 from datamodules.randomness import derive

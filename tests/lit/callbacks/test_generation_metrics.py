@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.objects.posed_datamodule import PosedDataModule
 from datamodules.objects.posed_rays import PosedObject
 from lit.callbacks.generation_metrics import GenerationMetrics

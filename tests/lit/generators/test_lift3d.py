@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from datamodules.assets.bank import AssetBank
-from datamodules.assets.voxel_assets import VoxelAsset
-from datamodules.assets.voxel_render import render_voxels
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_render import render_voxels
 from datamodules.errors import InputError
 from datamodules.objects.posed_datamodule import PosedDataModule
 from lit.callbacks.bank_writer import BankWriter

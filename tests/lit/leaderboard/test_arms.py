@@ -13,7 +13,7 @@ from scipy import stats
 
 from datamodules.assets.bank_writer import AssetBankWriter
 from datamodules.assets.mesh_assets import MeshSource
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.injection.injection import Injection
 from datamodules.randomness import derive

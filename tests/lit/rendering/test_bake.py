@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from datamodules.assets.voxel_assets import OPACITY_STEP
-from datamodules.assets.voxel_render import render_voxels
+from datamodules.assets.voxels.voxel_assets import OPACITY_STEP
+from datamodules.assets.voxels.voxel_render import render_voxels
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.planes import DecodedPlanes
 from lit.networks.fields.triplane_field import TriplaneField

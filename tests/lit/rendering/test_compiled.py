@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.assets.voxel_render import OPACITY_STEP, render_voxels
+from datamodules.assets.voxels.voxel_render import OPACITY_STEP, render_voxels
 from datamodules.errors import InputError
 from lit.commands.bench.field import HALF, car_field, ground_truth, two_pass
 from lit.commands.bench.render import quality, view

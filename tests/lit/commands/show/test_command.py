@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.assets.bank_writer import AssetBankWriter
-from datamodules.assets.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from lit.commands.show.command import main
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
-from datamodules.assets.voxel_assets import VoxelAsset
-from datamodules.assets.voxel_render import OPACITY_STEP
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_render import OPACITY_STEP
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
 from lit.cli import main

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_cdt
 
+from datamodules.assets.voxels.cell_sums import cell_sums
 from datamodules.geometry import NEAR
+from datamodules.lattice import on_lattice
 
 OPACITY_STEP = 1.0 / 64.0  # canonical units of path over which a voxel's opacity is stated
 BLOCK = 4  # cells along the edge of a block of the empty-space map
 LUT_SCALE = 4  # opacity table entries per uint8 level
-MIN_TRANSMITTANCE = 1.0 / 255.0  # a ray that lets less through than this is opaque
+MIN_TRANSMITTANCE = 1.0 / 64.0  # a ray that lets less through is opaque; what is behind would change it by a level
 MIN_ALPHA = 0.125  # uint8 levels; an interpolated opacity below this is nothing
 MIN_COVERAGE = 0.002  # a pixel covered less is empty
 UNIT = np.ones(3)
@@ -125,27 +126,6 @@ def sample_step(projection: np.ndarray, shape: tuple[int, int, int], unit: np.nd
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy", inline="always")
-def _corner_weights(fx: Any, fy: Any, fz: Any) -> tuple:
-    """Trilinear weights of the eight voxels of a cell, z fastest."""
-    one = np.float32(1.0)
-    hx, hy, hz = one - fx, one - fy, one - fz
-    w00, w01, w10, w11 = hy * hz, hy * fz, fy * hz, fy * fz
-    return hx * w00, hx * w01, hx * w10, hx * w11, fx * w00, fx * w01, fx * w10, fx * w11
-
-
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy", inline="always")
-def _gather(data: np.ndarray, x: int, y: int, z: int, channel: int, w: tuple) -> Any:
-    """Weighted sum of one channel over the eight voxels of a cell."""
-    return (
-        (w[0] * np.float32(data[x, y, z, channel]) + w[1] * np.float32(data[x, y, z + 1, channel]))
-        + (w[2] * np.float32(data[x, y + 1, z, channel]) + w[3] * np.float32(data[x, y + 1, z + 1, channel]))
-    ) + (
-        (w[4] * np.float32(data[x + 1, y, z, channel]) + w[5] * np.float32(data[x + 1, y, z + 1, channel]))
-        + (w[6] * np.float32(data[x + 1, y + 1, z, channel]) + w[7] * np.float32(data[x + 1, y + 1, z + 1, channel]))
-    )
-
-
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy", inline="always")
 def _block_exit(cell: int, jump: int, direction: float, origin: float, inverse: float) -> float:
     """Depth at which a ray leaves, along one axis, the empty cube of blocks around the block of ``cell``."""
     block = cell >> 2
@@ -155,7 +135,7 @@ def _block_exit(cell: int, jump: int, direction: float, origin: float, inverse: 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
 def _march(
-    data: np.ndarray, skip: np.ndarray, origin: np.ndarray, direction: tuple, inverse: tuple,
+    flat: np.ndarray, along_x: int, along_y: int, skip: np.ndarray, origin: tuple, direction: tuple, inverse: tuple,
     first: int, last: int, dt: float, table: np.ndarray,
 ) -> tuple:  # fmt: skip
     """Integrate samples ``first .. last - 1`` of one ray: weighted colour sums, weighted depth sum, transmittance."""
@@ -176,25 +156,17 @@ def _march(
             i = max(i + 1, int(np.ceil(min(exit_x, min(exit_y, exit_z)) / dt - 0.5)))
             continue
         i += 1
-        w = _corner_weights(np.float32(gx - x), np.float32(gy - y), np.float32(gz - z))
-        w = (
-            w[0] * np.float32(data[x, y, z, 3]),
-            w[1] * np.float32(data[x, y, z + 1, 3]),
-            w[2] * np.float32(data[x, y + 1, z, 3]),
-            w[3] * np.float32(data[x, y + 1, z + 1, 3]),
-            w[4] * np.float32(data[x + 1, y, z, 3]),
-            w[5] * np.float32(data[x + 1, y, z + 1, 3]),
-            w[6] * np.float32(data[x + 1, y + 1, z, 3]),
-            w[7] * np.float32(data[x + 1, y + 1, z + 1, 3]),
+        start = x * along_x + y * along_y + 4 * z
+        ar, ag, ab, alpha = cell_sums(
+            flat, start, along_x, along_y, np.float32(gx - x), np.float32(gy - y), np.float32(gz - z)
         )
-        alpha = ((w[0] + w[1]) + (w[2] + w[3])) + ((w[4] + w[5]) + (w[6] + w[7]))
         if alpha < np.float32(MIN_ALPHA):
             continue
         weight = transmittance * table[int(alpha * np.float32(LUT_SCALE) + np.float32(0.5))]
         scale = weight / alpha
-        red += scale * _gather(data, x, y, z, 0, w)
-        green += scale * _gather(data, x, y, z, 1, w)
-        blue += scale * _gather(data, x, y, z, 2, w)
+        red += scale * ar
+        green += scale * ag
+        blue += scale * ab
         distance += weight * np.float32(t)
         transmittance -= weight
         if transmittance < MIN_TRANSMITTANCE:
@@ -203,46 +175,47 @@ def _march(
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy")
-def _render(
+def _cast(
     data: np.ndarray, skip: np.ndarray, low: np.ndarray, high: np.ndarray, origin: np.ndarray, matrix: np.ndarray,
     metric: np.ndarray, left: int, top: int, step: float, near: float, table: np.ndarray,
-    rgba: np.ndarray, depth: np.ndarray,
+    pixels: np.ndarray, rgba: np.ndarray, depth: np.ndarray,
 ) -> None:  # fmt: skip
-    """Render a window into ``rgba`` and ``depth``, which must be zero."""
-    for row in range(depth.shape[0]):
-        v = np.float64(top + row)
-        for column in range(depth.shape[1]):
-            u = np.float64(left + column)
-            dx = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]
-            dy = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]
-            dz = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
-            dx = dx if abs(dx) > 1e-9 else 1e-9
-            dy = dy if abs(dy) > 1e-9 else 1e-9
-            dz = dz if abs(dz) > 1e-9 else 1e-9
-            ix, iy, iz = 1.0 / dx, 1.0 / dy, 1.0 / dz
-            ax, bx = (low[0] - origin[0]) * ix, (high[0] - origin[0]) * ix
-            ay, by = (low[1] - origin[1]) * iy, (high[1] - origin[1]) * iy
-            az, bz = (low[2] - origin[2]) * iz, (high[2] - origin[2]) * iz
-            enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), near))
-            leave = min(min(max(ax, bx), max(ay, by)), max(az, bz))
-            if enter >= leave:
-                continue
-            mx, my, mz = dx * metric[0], dy * metric[1], dz * metric[2]
-            dt = step / np.sqrt(mx * mx + my * my + mz * mz)
-            first, last = int(np.ceil(enter / dt - 0.5)), int(np.ceil(leave / dt - 0.5))
-            red, green, blue, distance, transmittance = _march(
-                data, skip, origin, (dx, dy, dz), (ix, iy, iz), first, last, dt, table
-            )
-            covered = np.float32(1.0) - transmittance
-            if covered < MIN_COVERAGE:
-                continue
-            # A ray stopped early is opaque: what was left unseen takes the colour of what was seen.
-            gain = np.float32(1.0) / covered if transmittance < MIN_TRANSMITTANCE else np.float32(1.0)
-            rgba[row, column, 0] = np.uint8(min(red * gain + np.float32(0.5), np.float32(255.0)))
-            rgba[row, column, 1] = np.uint8(min(green * gain + np.float32(0.5), np.float32(255.0)))
-            rgba[row, column, 2] = np.uint8(min(blue * gain + np.float32(0.5), np.float32(255.0)))
-            rgba[row, column, 3] = np.uint8(min(covered * gain, np.float32(1.0)) * np.float32(255.0) + np.float32(0.5))
-            depth[row, column] = distance / covered
+    """Cast the rays of ``pixels`` (N, 2) of a window into ``rgba`` and ``depth``, which must be zero there."""
+    flat, along_x, along_y = data.reshape(-1), 4 * data.shape[1] * data.shape[2], 4 * data.shape[2]
+    ox, oy, oz = origin[0], origin[1], origin[2]
+    for index in range(len(pixels)):
+        row, column = pixels[index, 0], pixels[index, 1]
+        u, v = np.float64(left + column), np.float64(top + row)
+        dx = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]
+        dy = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]
+        dz = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
+        dx = dx if abs(dx) > 1e-9 else 1e-9
+        dy = dy if abs(dy) > 1e-9 else 1e-9
+        dz = dz if abs(dz) > 1e-9 else 1e-9
+        ix, iy, iz = 1.0 / dx, 1.0 / dy, 1.0 / dz
+        ax, bx = (low[0] - origin[0]) * ix, (high[0] - origin[0]) * ix
+        ay, by = (low[1] - origin[1]) * iy, (high[1] - origin[1]) * iy
+        az, bz = (low[2] - origin[2]) * iz, (high[2] - origin[2]) * iz
+        enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), near))
+        leave = min(min(max(ax, bx), max(ay, by)), max(az, bz))
+        if enter >= leave:
+            continue
+        mx, my, mz = dx * metric[0], dy * metric[1], dz * metric[2]
+        dt = step / np.sqrt(mx * mx + my * my + mz * mz)
+        first, last = int(np.ceil(enter / dt - 0.5)), int(np.ceil(leave / dt - 0.5))
+        red, green, blue, distance, transmittance = _march(
+            flat, along_x, along_y, skip, (ox, oy, oz), (dx, dy, dz), (ix, iy, iz), first, last, dt, table
+        )
+        covered = np.float32(1.0) - transmittance
+        if covered < MIN_COVERAGE:
+            continue
+        # A ray stopped early is opaque: what was left unseen takes the colour of what was seen.
+        gain = np.float32(1.0) / covered if transmittance < MIN_TRANSMITTANCE else np.float32(1.0)
+        rgba[row, column, 0] = np.uint8(min(red * gain + np.float32(0.5), np.float32(255.0)))
+        rgba[row, column, 1] = np.uint8(min(green * gain + np.float32(0.5), np.float32(255.0)))
+        rgba[row, column, 2] = np.uint8(min(blue * gain + np.float32(0.5), np.float32(255.0)))
+        rgba[row, column, 3] = np.uint8(min(covered * gain, np.float32(1.0)) * np.float32(255.0) + np.float32(0.5))
+        depth[row, column] = distance / covered
 
 
 def render_voxels(
@@ -254,6 +227,7 @@ def render_voxels(
     height: int,
     steps_per_voxel: float = 1.0,
     unit: np.ndarray = UNIT,
+    spacing: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render a window of the image of one grid.
 
@@ -268,22 +242,24 @@ def render_voxels(
         steps_per_voxel: samples a voxel (:func:`sample_step`).
         unit: (3,) length of the canonical axes' units in the unit of the density, (1, 1, 1) by Lift3D's convention; a
             field that was isotropic before it was cut to the box gives the box's half size.
+        spacing: pixels between rays where the picture is smooth (:func:`datamodules.lattice.on_lattice`).
 
     Returns:
         (height, width, 4) uint8 colour premultiplied by opacity, and (height, width) float32 expected depth in metres,
         0 where nothing is.
     """
     prepared = grid if isinstance(grid, PreparedGrid) else prepare_grid(grid)
-    rgba = np.zeros((height, width, 4), dtype=np.uint8)
-    depth = np.zeros((height, width), dtype=np.float32)
     projection = np.ascontiguousarray(projection, dtype=np.float64)
     unit = np.asarray(unit, dtype=np.float64)
     origin, matrix = grid_rays(projection, prepared.shape)
     step = sample_step(projection, prepared.shape, unit, steps_per_voxel)
     metric = 2.0 * unit / np.array(prepared.shape)
     table = opacity_table(step / OPACITY_STEP)
-    _render(
-        prepared.data, prepared.skip, prepared.low, prepared.high, origin, matrix, metric,
-        left, top, step, NEAR, table, rgba, depth,
-    )  # fmt: skip
-    return rgba, depth
+
+    def cast(pixels: np.ndarray, rgba: np.ndarray, depth: np.ndarray) -> None:
+        _cast(
+            prepared.data, prepared.skip, prepared.low, prepared.high, origin, matrix, metric,
+            left, top, step, NEAR, table, pixels, rgba, depth,
+        )  # fmt: skip
+
+    return on_lattice(cast, width, height, spacing)

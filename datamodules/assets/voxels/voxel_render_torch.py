@@ -1,4 +1,4 @@
-"""The voxel renderer for batches on any device: the samples of :mod:`datamodules.assets.voxel_render`, in one lookup.
+"""The voxel renderer for batches on any device: samples as in :mod:`datamodules.assets.voxels.voxel_render`.
 
 Grids are laid one behind the other along x in a single volume, so that the samples of all rays of all objects, with the
 empty ones already dropped, go through one ``grid_sample``.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datamodules.assets.voxel_render import (
+from datamodules.assets.voxels.voxel_render import (
     BLOCK,
     LUT_SCALE,
     MIN_ALPHA,
@@ -26,7 +26,7 @@ from datamodules.assets.voxel_render import (
     prepare_grid,
     sample_step,
 )
-from datamodules.assets.voxel_render import OPACITY_STEP as OPACITY_STEP
+from datamodules.assets.voxels.voxel_render import OPACITY_STEP as OPACITY_STEP
 from datamodules.geometry import NEAR
 
 FIRST_PASS = 12.0  # voxels of occupied path of every ray that are looked up before opaque rays are dropped
@@ -125,8 +125,8 @@ def render_voxels_torch(
         corners: (N, 2) column and row of each window's first pixel in its image.
         width: columns of the windows.
         height: rows of the windows.
-        steps_per_voxel: samples a voxel (:func:`datamodules.assets.voxel_render.sample_step`).
-        unit: (3,) as for :func:`datamodules.assets.voxel_render.render_voxels`.
+        steps_per_voxel: samples a voxel (:func:`datamodules.assets.voxels.voxel_render.sample_step`).
+        unit: (3,) as for :func:`datamodules.assets.voxels.voxel_render.render_voxels`.
 
     Returns:
         (N, height, width, 4) uint8 premultiplied colour and opacity, (N, height, width) float32 depth in metres, on the

@@ -9,8 +9,8 @@ import pytest
 
 from datamodules.assets.contract import Asset
 from datamodules.assets.cube_render import scaled
-from datamodules.assets.voxel_assets import VoxelAsset
-from datamodules.assets.voxel_render import render_voxels
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.assets.voxels.voxel_render import render_voxels
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
 

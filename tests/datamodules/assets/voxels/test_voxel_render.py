@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.assets.voxel_render import OPACITY_STEP, prepare_grid, render_voxels
-from datamodules.assets.voxel_render_torch import prepare_grids_torch, render_voxels_torch
+from datamodules.assets.voxels.voxel_render import OPACITY_STEP, prepare_grid, render_voxels
+from datamodules.assets.voxels.voxel_render_torch import prepare_grids_torch, render_voxels_torch
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
 
 CAMERA = Camera(np.array([[720.0, 0, 310, 45], [0, 720, 94, 0.2], [0, 0, 1, 0.003]]), 620, 188)

@@ -1,0 +1,1 @@
+"""Baked voxel grids as assets: one file a renderer."""
