@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from datamodules.assets.contract import Labels
+from datamodules.assets.contract import FrameLabels
 from datamodules.errors import InputError
 from datamodules.injection.learnt.labels import labels_by_frame
 from datamodules.scene import Frame
@@ -80,7 +80,7 @@ class TrainingReader:
             "be read; see `python -m lit prepare kitti`"
         )
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         """Labels of all frames (see ``LabelReader``); no picture is decoded for them."""
         return labels_by_frame(self.reader, around)
 

@@ -163,14 +163,14 @@ class LabelledFrames(Protocol):
     def read(self, index: int) -> Frame: ...
 
 
-Labels = tuple[Boxes3D, np.ndarray]  # boxes of one frame or moment, and their class names
+FrameLabels = tuple[Boxes3D, np.ndarray]  # boxes of one frame or moment, and their class names
 
 
 @runtime_checkable
 class LabelReader(Protocol):
     """Labelled frames whose labels can be read without their pictures."""
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         """Labels of every frame, in order; broken ones are left out.
 
         Args:

@@ -25,13 +25,13 @@ import numpy as np
 
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.shadow import contact_coverage
+from datamodules.object_classes import VEHICLES
 from datamodules.occlusion_levels import LEVELS
 from datamodules.scene import Frame
 from datamodules.shapes.shading import GAMMA
 
-VEHICLES = ("Car", "Van", "Truck", "car", "van", "truck", "bus", "construction_vehicle", "trailer")
 REACH, STEP, GAP = 4.0, 0.4, 0.5  # metres: of the ring, between its points, and seen below a bumper
-NEAR, FAR, LEAST_HEIGHT = 3.0, 40.0, 12.0  # metres, metres, pixels: vehicles that are looked at
+NEAREST, FARTHEST, LEAST_HEIGHT = 3.0, 40.0, 12.0  # metres, metres, pixels: vehicles that are looked at
 ASPHALT = 0.14  # linear reflectance of worn asphalt under the unit light that assets are baked in
 CONTACT = 0.6  # darkness of a contact shadow where no vehicle tells: between overcast and sunny KITTI frames
 CONTACT_WEIGHT = 2.0  # contact points that this prior is worth
@@ -70,7 +70,7 @@ def scene_light(frame: Frame) -> SceneLight:
     height = objects.bbox[:, 3] - objects.bbox[:, 1]
     depth = objects.boxes.center[:, 2]
     seen = (objects.occlusion <= 0) & (objects.truncation < LEVELS[0]) & (height >= LEAST_HEIGHT)
-    rows = np.flatnonzero(seen & np.isin(objects.names, VEHICLES) & (depth > NEAR) & (depth < FAR))
+    rows = np.flatnonzero(seen & np.isin(objects.names, VEHICLES) & (depth > NEAREST) & (depth < FARTHEST))
     rings = [ring for row in rows if (ring := _ring(frame, objects.boxes[row : row + 1], int(row))) is not None]
     if not rings:
         return SceneLight(None, CONTACT)

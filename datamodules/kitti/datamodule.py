@@ -12,7 +12,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from datamodules.assets.contract import Labels
+from datamodules.assets.contract import FrameLabels
 from datamodules.base import DetectionDataModule
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.geometry import Camera
@@ -119,7 +119,7 @@ class KittiDataset:
     def _read_labels(self, sample_id: str) -> Objects:
         return read_label(self.folder / "label_2" / f"{sample_id}.txt", scored=False, class_map=self.class_map)
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         """Labels of every frame (see :class:`datamodules.assets.contract.LabelReader`); none are known around a car."""
         for sample_id in self.ids if self.labels and not around else ():
             try:

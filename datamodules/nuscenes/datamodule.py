@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.assets.contract import Labels
+from datamodules.assets.contract import FrameLabels
 from datamodules.base import DetectionDataModule, EvaluationFrames
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.atomic_files import write_atomically
@@ -100,7 +100,7 @@ class NuscenesDataset:
         frame = Frame(image, shot.camera, objects, self.ids[index], capture=capture)
         return self._with_extras(frame, sample, shot, rows) if self.extras else frame
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         """Labels of every picture, or of every sample around its car (see ``LabelReader``)."""
         for sample in self.samples:
             boxes = sample.truth.boxes

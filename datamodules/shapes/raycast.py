@@ -9,8 +9,8 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from datamodules.lattice import on_lattice
 from datamodules.light import Light
+from datamodules.shapes.lattice import on_lattice
 from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import Mesh
 from datamodules.shapes.shading import display, shade
@@ -194,7 +194,7 @@ def render_car(
         ambient, exposure: see :class:`datamodules.light.Light`.
         supersample: rays a pixel and axis.
         spacing: 1, 2 or 4: pixels between those that are looked at where the picture is smooth
-            (:mod:`datamodules.lattice`).
+            (:mod:`datamodules.shapes.lattice`).
 
     Returns:
         (height, width, 4) uint8 colour premultiplied by alpha, and (height, width) float32 metres, 0 where empty.

@@ -19,7 +19,7 @@ from scipy import stats
 
 from lit.leaderboard.rows import Ranked
 
-PALETTE = (
+ARM_COLOURS = (
     "#2f6fde", "#d9542b", "#2a9d6f", "#a44fc4", "#c79a1b", "#1b9fb5",
     "#c2477f", "#7a8f1f", "#6a63d9", "#9a6a3a", "#4f9fe0", "#e08a5a",
 )  # fmt: skip
@@ -38,7 +38,7 @@ CHART_WIDTH, SLOT = 6.4, 0.27  # inches: a chart, one of its rows
 def arm_colours(rows: list[Ranked]) -> dict[str, str]:
     """One colour an arm, grey for the arm without augmentation."""
     arms = sorted({row["arm"] for row in rows} - {"none"})
-    return {"none": GREY} | {arm: PALETTE[index % len(PALETTE)] for index, arm in enumerate(arms)}
+    return {"none": GREY} | {arm: ARM_COLOURS[index % len(ARM_COLOURS)] for index, arm in enumerate(arms)}
 
 
 def mean_interval(values: list[float | None]) -> tuple[float, float] | None:

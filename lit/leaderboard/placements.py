@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from datamodules.errors import InputError
 from datamodules.scene import REAL, Frame, Objects
 from lit.leaderboard.arms import two_sample
-from lit.leaderboard.charts import PALETTE, STYLE
+from lit.leaderboard.charts import ARM_COLOURS, STYLE
 
 VERSION = "1"
 TEXTS = {"x": "x, metres", "z": "z, metres", "yaw": "yaw, radians", "height": "2D box height, pixels"}
@@ -143,7 +143,7 @@ def histograms(found: Placements) -> bytes:
                 shares = np.histogram(labelled, edges)[0] / len(labelled)
                 panel.stairs(shares, edges, fill=True, color="#8a8f98", alpha=0.4, label=f"{len(labelled)} labelled")
             shares = np.histogram(injected, edges)[0] / len(injected)
-            panel.stairs(shares, edges, color=PALETTE[0], linewidth=1.4, label=f"{len(injected)} injected")
+            panel.stairs(shares, edges, color=ARM_COLOURS[0], linewidth=1.4, label=f"{len(injected)} injected")
             panel.set_xlabel(text)
             panel.set_yticks([])
             if column == 0:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.assets.contract import LabelledFrames, LabelReader, Labels
+from datamodules.assets.contract import FrameLabels, LabelledFrames, LabelReader
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 
@@ -48,7 +48,7 @@ class TrainingLabels:
         return TrainingLabels(boxes[kept], names[kept], frame[kept], len(read))
 
 
-def labels_by_frame(frames: LabelledFrames, around: bool = False) -> Iterator[Labels]:
+def labels_by_frame(frames: LabelledFrames, around: bool = False) -> Iterator[FrameLabels]:
     """Labels of every frame that can be read (see :class:`datamodules.assets.contract.LabelReader`)."""
     if isinstance(frames, LabelReader):
         yield from frames.read_labels(around)

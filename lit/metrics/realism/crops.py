@@ -14,7 +14,7 @@ from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 
-SIZE = 48  # pixels a crop's side is resampled to
+CROP_SIZE = 48  # pixels a crop's side is resampled to
 CONTEXT = 1.4  # side of the cut-out square over the box's longer side: shadows and outlines are part of the picture
 MAX_TRUNCATION = 0.15
 MAX_RATIO = 1.15  # of two heights that count as equal: resampling blur must not tell who is who
@@ -26,7 +26,7 @@ class Crop:
     """An object's picture.
 
     Attributes:
-        pixels: (3, SIZE, SIZE) uint8 RGB.
+        pixels: (3, CROP_SIZE, CROP_SIZE) uint8 RGB.
         height: of the 2D box in the frame, pixels.
         frame: id of the frame it stands in.
         source: id of the frame whose pixels it shows: another one for a copied object.
@@ -72,11 +72,11 @@ def square(image: np.ndarray, bbox: np.ndarray) -> np.ndarray:
         bbox: (4,) left, top, right, bottom in pixels.
 
     Returns:
-        (3, SIZE, SIZE) uint8.
+        (3, CROP_SIZE, CROP_SIZE) uint8.
     """
     side = max(CONTEXT * float(max(bbox[2] - bbox[0], bbox[3] - bbox[1])), 2.0)
     u, v = (float(bbox[0] + bbox[2]) / 2, float(bbox[1] + bbox[3]) / 2)
-    scale = SIZE / side
+    scale = CROP_SIZE / side
     pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
     if scale < 1:  # warpAffine does not filter: bring the neighbourhood to the target's resolution first
         sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
@@ -84,8 +84,10 @@ def square(image: np.ndarray, bbox: np.ndarray) -> np.ndarray:
         right, bottom = (int(c + side / 2 + 3 * sigma + 2) for c in (u, v))
         pixels = cv2.GaussianBlur(pixels[top:bottom, left:right], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         u, v = u - left, v - top
-    affine = np.array([[scale, 0, SIZE / 2 - 0.5 - scale * u], [0, scale, SIZE / 2 - 0.5 - scale * v]])
-    crop = cv2.warpAffine(pixels, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    affine = np.array([[scale, 0, CROP_SIZE / 2 - 0.5 - scale * u], [0, scale, CROP_SIZE / 2 - 0.5 - scale * v]])
+    crop = cv2.warpAffine(
+        pixels, affine, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(crop.transpose(2, 0, 1))
 
 

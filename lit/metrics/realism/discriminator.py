@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.randomness import derive
-from lit.metrics.realism.crops import SIZE, Crop
+from lit.metrics.realism.crops import CROP_SIZE, Crop
 
 STEPS, BATCH, LR, MARGIN = 300, 64, 2e-3, 3
 
@@ -68,7 +68,7 @@ def scores(network: CropDiscriminator, crops: list[Crop]) -> np.ndarray:
 
 
 def tensor(crops: list[Crop]) -> Tensor:
-    """(N, 3, SIZE, SIZE) float32 about [-2, 2]."""
+    """(N, 3, CROP_SIZE, CROP_SIZE) float32 about [-2, 2]."""
     return torch.from_numpy(np.stack([crop.pixels for crop in crops])).float() / 64 - 2
 
 
@@ -76,5 +76,5 @@ def varied(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Each picture mirrored or not, and moved by up to MARGIN pixels."""
     padded = F.pad(pixels, (MARGIN,) * 4, mode="replicate")
     offsets, mirrored = rng.integers(0, 2 * MARGIN + 1, (len(pixels), 2)), rng.random(len(pixels)) < 0.5
-    moved = [picture[:, y : y + SIZE, x : x + SIZE] for picture, (y, x) in zip(padded, offsets.tolist())]
+    moved = [picture[:, y : y + CROP_SIZE, x : x + CROP_SIZE] for picture, (y, x) in zip(padded, offsets.tolist())]
     return torch.stack([picture.flip(2) if flip else picture for picture, flip in zip(moved, mirrored)])

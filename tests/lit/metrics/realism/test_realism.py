@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.scene import Frame, Objects
-from lit.metrics.realism.crops import MAX_RATIO, SIZE, Crop, crops_of, halves, matched, square
+from lit.metrics.realism.crops import CROP_SIZE, MAX_RATIO, Crop, crops_of, halves, matched, square
 from lit.metrics.realism.scores import area, realism
 
 
 def crop(frame: str, height: float = 30.0, source: str = "", shade: float = 0.0, seed: int = 0) -> Crop:
-    noise = np.random.default_rng([seed, *frame.encode()]).normal(128 + shade, 40, (3, SIZE, SIZE))
+    noise = np.random.default_rng([seed, *frame.encode()]).normal(128 + shade, 40, (3, CROP_SIZE, CROP_SIZE))
     return Crop(noise.clip(0, 255).astype(np.uint8), height, frame, source or frame)
 
 
@@ -59,7 +59,7 @@ def test_a_square_is_centred_whatever_its_size(side: float, u: float, v: float) 
     rows, columns = np.mgrid[:80, :120]
     image = np.stack([columns * 2, rows * 2, 0 * rows]).astype(np.uint8)
     found = square(image, np.array([u - side / 2, v - side / 2, u + side / 2, v + side / 2]))
-    reach = 0.7 * side + 1 + side / SIZE * 2
+    reach = 0.7 * side + 1 + side / CROP_SIZE * 2
     if reach < u < 119 - reach and reach < v < 79 - reach:  # its border does not go on beyond the image
         assert found[0].mean() / 2 == pytest.approx(u - 0.5 + 0.5, abs=0.8)
         assert found[1].mean() / 2 == pytest.approx(v, abs=0.8)
