@@ -9,8 +9,8 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from datamodules.lattice import on_lattice
 from datamodules.light import Light
+from datamodules.shapes.lattice import on_lattice
 from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import Mesh
 from datamodules.shapes.shading import display, shade
@@ -90,6 +90,8 @@ def sunlit(scene: RayScene, points: np.ndarray, facing: np.ndarray, directions: 
     towards = unit @ sun > -0.2  # facets that turn away are dark by Lambert's law anyway
     lit = np.zeros(len(points), np.float32)
     chosen = np.nonzero(towards)[0]
+    if not len(chosen):
+        return lit
     start = points[chosen] + unit[chosen] * SHADOW_OFFSET + sun * SHADOW_OFFSET
     lit[chosen] = ~scene.blocked(start, sun)
     return lit
@@ -194,7 +196,7 @@ def render_car(
         ambient, exposure: see :class:`datamodules.light.Light`.
         supersample: rays a pixel and axis.
         spacing: 1, 2 or 4: pixels between those that are looked at where the picture is smooth
-            (:mod:`datamodules.lattice`).
+            (:mod:`datamodules.shapes.lattice`).
 
     Returns:
         (height, width, 4) uint8 colour premultiplied by alpha, and (height, width) float32 metres, 0 where empty.

@@ -13,8 +13,8 @@ from datamodules.assets.voxels.voxel_render import OPACITY_STEP as OPACITY_STEP
 from datamodules.assets.voxels.voxel_render import PreparedGrid, prepare_grid, render_voxels
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
-from datamodules.lattice import spacing_for
 from datamodules.scene import Frame
+from datamodules.shapes.lattice import spacing_for
 
 STEPS_PER_PIXEL = 0.7  # samples a pixel's width along a ray: closer ones cost time and change the image by < .2 dB
 TINY = 24.0  # pixels of height; a pixel of a smaller object takes the average of four rays

@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_cdt
 
 from datamodules.assets.voxels.cell_sums import cell_sums
 from datamodules.geometry import NEAR
-from datamodules.lattice import on_lattice
+from datamodules.shapes.lattice import on_lattice
 
 OPACITY_STEP = 1.0 / 64.0  # canonical units of path over which a voxel's opacity is stated
 BLOCK = 4  # cells along the edge of a block of the empty-space map
@@ -242,7 +242,7 @@ def render_voxels(
         steps_per_voxel: samples a voxel (:func:`sample_step`).
         unit: (3,) length of the canonical axes' units in the unit of the density, (1, 1, 1) by Lift3D's convention; a
             field that was isotropic before it was cut to the box gives the box's half size.
-        spacing: pixels between rays where the picture is smooth (:func:`datamodules.lattice.on_lattice`).
+        spacing: pixels between rays where the picture is smooth (:func:`datamodules.shapes.lattice.on_lattice`).
 
     Returns:
         (height, width, 4) uint8 colour premultiplied by opacity, and (height, width) float32 expected depth in metres,

@@ -24,6 +24,8 @@ from numba import njit
 TOLERANCE = 32.0  # uint8 levels: second difference of a colour; the middle of a cell is off by an eighth of it
 FARTHER = 0.02  # likewise of depth, as a share of it
 
+Four = tuple[int, int, int, int]
+
 
 class CastPixels(Protocol):
     """Casts the rays of some pixels of a window."""
@@ -56,7 +58,7 @@ def _bend(before: float, first: float, second: float, after: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _straight(rgba: np.ndarray, depth: np.ndarray, v: tuple, u: tuple, tolerance: float) -> bool:
+def _straight(rgba: np.ndarray, depth: np.ndarray, v: Four, u: Four, tolerance: float) -> bool:
     """Whether colour, opacity and depth are nearly linear along four pixels at rows ``v`` and columns ``u``."""
     for channel in range(4):
         bend = _bend(
@@ -191,6 +193,7 @@ def on_lattice(
     cells, side = pixels[(pixels < [rows - 1, columns - 1]).all(1)], spacing
     while side > 1:
         cells, pixels = _halve(rgba, depth, known, cells, side, tolerance)
-        cast(pixels, rgba, depth)
+        if len(pixels):
+            cast(pixels, rgba, depth)
         side //= 2
     return np.ascontiguousarray(rgba[:height, :width]), np.ascontiguousarray(depth[:height, :width])

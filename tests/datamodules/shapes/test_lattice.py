@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from datamodules.assets.voxels.voxel_assets import VoxelAsset, steps_per_voxel, voxel_pixels
 from datamodules.assets.voxels.voxel_render import render_voxels
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
-from datamodules.lattice import CastPixels, on_lattice, spacing_for
+from datamodules.shapes.lattice import CastPixels, on_lattice, spacing_for
 from datamodules.shapes.meshes import car
 from datamodules.shapes.raycast import render_car
 
@@ -70,7 +70,7 @@ def test_outlines_are_exact(spacing: int) -> None:
 
 
 def baked() -> VoxelAsset:
-    """A soft object such as generators bake: opaque over several voxels, its colours in waves of ten voxels and noise."""
+    """A soft object such as generators bake: opaque over several voxels, coloured in waves and noise."""
     shape = (128, 52, 56)
     axes = np.meshgrid(*(-1 + (2 * np.arange(n) + 1) / n for n in shape), indexing="ij", sparse=True)
     radius = np.sqrt(axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2)
