@@ -182,7 +182,10 @@ def on_lattice(
     Returns:
         (height, width, 4) uint8 premultiplied colour and (height, width) float32 depth in metres, 0 where empty.
     """
-    rows, columns = -(-(height - 1) // spacing) * spacing + 1, -(-(width - 1) // spacing) * spacing + 1
+    if spacing == 1:
+        rows, columns = height, width
+    else:  # whole cells, one at least
+        rows, columns = (-(-max(size - 1, 1) // spacing) * spacing + 1 for size in (height, width))
     rgba, depth = np.zeros((rows, columns, 4), np.uint8), np.zeros((rows, columns), np.float32)
     pixels = _corners(rows, columns, spacing)
     cast(pixels, rgba, depth)
