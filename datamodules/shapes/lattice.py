@@ -24,6 +24,8 @@ from numba import njit
 TOLERANCE = 32.0  # uint8 levels: second difference of a colour; the middle of a cell is off by an eighth of it
 FARTHER = 0.02  # likewise of depth, as a share of it
 
+Four = tuple[int, int, int, int]
+
 
 class CastPixels(Protocol):
     """Casts the rays of some pixels of a window."""
@@ -56,7 +58,7 @@ def _bend(before: float, first: float, second: float, after: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _straight(rgba: np.ndarray, depth: np.ndarray, v: tuple, u: tuple, tolerance: float) -> bool:
+def _straight(rgba: np.ndarray, depth: np.ndarray, v: Four, u: Four, tolerance: float) -> bool:
     """Whether colour, opacity and depth are nearly linear along four pixels at rows ``v`` and columns ``u``."""
     for channel in range(4):
         bend = _bend(
@@ -180,7 +182,10 @@ def on_lattice(
     Returns:
         (height, width, 4) uint8 premultiplied colour and (height, width) float32 depth in metres, 0 where empty.
     """
-    rows, columns = -(-(height - 1) // spacing) * spacing + 1, -(-(width - 1) // spacing) * spacing + 1
+    if spacing == 1:
+        rows, columns = height, width
+    else:  # whole cells, one at least
+        rows, columns = (-(-max(size - 1, 1) // spacing) * spacing + 1 for size in (height, width))
     rgba, depth = np.zeros((rows, columns, 4), np.uint8), np.zeros((rows, columns), np.float32)
     pixels = _corners(rows, columns, spacing)
     cast(pixels, rgba, depth)
@@ -191,6 +196,7 @@ def on_lattice(
     cells, side = pixels[(pixels < [rows - 1, columns - 1]).all(1)], spacing
     while side > 1:
         cells, pixels = _halve(rgba, depth, known, cells, side, tolerance)
-        cast(pixels, rgba, depth)
+        if len(pixels):
+            cast(pixels, rgba, depth)
         side //= 2
     return np.ascontiguousarray(rgba[:height, :width]), np.ascontiguousarray(depth[:height, :width])

@@ -90,6 +90,8 @@ def sunlit(scene: RayScene, points: np.ndarray, facing: np.ndarray, directions: 
     towards = unit @ sun > -0.2  # facets that turn away are dark by Lambert's law anyway
     lit = np.zeros(len(points), np.float32)
     chosen = np.nonzero(towards)[0]
+    if not len(chosen):
+        return lit
     start = points[chosen] + unit[chosen] * SHADOW_OFFSET + sun * SHADOW_OFFSET
     lit[chosen] = ~scene.blocked(start, sun)
     return lit

@@ -19,11 +19,10 @@ DIMS = np.array([3.9, 1.5, 1.6])
 
 
 class Picture:
-    """Casts rays at a given picture and counts them."""
+    """Casts rays at a given picture, four pixels larger than its window, and counts them."""
 
     def __init__(self, rgba: np.ndarray, depth: np.ndarray) -> None:
-        # as far as the lattice may reach beyond the window
-        self.rgba, self.depth = np.pad(rgba, ((0, 4), (0, 4), (0, 0)), "edge"), np.pad(depth, (0, 4), "edge")
+        self.rgba, self.depth = rgba, depth
         self.cast_for = np.zeros(self.depth.shape, np.int64)
 
     def cast(self, pixels: np.ndarray, rgba: np.ndarray, depth: np.ndarray) -> None:
@@ -42,15 +41,15 @@ def drawn(picture: Picture, spacing: int, width: int, height: int) -> tuple[np.n
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4]), st.integers(0, 9))
 def test_no_ray_is_cast_twice_and_linear_pictures_come_back(width: int, height: int, spacing: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    v, u = np.mgrid[:height, :width]
+    v, u = np.mgrid[: height + 4, : width + 4]
     slopes = rng.uniform(-1, 1, (2, 4))
     rgba = np.clip(160 + u[..., None] * slopes[0] + v[..., None] * slopes[1], 0, 255).astype(np.uint8)
     depth = (10 + 0.01 * u + 0.02 * v).astype(np.float32)
     picture = Picture(rgba, depth)
     found, metres = drawn(picture, spacing, width, height)
     assert found.shape == (height, width, 4)
-    assert np.abs(found.astype(int) - rgba).max() <= 2
-    np.testing.assert_allclose(metres, depth, atol=1e-3)
+    assert np.abs(found.astype(int) - rgba[:height, :width]).max() <= 2
+    np.testing.assert_allclose(metres, depth[:height, :width], atol=1e-3)
     assert picture.cast_for.max() == 1
     if spacing > 1 and width > 20 and height > 20:
         assert picture.cast_for.sum() < 0.6 * width * height
@@ -58,19 +57,18 @@ def test_no_ray_is_cast_twice_and_linear_pictures_come_back(width: int, height: 
 
 @pytest.mark.parametrize("spacing", [2, 4])
 def test_outlines_are_exact(spacing: int) -> None:
-    v, u = np.mgrid[:90, :150]
+    v, u = np.mgrid[:94, :154]
     inside = ((u - 70) / 60.0) ** 2 + ((v - 44) / 38.0) ** 2 < 1
     rgba = np.where(inside[..., None], np.array([90, 120, 60, 255]), 0).astype(np.uint8)
     picture = Picture(rgba, np.where(inside, 12.0, 0.0).astype(np.float32))
     found, depth = drawn(picture, spacing, 150, 90)
-    np.testing.assert_array_equal(found[..., 3], rgba[..., 3])
-    np.testing.assert_array_equal(found, rgba)
-    np.testing.assert_array_equal(depth > 0, inside)
+    np.testing.assert_array_equal(found, rgba[:90, :150])
+    np.testing.assert_array_equal(depth > 0, inside[:90, :150])
     assert picture.cast_for.sum() < 0.5 * inside.size
 
 
 def baked() -> VoxelAsset:
-    """A soft object such as generators bake: opaque over several voxels, colours in waves of ten voxels and noise."""
+    """A soft object such as generators bake: opaque over several voxels, coloured in waves and noise."""
     shape = (128, 52, 56)
     axes = np.meshgrid(*(-1 + (2 * np.arange(n) + 1) / n for n in shape), indexing="ij", sparse=True)
     radius = np.sqrt(axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2)
