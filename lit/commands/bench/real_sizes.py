@@ -49,7 +49,7 @@ class EveryRay(VoxelAsset):
         return None
 
 
-def read_frames(root: str | Path | None, count: int = FRAMES) -> list[Frame]:
+def read_frames(root: str | Path | None, count: int) -> list[Frame]:
     """Frames of a KITTI folder's training split, spread over it, or of the road world at KITTI's size."""
     if root is not None:
         dataset = KittiDataset(root, "train", extras=True)
@@ -97,7 +97,7 @@ def measure(root: str | Path | None = None) -> dict[str, Any]:
         frame, their ``distance`` and ``crop_height`` (10th, 50th and 90th percentile, metres and pixels), and
         ``decode_ms`` of the frame as a PNG.
     """
-    cars, stored = baked_cars(), read_frames(root)
+    cars, stored = baked_cars(), read_frames(root, FRAMES)
     quick = injection_of(BakedCars(cars))
     reference = injection_of(BakedCars([EveryRay(car.id, car.name, car.dims, car.grid) for car in cars]))
     found: dict[str, Any] = {}
