@@ -127,7 +127,8 @@ class CenterNet3D(nn.Module):
         """Maps (B, channels, h, w) float32 of each head; see :class:`detectors.base.Detector`."""
         features = self.neck(self.backbone(images))
         if self.ray_channels:
-            rays = ray_channels(projections, *features.shape[-2:], self.stride)
+            height, width = features.shape[-2:]
+            rays = ray_channels(projections, height, width, self.stride)
             features = torch.cat([features, rays.to(features.dtype)], 1)
         hidden = self.hidden(features)
         # The last layer runs in float32: bfloat16 has three digits, too few for a depth.

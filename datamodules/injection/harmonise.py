@@ -121,5 +121,5 @@ def harmonise(
     rgba = np.zeros_like(layer.rgba)
     shown = np.ones(3) if gain is None else gain ** (1 / GAMMA)  # a factor on linear light, in display values
     grain = NO_GRAIN if grain is None else grain
-    _tint(layer.rgba, rgba, shown.astype(np.float32), np.float32(clear), light, grain, np.float32(noise))
+    _tint(layer.rgba, rgba, shown.astype(np.float32), clear, light, grain, noise)
     return replace(layer, rgba=rgba)

@@ -58,7 +58,7 @@ def plausibility(frame: Frame, row: int, alpha: np.ndarray) -> float:
     projection = canonical_projection(window, frame.objects.boxes[[row]])[0]
     expected = outline(projection, solids_of(str(frame.objects.names[row])), window.height, window.width)
     expected &= ~nearer_outlines(frame, row, window)
-    agreement = np.count_nonzero(mask & expected) / max(np.count_nonzero(mask | expected), 1)
+    agreement = int(np.count_nonzero(mask & expected)) / max(int(np.count_nonzero(mask | expected)), 1)
     return min(float(agreement), _extent_agreement(mask, frame.objects.bbox[row] - [left, top, left, top]))
 
 

@@ -17,6 +17,8 @@ were tuned on the road world's training frames.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -82,7 +84,7 @@ def _rectangle(bbox: np.ndarray, window: Camera, large: Camera) -> np.ndarray:
 
 def _cut(image: np.ndarray, expected: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """(H, W) bool pixels of the object in an image (H, W, 3), from its expected outline and where it may be."""
-    height = max(np.count_nonzero(inside.any(1)), 1)
+    height = max(int(np.count_nonzero(inside.any(1))), 1)
     deep = cv2.distanceTransform(np.pad(expected, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     off = cv2.distanceTransform((~expected).astype(np.uint8), cv2.DIST_L2, 5)
     kind = np.where(expected, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -92,7 +94,8 @@ def _cut(image: np.ndarray, expected: np.ndarray, inside: np.ndarray) -> np.ndar
         return expected
     cv2.setRNGSeed(0)  # of the colours' clustering: the same picture gives the same mask
     colours = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, kind, None, *colours, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    nowhere: Any = None  # OpenCV's stubs know no call without a rectangle
+    cv2.grabCut(image, kind, nowhere, *colours, ITERATIONS, cv2.GC_INIT_WITH_MASK)
     return _one_piece((kind == cv2.GC_FGD) | (kind == cv2.GC_PR_FGD))
 
 

@@ -60,7 +60,7 @@ class WorthCutting:
         window = frame.camera.cropped(left, top, right - left, bottom - top)
         projection = canonical_projection(window, frame.objects.boxes[[row]])[0]
         own = outline(projection, solids_of(self.name), window.height, window.width)
-        hidden = np.count_nonzero(own & nearer_outlines(frame, row, window)) / max(np.count_nonzero(own), 1)
+        hidden = int(np.count_nonzero(own & nearer_outlines(frame, row, window))) / max(int(np.count_nonzero(own)), 1)
         return bool(occlusion_level(np.array([hidden]))[0] <= self.max_occlusion)
 
     def __str__(self) -> str:

@@ -157,7 +157,7 @@ def _march(
             continue
         i += 1
         start = x * along_x + y * along_y + 4 * z
-        ar, ag, ab, alpha = cell_sums(
+        ar, ag, ab, alpha = cell_sums(  # type: ignore[call-arg, var-annotated]  # numba fills in its own first argument
             flat, start, along_x, along_y, np.float32(gx - x), np.float32(gy - y), np.float32(gz - z)
         )
         if alpha < np.float32(MIN_ALPHA):

@@ -44,8 +44,9 @@ def realism(argv: list[str]) -> int:
     datamodule = injecting_datamodule(options.config, rest)
     real, injected, groups = collected(datamodule, options.frames, options.passes, options.classes, options.min_height)
     found = scores.realism(real, injected, groups, options.seeds)
+    metrics = {"auc": found.auc, "auc_low": found.low, "auc_high": found.high, "kid": kid(found, extractor)}
     figures = {
-        "metrics": {"auc": found.auc, "auc_low": found.low, "auc_high": found.high, "kid": kid(found, extractor)},
+        "metrics": metrics,
         "by_seed": found.by_seed,
         "counts": {
             "real": len(real), "injected": len(injected), "pairs": len(found.pairs), "left_out": found.left_out,
@@ -61,7 +62,7 @@ def realism(argv: list[str]) -> int:
     if options.sheet:
         write_sheet(options.sheet, found)
     title = f"{len(found.pairs)} pairs of {found.groups} {'drives' if groups else 'frames'}"
-    report(title, figures, options.out, figures["metrics"])
+    report(title, figures, options.out, metrics)
     return 0
 
 

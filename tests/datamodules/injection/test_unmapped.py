@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules.assets.contract import Labels
+from datamodules.assets.contract import FrameLabels
 from datamodules.assets.visibility import in_image
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, plane_height, wrap_angle
@@ -157,7 +157,7 @@ class Avenue:
     def read(self, index: int) -> Frame:
         raise AssertionError("a picture was decoded for its labels")
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         assert around
         cars = Boxes3D.concatenate([box_at(x, float(z)) for x in (-8, -4, 4, 8) for z in range(-40, 41, 3)])
         yield cars, np.full(len(cars), "car")

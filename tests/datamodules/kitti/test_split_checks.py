@@ -118,12 +118,15 @@ def test_jpeg_pictures_are_read_and_two_for_a_frame_refused(tmp_path: Path) -> N
     root = small_kitti(tmp_path, 2, 1)
     images = root / "training" / "image_2"
     for path in sorted(images.glob("*.png")):
-        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        cv2.imwrite(str(path.with_suffix(".jpg")), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
     with pytest.raises(InputError, match=r"000000\.png and 000000\.jpg: expected one picture a frame"):
         KittiDataset(root, "train").check()
     assert len(check_tree(root).problems) == 3
     stored = KittiDataset(root, "val").ids[0]
     whole = cv2.imread(str(images / f"{stored}.png"))
+    assert whole is not None
     for path in images.glob("*.png"):
         path.unlink()
     assert check_tree(root).complete

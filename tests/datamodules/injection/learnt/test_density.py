@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.assets.contract import Labels
+from datamodules.assets.contract import FrameLabels
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, wrap_angle
 from datamodules.injection.learnt.density import LabelDensity, lines_of, nearest_lines
@@ -31,7 +31,7 @@ class Labelled:
     def read(self, index: int) -> Frame:
         raise AssertionError("a picture was decoded for its labels")
 
-    def read_labels(self, around: bool = False) -> Iterator[Labels]:
+    def read_labels(self, around: bool = False) -> Iterator[FrameLabels]:
         for boxes, names in self.frames:
             yield boxes, np.array(names, dtype=str)
 

@@ -41,6 +41,7 @@ def test_figures_and_a_sheet(
     assert found["counts"]["pairs"] >= 8
     assert "kid" in found["metrics"]
     picture = cv2.imread(str(sheet))
+    assert picture is not None
     assert picture.shape[1] == 8 * 48
     assert "auc" in capsys.readouterr().out
 

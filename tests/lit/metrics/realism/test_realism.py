@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def crops(drives: int, each: int, shade: float = 0.0, seed: int = 0) -> list[Cro
 DRIVES = {f"{drive}.{n}": str(drive) for drive in range(20) for n in range(20)}
 
 
-def labelled(**columns: object) -> Frame:
+def labelled(**columns: Any) -> Frame:
     objects = Objects(
         boxes=Boxes3D(np.zeros((4, 3)), np.ones((4, 3)), np.zeros(4)),
         names=np.array(["Car", "Car", "Van", "Car"]),
