@@ -19,7 +19,7 @@ import numpy as np
 
 from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Proposal, Wanted
 from datamodules.assets.crops.crop_asset import CropAsset
-from datamodules.assets.crops.worth_cutting import WorthCutting, gathered
+from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle, yaw_from_alpha
 from datamodules.scene import Frame
@@ -105,7 +105,7 @@ class CopyPasteSource(AssetSource):
         Raises:
             InputError: there is none.
         """
-        crops = gathered(frames, self.cut, self.max_crops)
+        crops = gathered_crops(frames, self.cut, self.max_crops)
         if not crops:
             raise InputError(f"copy-paste: none of {len(frames)} frames holds a {self.worth}; relax these options")
         self.crops = crops

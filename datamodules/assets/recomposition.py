@@ -25,9 +25,9 @@ import numpy as np
 from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Proposal, Wanted
 from datamodules.assets.crops.crop_asset import CropAsset
 from datamodules.assets.crops.edges import without_background
-from datamodules.assets.crops.object_masks import MIN_SCORE, ObjectMasks
+from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
 from datamodules.assets.crops.outlines import nearest_corner
-from datamodules.assets.crops.worth_cutting import WorthCutting, gathered
+from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.assets.view_assets import clip_layer, corner_map, premultiply
 from datamodules.assets.visibility import Visibility, observation_angles
 from datamodules.errors import InputError
@@ -209,7 +209,7 @@ class RecompositionSource(AssetSource):
             InputError: there is none, or none with a good mask.
         """
         masks = self._masks()
-        self.crops = gathered(frames, lambda frame: self.cut(frame, masks), self.max_crops)
+        self.crops = gathered_crops(frames, lambda frame: self.cut(frame, masks), self.max_crops)
         said = masks.report()
         if not self.crops:
             reason = f"; {said}" if said else ""
@@ -221,10 +221,10 @@ class RecompositionSource(AssetSource):
         self._offered = self.crops + [crop.flipped() for crop in self.crops] if self.flip else self.crops
         self._views = _Views(self._offered)
 
-    def _masks(self) -> ObjectMasks:
-        return ObjectMasks(self.masks, self.mask_folder, self.min_score)
+    def _masks(self) -> LabelMasks:
+        return LabelMasks(self.masks, self.mask_folder, self.min_score)
 
-    def cut(self, frame: Frame, masks: ObjectMasks) -> list[RecomposedAsset]:
+    def cut(self, frame: Frame, masks: LabelMasks) -> list[RecomposedAsset]:
         """One frame's admissible objects that have a good mask."""
         projections = canonical_projection(frame.camera, frame.objects.boxes)
         rows = [row for row in self.worth.rows(frame, judge_occlusion=True) if nearest_corner(projections[row]) >= NEAR]

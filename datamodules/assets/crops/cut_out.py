@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.assets.crops.outlines import nearer_outlines, outline, solids_of
+from datamodules.assets.crops.outlines import nearer_outlines, solid_outline, solids_of
 from datamodules.geometry import Camera, canonical_projection
 from datamodules.scene import Frame
 
@@ -56,7 +56,7 @@ def plausibility(frame: Frame, row: int, alpha: np.ndarray) -> float:
         return 0.0
     window = frame.camera.cropped(left, top, right - left, bottom - top)
     projection = canonical_projection(window, frame.objects.boxes[[row]])[0]
-    expected = outline(projection, solids_of(str(frame.objects.names[row])), window.height, window.width)
+    expected = solid_outline(projection, solids_of(str(frame.objects.names[row])), window.height, window.width)
     expected &= ~nearer_outlines(frame, row, window)
     agreement = int(np.count_nonzero(mask & expected)) / max(int(np.count_nonzero(mask | expected)), 1)
     return min(float(agreement), _extent_agreement(mask, frame.objects.bbox[row] - [left, top, left, top]))

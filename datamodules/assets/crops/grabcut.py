@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from datamodules.assets.crops.cut_out import label_window
-from datamodules.assets.crops.outlines import nearer_outlines, nearest_corner, outline, solids_of
+from datamodules.assets.crops.outlines import nearer_outlines, nearest_corner, solid_outline, solids_of
 from datamodules.geometry import NEAR, Camera, canonical_projection
 from datamodules.scene import Frame
 
@@ -60,7 +60,7 @@ def grabcut(frame: Frame, row: int) -> np.ndarray | None:
     large = window.resized(max(round(window.width * scale), 8), max(round(window.height * scale), 8))
     inside = _rectangle(bbox - [left, top, left, top], window, large) & ~nearer_outlines(frame, row, large)
     projection = canonical_projection(large, objects.boxes[[row]])[0]
-    expected = inside & outline(projection, solids_of(str(objects.names[row])), large.height, large.width)
+    expected = inside & solid_outline(projection, solids_of(str(objects.names[row])), large.height, large.width)
     if np.count_nonzero(expected) < LEAST_PIXELS:
         return None
     pixels = np.ascontiguousarray(frame.image[:, top:bottom, left:right].transpose(1, 2, 0))

@@ -16,9 +16,9 @@ from datamodules.scene import Frame
 MODELS = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 EXPECTED = f"the state dict of torchvision's {' or '.join(MODELS)}"
 HEAD = "roi_heads.box_predictor.cls_score.weight"
-VEHICLES = (3, 6, 8)  # COCO's car, bus and truck
+TRAFFIC = (3, 6, 8)  # COCO's car, bus and truck
 COCO = {  # a class to COCO's that may stand for it; of others any may
-    "Car": VEHICLES, "Van": VEHICLES, "Truck": VEHICLES, "car": VEHICLES, "truck": VEHICLES, "bus": VEHICLES,
+    "Car": TRAFFIC, "Van": TRAFFIC, "Truck": TRAFFIC, "car": TRAFFIC, "truck": TRAFFIC, "bus": TRAFFIC,
     "Pedestrian": (1,), "Person_sitting": (1,), "pedestrian": (1,), "Cyclist": (1, 2, 4), "motorcycle": (4,),
     "bicycle": (2,),
 }  # fmt: skip

@@ -42,8 +42,8 @@ def _block(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float
 
 BODY = _extruded([(-0.88, -0.2, 0.84), (0.97, -0.02, 0.84), (0.97, 0.66, 0.84), (-0.88, 0.66, 0.84)])
 CABIN = _extruded([(-0.9, -0.2, 0.84), (0.52, -0.02, 0.84), (0.08, -0.9, 0.69), (-0.61, -0.9, 0.69)])
-AXLES, SIDES = ((-0.68, -0.45), (0.45, 0.68)), ((-0.93, -0.73), (0.73, 0.93))
-WHEELS = tuple(_block(axle, (0.5, 0.95), side) for axle in AXLES for side in SIDES)
+AXLES, WHEEL_SIDES = ((-0.68, -0.45), (0.45, 0.68)), ((-0.93, -0.73), (0.73, 0.93))
+WHEELS = tuple(_block(axle, (0.5, 0.95), side) for axle in AXLES for side in WHEEL_SIDES)
 CAR_SOLIDS = (BODY, CABIN, *WHEELS)
 BOX_SOLIDS = (CORNER_SIGNS,)
 
@@ -53,7 +53,7 @@ def solids_of(name: str) -> tuple[np.ndarray, ...]:
     return CAR_SOLIDS if name in CARS else BOX_SOLIDS
 
 
-def outline(projection: np.ndarray, solids: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+def solid_outline(projection: np.ndarray, solids: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """(height, width) bool pixels that solids cover.
 
     Args:
@@ -89,5 +89,5 @@ def nearer_outlines(frame: Frame, row: int, camera: Camera) -> np.ndarray:
     nearer = np.flatnonzero((depth < depth[row]) & (depth > NEAR) & (boxes.dims > 0).all(1))
     covered = np.zeros((camera.height, camera.width), dtype=np.bool_)
     for index, projection in zip(nearer, canonical_projection(camera, boxes[nearer])):
-        covered |= outline(projection, solids_of(str(names[index])), camera.height, camera.width)
+        covered |= solid_outline(projection, solids_of(str(names[index])), camera.height, camera.width)
     return covered

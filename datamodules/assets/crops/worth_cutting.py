@@ -11,14 +11,14 @@ import numpy as np
 from datamodules.assets.contract import LabelledFrames
 from datamodules.assets.crops.crop_asset import CropAsset
 from datamodules.assets.crops.cut_out import label_window
-from datamodules.assets.crops.outlines import nearer_outlines, outline, solids_of
+from datamodules.assets.crops.outlines import nearer_outlines, solid_outline, solids_of
 from datamodules.geometry import canonical_projection
 from datamodules.occlusion_levels import occlusion_level
 from datamodules.scene import Frame
 
 C = TypeVar("C", bound=CropAsset)
 
-UNKNOWN = -1
+UNRATED = -1
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class WorthCutting:
         wanted &= (objects.boxes.center[:, 2] > 0) & (objects.boxes.dims.min(1, initial=np.inf) > 0)
         if not judge_occlusion:
             return np.flatnonzero(wanted & (objects.occlusion >= 0))
-        judged = [r for r in np.flatnonzero(wanted) if objects.occlusion[r] != UNKNOWN or self._is_clear(frame, int(r))]
+        judged = [r for r in np.flatnonzero(wanted) if objects.occlusion[r] != UNRATED or self._is_clear(frame, int(r))]
         return np.array(judged, dtype=np.int64)
 
     def _is_clear(self, frame: Frame, row: int) -> bool:
         left, top, right, bottom = label_window(frame.objects.bbox[row], frame.camera)
         window = frame.camera.cropped(left, top, right - left, bottom - top)
         projection = canonical_projection(window, frame.objects.boxes[[row]])[0]
-        own = outline(projection, solids_of(self.name), window.height, window.width)
+        own = solid_outline(projection, solids_of(self.name), window.height, window.width)
         hidden = int(np.count_nonzero(own & nearer_outlines(frame, row, window))) / max(int(np.count_nonzero(own)), 1)
         return bool(occlusion_level(np.array([hidden]))[0] <= self.max_occlusion)
 
@@ -68,7 +68,7 @@ class WorthCutting:
         return f"{self.name} of height >= {self.min_height:g} px, {limits}"
 
 
-def gathered(frames: LabelledFrames, cut: Callable[[Frame], list[C]], most: int) -> list[C]:
+def gathered_crops(frames: LabelledFrames, cut: Callable[[Frame], list[C]], most: int) -> list[C]:
     """Crops of frames taken evenly over a data set until there are ``most``, by id; perhaps a few more."""
     crops: list[C] = []
     for index in _spread(len(frames)):

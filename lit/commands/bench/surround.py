@@ -17,7 +17,7 @@ from datamodules.scene import REAL, Frame
 from datamodules.world.surround.world import write_surround_world
 from lit.commands.bench.inject import BakedCars, alternate
 
-COLUMNS, ROWS, ROUNDS = 1600, 900, 5
+SHOT_WIDTH, SHOT_HEIGHT, ROUNDS = 1600, 900, 5
 COUNT = (3, 3)  # objects around the car
 
 
@@ -33,7 +33,7 @@ def measure() -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         write_surround_world(
-            root, train_scenes=1, val_scenes=0, samples_per_scene=1, width=COLUMNS, height=ROWS, workers=1,
+            root, train_scenes=1, val_scenes=0, samples_per_scene=1, width=SHOT_WIDTH, height=SHOT_HEIGHT, workers=1,
             progress=False,
         )  # fmt: skip
         tables = Tables(root / "v1.0-world")

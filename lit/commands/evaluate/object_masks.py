@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.assets.crops.grabcut import VERSION
-from datamodules.assets.crops.object_masks import GRABCUT, MIN_SCORE, ObjectMasks
+from datamodules.assets.crops.label_masks import GRABCUT, MIN_SCORE, LabelMasks
 from datamodules.assets.crops.worth_cutting import WorthCutting
 from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataset
@@ -38,7 +38,7 @@ def object_masks(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     worth = WorthCutting(options.name, options.min_height, options.max_truncation, options.max_occlusion)
     dataset = KittiDataset(options.root, options.split, options.frames, extras=True)
-    found = measure(dataset, worth, ObjectMasks(options.masks, None, 0.0))
+    found = measure(dataset, worth, LabelMasks(options.masks, None, 0.0))
     if not len(found):
         raise InputError(f"{options.root}: none of {len(dataset)} frames holds a {worth}; relax these options")
     iou, kept = found[:, 0], found[:, 0][found[:, 1] >= options.min_score]
@@ -50,7 +50,7 @@ def object_masks(argv: list[str]) -> int:
     return 0
 
 
-def measure(dataset: KittiDataset, worth: WorthCutting, masks: ObjectMasks) -> np.ndarray:
+def measure(dataset: KittiDataset, worth: WorthCutting, masks: LabelMasks) -> np.ndarray:
     """(N, 2) IoU with the true mask and score of every object worth cutting; both 0 where no mask was found.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from datamodules.assets.crops.outlines import CAR_SOLIDS, outline
+from datamodules.assets.crops.outlines import CAR_SOLIDS, solid_outline
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
 from datamodules.scene import Frame, Objects
 
@@ -30,7 +30,7 @@ def painted_frame(boxes: Boxes3D, masks: bool = True, sample_id: str = "000001",
     image, instances = mottled.copy(), np.zeros((CAMERA.height, CAMERA.width), np.uint8)
     projections = canonical_projection(CAMERA, boxes)
     for row in np.argsort(-boxes.center[:, 2]):
-        drawn = outline(projections[row], CAR_SOLIDS, CAMERA.height, CAMERA.width)
+        drawn = solid_outline(projections[row], CAR_SOLIDS, CAMERA.height, CAMERA.width)
         image[drawn] = (200 - 50 * (row % 3), 30, 40 + 60 * (row % 4))
         instances[drawn] = row + 1
     bbox = projected_bbox(CAMERA, boxes)

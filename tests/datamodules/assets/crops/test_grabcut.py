@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from datamodules.assets.crops.cut_out import CutOut, label_window, plausibility
 from datamodules.assets.crops.grabcut import grabcut
-from datamodules.assets.crops.outlines import BOX_SOLIDS, CAR_SOLIDS, nearer_outlines, outline
+from datamodules.assets.crops.outlines import BOX_SOLIDS, CAR_SOLIDS, nearer_outlines, solid_outline
 from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
 from datamodules.scene import Frame
 from tests.datamodules.assets.crops.scenes import CAMERA, car_boxes, hiding_box, iou, painted_frame
@@ -71,7 +71,7 @@ def test_a_box_behind_the_camera_and_a_hidden_object_have_no_mask() -> None:
 def test_outlines_stay_within_the_projected_box(x: float, z: float, yaw: float) -> None:
     box: Boxes3D = car_boxes((x, z, yaw))
     projection = canonical_projection(CAMERA, box)[0]
-    car, whole = (outline(projection, solids, 180, 600) for solids in (CAR_SOLIDS, BOX_SOLIDS))
+    car, whole = (solid_outline(projection, solids, 180, 600) for solids in (CAR_SOLIDS, BOX_SOLIDS))
     assert not (car & ~whole).any()
     rows, columns = np.nonzero(whole)
     if len(rows):

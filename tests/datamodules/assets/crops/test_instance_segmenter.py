@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from datamodules.assets.crops.instance_segmenter import InstanceSegmenter
-from datamodules.assets.crops.object_masks import ObjectMasks
+from datamodules.assets.crops.label_masks import LabelMasks
 from datamodules.errors import InputError
 from datamodules.scene import Frame
 from tests.datamodules.assets.crops.scenes import car_boxes, painted_frame
@@ -34,7 +34,7 @@ def segmenter(frame: Frame, *found: tuple[int, int, float]) -> InstanceSegmenter
 def test_each_object_gets_the_detection_that_overlaps_it_most() -> None:
     frame = painted_frame(car_boxes((-2.0, 12.0, 0.4), (2.0, 20.0, -1.4), (-6.0, 25.0, -1.4)))
     assert frame.instances is not None
-    masks = ObjectMasks()
+    masks = LabelMasks()
     masks.segmenter = segmenter(frame, (1, CAR, 1.0), (0, CAR, 2.0), (1, CAR, 6.0), (2, PERSON, 0.0))
     found = masks.cut(frame.with_(instances=None), [0, 1, 2])
     for row in (0, 1):
@@ -58,7 +58,7 @@ def test_no_detection_at_all() -> None:
 
 def test_files_of_something_else_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file; expected the state dict of torchvision's maskrcnn"):
-        ObjectMasks(str(tmp_path / "missing.pth"))
+        LabelMasks(str(tmp_path / "missing.pth"))
     other = tmp_path / "other.pth"
     torch.save({"layer.weight": torch.zeros(3, 3)}, other)
     with pytest.raises(InputError, match="weights of another network"):

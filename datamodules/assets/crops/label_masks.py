@@ -29,7 +29,7 @@ MIN_SCORE = 0.55  # keeps 94 % of the road world's cars of 5 pixels and more, an
 NOTHING = np.zeros((1, 1), dtype=np.uint8)  # what is kept of an object that could not be cut out
 
 
-class ObjectMasks:
+class LabelMasks:
     """Cuts labelled objects out of frames, and counts those it gives none of.
 
     Attributes:
