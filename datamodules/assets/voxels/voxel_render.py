@@ -25,7 +25,7 @@ from datamodules.shapes.lattice import on_lattice
 OPACITY_STEP = 1.0 / 64.0  # canonical units of path over which a voxel's opacity is stated
 BLOCK = 4  # cells along the edge of a block of the empty-space map
 LUT_SCALE = 4  # opacity table entries per uint8 level
-MIN_TRANSMITTANCE = 1.0 / 64.0  # a ray that lets less through is opaque; what is behind would change it by a level
+MIN_TRANSMITTANCE = 1.0 / 255.0  # a ray that lets less through than this is opaque
 MIN_ALPHA = 0.125  # uint8 levels; an interpolated opacity below this is nothing
 MIN_COVERAGE = 0.002  # a pixel covered less is empty
 UNIT = np.ones(3)
