@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.assets.crops import object_masks
+from datamodules.assets.crops import label_masks
 from datamodules.assets.crops.label_masks import GRABCUT, LabelMasks
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
@@ -37,13 +37,13 @@ def test_computed_masks_are_kept_for_the_same_picture_and_labels(
     frame, made = painted_frame(TWO, masks=False), []
     once = LabelMasks(None, str(tmp_path)).cut(frame, [0, 1])
     assert len(list(tmp_path.glob("000001-*.png"))) == 2
-    real = object_masks.grabcut
+    real = label_masks.grabcut
 
     def counting(frame: Frame, row: int) -> np.ndarray | None:
         made.append(row)
         return real(frame, row)
 
-    monkeypatch.setattr(object_masks, "grabcut", counting)
+    monkeypatch.setattr(label_masks, "grabcut", counting)
     again = LabelMasks(None, str(tmp_path)).cut(frame, [0, 1])
     assert made == []
     for one, two in zip(once, again):
