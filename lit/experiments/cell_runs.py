@@ -24,8 +24,8 @@ from lit.results import RESULT_FILE, SCHEMA, Result, read_result, result_file, w
 
 CHECKPOINT = "last.ckpt"
 TESTED = result_file("test")
-# Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores. Memory that glibc
-# keeps instead of giving it back each step spares 5,700 page faults and a tenth of a small detector's step.
+# Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores. Memory that
+# glibc keeps instead of giving it back each step spares 5,700 page faults and a tenth of a small detector's step.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
