@@ -68,6 +68,8 @@ def stylegan2_of_rosinality(content: dict[str, Any], path: str | Path) -> StyleG
         channel_max=most,
     )
     average = content.get("latent_avg")
+    if average is not None and not isinstance(average, Tensor):
+        raise InputError(f"{path}: latent_avg is a {type(average).__name__}, expected a tensor; give {EXPECTED}")
     require_floats({**state, "latent_avg": average}, path, f"give {EXPECTED}")
     renamed = renamed_state(state, str(path))
     renamed["mapping.w_avg"] = (

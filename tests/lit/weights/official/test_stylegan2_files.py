@@ -245,6 +245,9 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     partial = {key: value for key, value in state.items() if key != "synthesis.b16.conv0.bias"}
     with pytest.raises(InputError, match=r"blocks\.2\.conv0\.bias is missing"):
         read_stylegan2(stylegan2_pickle(path, partial, SMALL, marker))
+    torch.save({"g_ema": rosinality_state(), "latent_avg": "x"}, tmp_path / "text.pt")
+    with pytest.raises(InputError, match="latent_avg is a str, expected a tensor"):
+        read_stylegan2(tmp_path / "text.pt")
     torch.save({"g_ema": {**rosinality_state(), "odd": torch.zeros(1)}}, tmp_path / "odd.pt")
     with pytest.raises(InputError, match="odd is no parameter of rosinality"):
         read_stylegan2(tmp_path / "odd.pt")
