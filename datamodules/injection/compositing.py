@@ -202,11 +202,10 @@ class Compositor:
             clear, visible, facts = _uncover(placed.layer.rgba, placed.layer.depth, depth, limit, cover[window.slices])
             bbox = facts[:4] + np.array([window.left, window.top, window.left, window.top])
             hidden = 1.0 - facts[4] / max(facts[5], 1.0)
+            shown = int(facts[4])
             arranged.append(
-                Placed(
-                    placed.id, placed.name, placed.box, placed.layer, clear, visible, bbox, int(facts[4]), hidden, limit
-                )
-            )  # fmt: skip
+                replace(placed, clear=clear, visible=visible, bbox=bbox, pixels=shown, hidden_share=hidden, limit=limit)
+            )
         return Arrangement(tuple(arranged[::-1]), backdrop.hidden(cover, [placed.window for placed in arranged]))
 
     def paint(

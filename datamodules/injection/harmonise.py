@@ -111,7 +111,7 @@ def harmonise(
         rng: draws the noise; without one there is none.
         gain: (3,) factor on linear colour (:func:`datamodules.injection.scene_light.light_gain`).
     """
-    grain = None
+    grain = NO_GRAIN
     if rng is not None and noise > 0:
         grain = rng.standard_normal((*layer.depth.shape, 3), dtype=np.float32)
     clear, light = 1.0, np.zeros(3)
@@ -120,6 +120,5 @@ def harmonise(
         light = (1 - clear) * (air / 255) ** GAMMA
     rgba = np.zeros_like(layer.rgba)
     shown = np.ones(3) if gain is None else gain ** (1 / GAMMA)  # a factor on linear light, in display values
-    grain = NO_GRAIN if grain is None else grain
     _tint(layer.rgba, rgba, shown.astype(np.float32), clear, light, grain, noise)
     return replace(layer, rgba=rgba)

@@ -80,7 +80,7 @@ def stacked(images: Sequence[np.ndarray], columns: int = 1, gap: int = 6) -> np.
             left = index * (width + gap)
             sheet[: image.shape[0], left : left + image.shape[1]] = image
         rows.append(sheet)
-    return np.concatenate(rows)[:-gap]
+    return np.concatenate(rows)[: -gap or None]
 
 
 def png(image: np.ndarray) -> bytes:

@@ -107,12 +107,8 @@ def write_sheet(path: Path, found: Realism) -> None:
     import numpy as np
 
     from datamodules.files.atomic_files import write_atomically
-    from lit.pictures.pictures import png
+    from lit.pictures.pictures import png, stacked
 
     shown = found.pairs[:SHEET_PAIRS]
-    columns = [np.concatenate([real.pixels, injected.pixels], 1) for real, injected in shown]
-    blank = np.full_like(columns[0], 255)
-    rows = [columns[start : start + 8] for start in range(0, len(columns), 8)]
-    rows[-1] += [blank] * (min(8, len(columns)) - len(rows[-1]))
-    sheet = np.concatenate([np.concatenate(row, 2) for row in rows], 1)
-    write_atomically(path, png(sheet.transpose(1, 2, 0)))
+    columns = [np.concatenate([real.pixels, injected.pixels], 1).transpose(1, 2, 0) for real, injected in shown]
+    write_atomically(path, png(stacked(columns, columns=min(8, len(columns)), gap=0)))
