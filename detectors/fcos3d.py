@@ -61,7 +61,7 @@ class FCOS3D(nn.Module):
         checkpoint: weights of the whole detector: an official .pth, or a checkpoint of this suite's trainer.
         backbone_weights: an ImageNet state dict of the backbone alone. The official network freezes its first stage and
             all normalisation, so it cannot learn from random weights and a training without any is refused
-            (:func:`detectors.base.require_learning`); no file is downloaded.
+            (:func:`detectors.base.require_learning`); no file is downloaded. "none" says that there are none.
 
     Raises:
         InputError: mmdetection3d is missing, or an argument does not fit; one line with the cure.
@@ -109,12 +109,13 @@ class FCOS3D(nn.Module):
         scale, offset = std / pixels["std"], (mean - pixels["mean"]) / pixels["std"]
         for name, value in (("scale", scale), ("offset", offset)):
             self.register_buffer(name, torch.tensor(value).float().view(1, 3, 1, 1), persistent=False)
-        if backbone_weights is not None:
-            load_backbone(self.model.backbone, Path(backbone_weights))
+        weights = None if backbone_weights == "none" else backbone_weights
+        if weights is not None:
+            load_backbone(self.model.backbone, Path(weights))
         if checkpoint is not None:
             off = (() if self.attributes else ("conv_attr",)) + (() if self.code_size > 7 else ("conv_regs.4",))
             load_detector(self.model, Path(checkpoint), tuple(f"bbox_head.{name}" for name in off))
-        elif backbone_weights is None and not all(p.requires_grad for p in self.model.backbone.parameters()):
+        elif weights is None and not all(p.requires_grad for p in self.model.backbone.parameters()):
             warnings.warn(
                 "the backbone has frozen layers with random weights: give checkpoint or backbone_weights", stacklevel=2
             )
