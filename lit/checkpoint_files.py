@@ -11,6 +11,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from datamodules.files.atomic_files import disk_refusals, write_atomically
+from datamodules.files.seals import SEAL
+from datamodules.files.weight_files import seal
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -21,13 +23,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint, sealed: what is changed in it afterwards is told when it is read.
 
         Raises:
             InputError: the disk refuses.
         """
         content = io.BytesIO()
-        torch.save(checkpoint, content)
+        torch.save(checkpoint | {SEAL: seal(checkpoint, path)}, content)
         write_atomically(Path(path), content.getvalue())
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError, printable
 from datamodules.files.archives import open_archive, verify_archive
+from datamodules.files.seals import seal_of, verify_seal
 
 MOST_VALUES = 2_000_000  # containers, numbers and tensors of one file
 LARGE = 1 << 28  # bytes that a tensor may take beyond those in its file
@@ -48,14 +49,20 @@ def read_content(path: str | Path, expected: str, allowed: Sequence[Any] = ()) -
 
     Raises:
         InputError: missing, empty, damaged, a program (TorchScript), with objects beyond tensors and plain containers,
-            or with tensors that are no weights; names them.
+            with tensors that are no weights, or changed since it was sealed; names them.
     """
     path = Path(path)
     content = _safetensors(path, expected) if is_safetensors(path, expected) else _torch(path, expected, allowed)
     for name, value, owner in _walk(content, path):
         if isinstance(value, Tensor) and (problem := _problem(name, value, owner)):
             raise InputError(printable(f"{path}: {name[:120]} {problem}; expected {expected}"))
+    verify_seal(content, _named(content, path), path)
     return content
+
+
+def seal(content: Mapping[str, Any], path: str | Path) -> str:
+    """The seal of what is about to be written; see :mod:`datamodules.files.seals`."""
+    return seal_of(_named(content, path))
 
 
 def read_state(path: str | Path, network: str, allowed: Sequence[Any] = ()) -> dict[str, Any]:
@@ -210,6 +217,10 @@ def _walk(content: Any, path: str | Path) -> Iterator[tuple[str, Any, Any]]:
             if count > MOST_VALUES:
                 raise InputError(f"{path}: holds more than {MOST_VALUES} values; expected weights of a network")
             waiting += [(f"{name}.{key}"[-200:].lstrip("."), item, value) for key, item in items]
+
+
+def _named(content: Any, path: str | Path) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value, _ in _walk(content, path))
 
 
 def _problem(name: str, value: Tensor, owner: Any) -> str:

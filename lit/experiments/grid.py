@@ -223,11 +223,7 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     Raises:
         InputError: for a missing file, unknown keys or values of the wrong type.
     """
-    if not path.is_file():
-        beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
-    content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
-    file: GridFile = structure(path, "", content, GridFile)
+    file: GridFile = structure(path, "", _content(path), GridFile)
     name = file.name or path.stem
     folder = root or Path(file.folder or f"runs/{name}")
     experiment = Path(file.experiment)
@@ -244,6 +240,33 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     design = check_design(path, file.design, counts, file.seeds)
     rest = (file.frames_option, reuse, published, file.banks, file.test)
     return Grid(name, folder, experiment, arms, file.seeds, options, steps, design, *rest)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a grid file says; where it ``extends`` another one, on top of what that says."""
+    if not path.is_file():
+        beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
+    content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
+    if (base := content.pop("extends", None)) is None:
+        return content
+    if not isinstance(base, str) or not Path(base).is_file():
+        raise InputError(
+            f"{path}: extends is {base!r}, expected another grid file; paths are relative to the working directory"
+        )
+    below = read_yaml(base, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
+    if "extends" in below:
+        raise InputError(f"{path}: extends {base}, which extends another one; name that one")
+    return merged(below, content)
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both say something, ``above`` holds, and lists are taken whole."""
+    found = dict(below)
+    for key, value in above.items():
+        under = found.get(key)
+        found[key] = merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return found
 
 
 def per_bank(step: Step, banks: int) -> list[Step]:

@@ -189,3 +189,28 @@ def test_a_stopped_cell_leaves_no_record(toy_folder: Path) -> None:
     threading.Timer(1.0, stop.set).start()
     assert run_cell(cell, "key", 1, stop) == "stopped"  # the model itself never ends
     assert not (cell.folder / "result.json").exists()
+
+
+def test_a_grid_extends_another_one(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID + STEPS)
+    whole = read_grid(Path("grid.yaml"))
+    (toy_folder / "more.yaml").write_text("extends: grid.yaml\nseeds: [5]\narms: {none: {frames: [200]}}\n")
+    more = read_grid(Path("more.yaml"))
+    assert (more.name, more.folder, more.seeds) == ("more", Path("runs/more"), [5])
+    assert more.arms["none"].frames == [200]
+    assert more.arms["lift3d"] == whole.arms["lift3d"]
+    assert [step.digest for step in more.prepare] == [step.digest for step in whole.prepare]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("grid", r"extends is 'grid', expected another grid file"),
+        ("[grid.yaml]", r"extends is \['grid.yaml'\], expected another"),
+        ("more.yaml", "which extends another one"),
+    ],
+)
+def test_what_a_grid_cannot_extend(toy_folder: Path, said: str, expected: str) -> None:
+    (toy_folder / "more.yaml").write_text(f"extends: {said}\n")
+    with pytest.raises(InputError, match=f"more.yaml: {expected}"):
+        read_grid(Path("more.yaml"))
