@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_WORKERS ?= 2 # a process takes a core and a gigabyte
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: help demo test lint openmmlab clean
@@ -35,7 +36,7 @@ lint: $(STAMP) openmmlab
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 
 clean:
 	rm -rf runs .venv
