@@ -224,10 +224,9 @@ class DetectionDataModule(pl.LightningDataModule):
         if self.injection is not None:
             self.injection.bind(training)
             self._check_injected(self.injection)
-            if isinstance(self.injection, Injection):  # what merely looks like one may place nothing
+            if self.trainer is not None and self.trainer.is_global_zero:  # who only looks at frames, sees the places
                 self.reach = effective_range(self.injection, training)
-            if self.reach is not None and (self.trainer is None or self.trainer.is_global_zero):
-                print(self.reach)
+                print(self.reach or "placement: no free place in the training frames looked at")
         return training
 
     def _check_injected(self, injection: Injection) -> None:

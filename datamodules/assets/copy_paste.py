@@ -17,8 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Proposal, Wanted
+from datamodules.assets.contract import Asset, LabelledFrames, Proposal, Wanted
 from datamodules.assets.crops.crop_asset import CropAsset
+from datamodules.assets.crops.labelled_source import LabelledObjectSource
 from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, wrap_angle, yaw_from_alpha
@@ -56,14 +57,8 @@ class CropPoses:
         return np.hypot(farther, wrap_angle(self.alpha - place.alpha) / ALPHA_REACH)
 
 
-class CopyPasteSource(AssetSource):
-    """Objects of the labelled training frames as assets with a fixed pose.
-
-    The data module binds it to the frames it trains on, and to no others: the arm sees exactly the labels the detector
-    has.
-    """
-
-    needs_labels = True
+class CopyPasteSource(LabelledObjectSource[CropAsset]):
+    """Objects of the labelled training frames as assets with a fixed pose."""
 
     def __init__(
         self,
@@ -89,15 +84,9 @@ class CopyPasteSource(AssetSource):
             draw: "placement" prefers crops whose depth and observation angle are those of the place that placement has
                 in mind, so that what is injected is spread as from any other source; "uniform" draws any crop.
         """
-        self.name, self.worth = name, WorthCutting(name, min_height, max_truncation, max_occlusion)
-        self.flip, self.feather, self.max_crops, self.draw = flip, feather, max_crops, draw
-        self.crops: list[CropAsset] = []
-        self._offered: list[CropAsset] = []
+        super().__init__(name, WorthCutting(name, min_height, max_truncation, max_occlusion), flip, max_crops)
+        self.feather, self.draw = feather, draw
         self._poses: CropPoses | None = None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return (self.name,)
 
     def bind(self, frames: LabelledFrames) -> None:
         """Cut out every admissible object of a data set.
@@ -108,14 +97,8 @@ class CopyPasteSource(AssetSource):
         crops = gathered_crops(frames, self.cut, self.max_crops)
         if not crops:
             raise InputError(f"copy-paste: none of {len(frames)} frames holds a {self.worth}; relax these options")
-        self.crops = crops
-        self._offered = crops + [crop.flipped() for crop in crops] if self.flip else crops
-        self._poses = CropPoses(self._offered)
-
-    @property
-    def pool(self) -> int:
-        """The crops it was bound to (see ``AssetSource.pool``); a mirrored one is no other object."""
-        return len(self.crops)
+        self.offer(crops)
+        self._poses = CropPoses(self.offered)
 
     def cut(self, frame: Frame) -> list[CropAsset]:
         """Crops of one frame's admissible objects."""
@@ -145,18 +128,17 @@ class CopyPasteSource(AssetSource):
         Raises:
             InputError: the source was not bound to frames.
         """
-        if not self.crops:
-            raise InputError("copy-paste source: expected to be bound to training frames first; call bind(frames)")
+        self.require_bound()
         place = wanted(self.name) if wanted is not None and self.draw == "placement" else None
         if wanted is None or place is None:
-            return self._offered[int(rng.integers(len(self._offered)))].posed_for(frame.camera)
+            return self.offered[int(rng.integers(len(self.offered)))].posed_for(frame.camera)
         assert self._poses is not None
         off = wanted.misfit(self.name, self._poses.boxes(frame.camera)) / GROUND_REACH
         distance = np.hypot(self._poses.distance(place), np.minimum(off, TAKEN))
         weight = np.exp((distance.min() ** 2 - distance**2) / 2)
         cumulative = np.cumsum(weight)
         chosen = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-        return self._offered[min(chosen, len(self._offered) - 1)].posed_for(frame.camera)
+        return self.offered[min(chosen, len(self.offered) - 1)].posed_for(frame.camera)
 
 
 def feathered_box(height: int, width: int, share: float) -> np.ndarray:

@@ -22,10 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Layer, Proposal, Wanted
+from datamodules.assets.contract import Asset, LabelledFrames, Layer, Proposal, Wanted
 from datamodules.assets.crops.crop_asset import CropAsset
 from datamodules.assets.crops.edges import without_background
 from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
+from datamodules.assets.crops.labelled_source import LabelledObjectSource
 from datamodules.assets.crops.outlines import nearest_corner
 from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.assets.view_assets import clip_layer, corner_map, premultiply
@@ -123,14 +124,8 @@ def _distance(box: Boxes3D) -> float:
     return float(np.hypot(box.center[0, 0], box.center[0, 2]))
 
 
-class RecompositionSource(AssetSource):
-    """Objects of the labelled training frames for new places.
-
-    The data module binds it to the frames it trains on, and to no others: the arm sees exactly the labels the detector
-    has.
-    """
-
-    needs_labels = True
+class RecompositionSource(LabelledObjectSource[RecomposedAsset]):
+    """Objects of the labelled training frames for new places."""
 
     def __init__(
         self,
@@ -173,12 +168,10 @@ class RecompositionSource(AssetSource):
             raise InputError(f"angle {angle:g}: expected above 0 and below 90 degrees; correct source.angle")
         if not 0 < depth_ratio[0] < depth_ratio[1]:
             raise InputError(f"depth_ratio {list(depth_ratio)}: expected 0 < least < most; correct source.depth_ratio")
-        self.name, self.worth = name, WorthCutting(name, min_height, max_truncation, max_occlusion)
-        self.flip, self.max_crops, self.clean_edges = flip, max_crops, clean_edges
+        super().__init__(name, WorthCutting(name, min_height, max_truncation, max_occlusion), flip, max_crops)
+        self.clean_edges = clean_edges
         self.tolerance, self.depth_ratio = float(np.radians(angle)), (float(depth_ratio[0]), float(depth_ratio[1]))
         self.masks, self.mask_folder, self.min_score = masks, mask_folder, min_score
-        self.crops: list[RecomposedAsset] = []
-        self._offered: list[RecomposedAsset] = []
         self._views: _Views | None = None
         self._masks()  # a file that is no segmenter is refused before any frame is read
 
@@ -193,15 +186,6 @@ class RecompositionSource(AssetSource):
             raise InputError("no source.mask_folder: computed masks are not kept")
         return "mask_folder", []
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return (self.name,)
-
-    @property
-    def pool(self) -> int:
-        """The objects it was bound to (see ``AssetSource.pool``); a mirrored one is no other object."""
-        return len(self.crops)
-
     def bind(self, frames: LabelledFrames) -> None:
         """Cut out every admissible object of a data set, and say once how many could not be.
 
@@ -209,17 +193,17 @@ class RecompositionSource(AssetSource):
             InputError: there is none, or none with a good mask.
         """
         masks = self._masks()
-        self.crops = gathered_crops(frames, lambda frame: self.cut(frame, masks), self.max_crops)
+        crops = gathered_crops(frames, lambda frame: self.cut(frame, masks), self.max_crops)
         said = masks.report()
-        if not self.crops:
+        if not crops:
             reason = f"; {said}" if said else ""
             raise InputError(
                 f"recomposition: none of {len(frames)} frames holds a {self.worth}{reason}; relax these options"
             )
         if said:
-            warnings.warn(f"recomposition: {said}; {len(self.crops)} remain", stacklevel=2)
-        self._offered = self.crops + [crop.flipped() for crop in self.crops] if self.flip else self.crops
-        self._views = _Views(self._offered)
+            warnings.warn(f"recomposition: {said}; {len(crops)} remain", stacklevel=2)
+        self.offer(crops)
+        self._views = _Views(self.offered)
 
     def _masks(self) -> LabelMasks:
         return LabelMasks(self.masks, self.mask_folder, self.min_score)
@@ -250,11 +234,11 @@ class RecompositionSource(AssetSource):
         Raises:
             InputError: the source was not bound to frames.
         """
-        if self._views is None:
-            raise InputError("recomposition source: expected to be bound to training frames first; call bind(frames)")
+        self.require_bound()
+        assert self._views is not None
         if wanted is None:
-            return self._offered[int(rng.integers(len(self._offered)))].posed_for(frame.camera)
-        nowhere = replace(self._offered[0], pose=Boxes3D.empty())
+            return self.offered[int(rng.integers(len(self.offered)))].posed_for(frame.camera)
+        nowhere = replace(self.offered[0], pose=Boxes3D.empty())
         if (place := wanted(self.name)) is None:
             return nowhere
         weight = self._views.weights(place, self.tolerance, self.depth_ratio)
@@ -263,7 +247,7 @@ class RecompositionSource(AssetSource):
             return nowhere
         chosen = rng.choice(len(weight), min(CANDIDATES, suiting), replace=False, p=weight / weight.sum())
         settled = wanted.settle(self.name, self._at(place, chosen))
-        return nowhere if settled is None else replace(self._offered[chosen[settled]], pose=wanted.box)
+        return nowhere if settled is None else replace(self.offered[chosen[settled]], pose=wanted.box)
 
     def _at(self, place: Proposal, chosen: np.ndarray) -> Boxes3D:
         """Boxes of some objects at a place, turned to be seen as they were taken."""

@@ -23,12 +23,15 @@ def placement(argv: list[str]) -> int:
     options, rest = parser.parse_known_args(argv)
 
     from datamodules.files.atomic_files import write_atomically
+    from datamodules.injection.reach import effective_range
     from lit.commands.injected_frames import injected_pairs, injecting_datamodule
     from lit.leaderboard.placements import VERSION, Placements, histograms
     from lit.results import write_output
 
     found = Placements()
     datamodule = injecting_datamodule(options.config, rest, options.split)
+    assert datamodule.injection is not None
+    print(effective_range(datamodule.injection, datamodule.train_reader) or "placement: no free place found")
     for before, after in injected_pairs(datamodule, options.frames, options.seed, spread=True):
         found.add(before, after)
     rows = found.compare()

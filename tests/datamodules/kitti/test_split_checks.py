@@ -34,7 +34,8 @@ def module(root: Path, classes: tuple[str, ...] | None = None, **options: Any) -
     made = KittiDataModule(str(root), **options)
     if classes is not None:
         detector = SimpleNamespace(classes=classes)
-        made.trainer = SimpleNamespace(lightning_module=SimpleNamespace(detector=detector))  # type: ignore[assignment]
+        module = SimpleNamespace(detector=detector)
+        made.trainer = SimpleNamespace(lightning_module=module, is_global_zero=False)  # type: ignore[assignment]
     return made
 
 
