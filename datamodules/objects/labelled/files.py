@@ -82,8 +82,8 @@ def paired(images: KeyedFiles, labels: KeyedFiles) -> dict[str, tuple[str, str]]
     for own, rest, side, partner in ((stems, others, images, labels), (others, stems, labels, images)):
         if missing := sorted(own.keys() - rest.keys()):
             raise InputError(
-                f"{partner.path}: no {missing[0]}.png, one of {len(missing)} of {len(own)} files of {side.path} without "
-                "a partner; expected a picture and a label map of each stem; add or remove them"
+                f"{partner.path}: no {missing[0]}.png, one of {len(missing)} of {len(own)} files of {side.path} "
+                "without a partner; expected a picture and a label map of each stem; add or remove them"
             )
     return {key: (images.names[key], labels.names[others[stem]]) for stem, key in sorted(stems.items())}
 

@@ -116,8 +116,8 @@ class LabelledPairs:
             )
         if absent := sorted(by_key.keys() - set(self.keys)):
             raise InputError(
-                f"{where}: lists {absent[0]}.png, one of {len(absent)} pictures that {self.images.path} lacks; add them, "
-                "or remove their labels"
+                f"{where}: lists {absent[0]}.png, one of {len(absent)} pictures that {self.images.path} lacks; add "
+                "them, or remove their labels"
             )
         return check_cameras([by_key[key] for key in self.keys], self.keys, where)
 
@@ -176,18 +176,17 @@ class LabelledPairs:
         if self.kind == "edge":
             return self._dark_lines(values, where)
         if values.max() >= len(self.class_names):
-            raise InputError(
-                f"{where}: class {values.max()}, expected 0 to {len(self.class_names) - 1}; correct the map, or data.classes"
-            )
+            known = f"expected 0 to {len(self.class_names) - 1}"
+            raise InputError(f"{where}: class {values.max()}, {known}; correct the map, or data.classes")
         return nearest(values, self.size)
 
     def _dark_lines(self, values: np.ndarray, where: Path) -> np.ndarray:
         mean = float(values.mean())
         if (mean < MIDDLE) == (self.lines == "dark"):
-            paper, other = ("light", "light") if self.lines == "dark" else ("dark", "dark")
+            other = "light" if self.lines == "dark" else "dark"
             raise InputError(
-                f"{where}: mean grey {mean:.0f}, expected {self.lines} lines on {paper} paper: the polarity is inverted; "
-                f"invert the maps (255 - v), or set data.lines {other}"
+                f"{where}: mean grey {mean:.0f}, expected {self.lines} lines on {other} paper: the polarity is "
+                f"inverted; invert the maps (255 - v), or set data.lines {other}"
             )
         return values if self.lines == "dark" else 255 - values
 
