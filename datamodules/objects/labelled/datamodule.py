@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.errors import InputError
 from datamodules.objects.labelled.pairs import LabelledPairs
-from datamodules.objects.labelled_views import LabelledViews, class_weights, edge_input
+from datamodules.objects.labelled_views import Kind, LabelledViews, class_weights, edge_input
 from datamodules.objects.studio_set import StudioSet
 from datamodules.samplers import Position, endless_order, even_batches
 
@@ -60,6 +60,68 @@ def read_views(pairs: LabelledPairs, rows: list[int]) -> LabelledViews:
     else:
         labels = torch.from_numpy(np.stack(maps)).long()
     return LabelledViews(images, labels, torch.from_numpy(pairs.cameras[rows]), [pairs.keys[row] for row in rows])
+
+
+def render_pairs_when_missing(
+    images: str, labels: str, kind: Kind, objects: int, views: int, size: int, seed: int = 0
+) -> None:
+    """Write the studio's set where there are no pictures; otherwise do nothing.
+
+    Args:
+        images: FOLDER/images.zip.
+        labels: FOLDER/KIND.zip.
+        kind: "edge" or "seg".
+        objects: cars.
+        views: views of each.
+        size: pixels a side.
+        seed: same seed, same cars.
+
+    Raises:
+        InputError: the names are other ones.
+    """
+    if Path(images).exists():
+        return
+    from datamodules.objects.labelled import studio_labels  # Embree and the meshes only where they are needed
+
+    folder = Path(images).parent
+    if Path(images) != folder / "images.zip" or Path(labels) != folder / f"{kind}.zip":
+        raise InputError(
+            f"images {images} and labels {labels}: the studio writes FOLDER/images.zip and FOLDER/{kind}.zip; name "
+            "them so, or set data.create false"
+        )
+    studio_labels.write_labelled_views(folder, objects, views, size, seed=seed, wait=True)
+
+
+def split_rows(
+    pairs: LabelledPairs, objects: int | None, val_every: int, test_every: int | None
+) -> dict[str, np.ndarray]:
+    """Rows of a set for "train", "val", "test" and "all", no object in two of the first three but as said below.
+
+    Args:
+        pairs: the set.
+        objects: use only the first so many objects; None for all.
+        val_every: every so many-th is for validation.
+        test_every: of the others, every so many-th is for the test; None tests on the validation's.
+
+    Raises:
+        InputError: there are not enough objects.
+    """
+    names = sorted(set(pairs.objects))
+    if objects is not None and objects > len(names):
+        raise InputError(f"{pairs.images.path} shows {len(names)} objects, data.objects asks for {objects}: lower it")
+    number = {name: place for place, name in enumerate(names[:objects])}
+    place = np.array([number.get(name, -1) for name in pairs.objects])
+    known = place >= 0
+    held = known & (place % val_every == val_every - 1)
+    tested = held if test_every is None else known & ~held & (place % test_every == test_every // 2)
+    masks = {"train": known & ~held & ~tested, "val": held, "test": tested, "all": known}
+    for split, mask in masks.items():
+        if not mask.any():
+            raise InputError(
+                f"{pairs.images.path} shows {len(number)} objects, none of them for {split} with val_every {val_every} "
+                f"and test_every {test_every}; lower them, or set data.object_of file if its folders are no objects"
+            )
+    return {split: np.flatnonzero(mask) for split, mask in masks.items()}
 
 
 class LabelledViewsDataModule(StudioSet):
@@ -132,16 +194,10 @@ class LabelledViewsDataModule(StudioSet):
     def prepare_data(self) -> None:
         """Write the studio's set when there is none."""
         h: Any = self.hparams
-        if h.create and not Path(h.images).exists():
-            from datamodules.objects.labelled.studio_labels import write_labelled_views  # Embree only where needed
-
-            folder = Path(h.images).parent
-            if Path(h.images) != folder / "images.zip" or Path(h.labels) != folder / f"{h.kind}.zip":
-                raise InputError(
-                    f"images {h.images} and labels {h.labels}: the studio writes FOLDER/images.zip and "
-                    f"FOLDER/{h.kind}.zip; name them so, or set data.create false"
-                )
-            write_labelled_views(folder, h.create_objects, h.create_views, h.create_size, seed=h.seed, wait=True)
+        if h.create:
+            render_pairs_when_missing(
+                h.images, h.labels, h.kind, h.create_objects, h.create_views, h.create_size, h.seed
+            )
 
     def setup(self, stage: str | None = None) -> None:
         """Open, check and split by object.
@@ -154,29 +210,13 @@ class LabelledViewsDataModule(StudioSet):
         h: Any = self.hparams
         pairs = LabelledPairs(h.images, h.labels, h.kind, h.classes, h.size, h.lines, h.object_of)
         pairs.look()
-        names = sorted(set(pairs.objects))
-        if h.objects is not None and h.objects > len(names):
-            raise InputError(f"{h.images} shows {len(names)} objects, data.objects asks for {h.objects}: lower it")
-        names = names[: h.objects]
-        number = {name: place for place, name in enumerate(names)}
-        place = np.array([number.get(name, -1) for name in pairs.objects])
-        held = place % h.val_every == h.val_every - 1
-        tested = ~held & (place % h.test_every == h.test_every // 2) if h.test_every else held
-        known = place >= 0
-        masks = {
-            "train": known & ~held & (~tested if h.test_every else True),
-            "val": known & held,
-            "test": known & tested,
-        }
-        for split, mask in masks.items():
-            if not mask.any():
-                raise InputError(
-                    f"{h.images} shows {len(names)} objects, none of them for {split} with val_every {h.val_every} and "
-                    f"test_every {h.test_every}; lower them, or set data.object_of file if its folders are no objects"
-                )
-            self.rows[split] = np.flatnonzero(mask)
-        self.rows["all"] = np.flatnonzero(known)
+        self.rows = split_rows(pairs, h.objects, h.val_every, h.test_every)
         self.pairs = pairs
+
+    @property
+    def kind(self) -> str:
+        """ "seg" or "edge"."""
+        return str(self.hparams["kind"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
