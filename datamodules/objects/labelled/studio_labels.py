@@ -202,7 +202,7 @@ def _write_archives(
     workers: int, progress: bool,
 ) -> None:  # fmt: skip
     """Fill the archives under other names, then rename them: each is whole or absent."""
-    kinds = ["images", *settings.labels]
+    kinds = [*settings.labels, "images"]  # last what readers look for first
     temporary = {kind: folder / f".{kind}.zip.tmp" for kind in kinds}
     index: dict[str, object] = {}
     cameras: list[tuple[str, list[float]]] = []

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from datamodules.errors import InputError
 from lit.features.build import build_extractor
@@ -87,7 +86,8 @@ class ConditionalScores:
             for state, value in held.items():
                 setattr(self.sets[name], state, list(value) if isinstance(value, list) else value)
 
-    def _metrics(self) -> list[Metric]:
+    def _metrics(self) -> list[Any]:
+        """All of them."""
         return [*self.sets.values(), *self.alignment.values(), *([self.diversity] if self.diversity else [])]
 
     def add_reference(self, images: Tensor, keys: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ class ConditionalScores:
 
     def means(self) -> dict[str, float]:
         """Every figure over the distinct samples of all processes, each of which has to call this."""
-        figures = {}
+        figures: dict[str, float] = {}
         for name, metric in self.sets.items():
             figure = metric.compute()
             figures[name] = float(figure[0] if isinstance(figure, tuple) else figure)
@@ -175,7 +175,7 @@ class ConditionalScores:
     @property
     def evaluator(self) -> dict[str, Any]:
         """Names and versions of what scores, and the maps and images it scored on this process."""
-        stated = [metric.evaluator for metric in self._metrics()]  # type: ignore[operator, union-attr]
+        stated = [metric.evaluator for metric in self._metrics()]
         unique = list({entry["name"]: entry for entry in stated}.values())
         return {
             **{key: "; ".join(entry[key] for entry in unique) for key in ("name", "version")},
