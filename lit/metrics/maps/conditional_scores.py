@@ -24,7 +24,7 @@ from lit.metrics.maps.alignment_metrics import EdgeAveragePrecision, Segmentatio
 
 Reader = Callable[[Tensor], Tensor]  # (B, 3, H, W) uint8 to (B, C, H, W), of edges the last channel
 LINE = 0.0  # of an edge map in [-1, 1]: darker pixels are lines
-LEVELS = 255  # of edge scores: those of an 8-bit file
+EDGE_LEVELS = 255  # of edge scores: those of an 8-bit file
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class ConditionalScores:
         if isinstance(metric, EdgeAveragePrecision):
             if maps.shape != labels.shape or labels.shape[1] != 1:
                 raise InputError(f"rendered edges {tuple(maps.shape)}, expected {tuple(labels.shape)}: (B, 1, H, W)")
-            score = ((1 - maps.detach().float().clamp(-1, 1)) / 2 * LEVELS).round()
+            score = ((1 - maps.detach().float().clamp(-1, 1)) / 2 * EDGE_LEVELS).round()
             metric.update(score[:, 0], labels[:, 0] < LINE, ids)
             return
         if maps.ndim != 4 or maps.shape[1] != metric.num_classes:
