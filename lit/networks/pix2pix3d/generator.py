@@ -65,7 +65,7 @@ class Pix2Pix3DGenerator(nn.Module):
         pose_condition: the pose of the label map enters beside z (faces and cats); without it zeros do (cars).
         plane_resolution: side of the planes.
         plane_channels: channels of each plane.
-        channel_base: of the synthesis: feature maps at resolution r have ``min(channel_base / r, channel_max)`` channels.
+        channel_base: of the synthesis: maps at resolution r have ``min(channel_base / r, channel_max)`` channels.
         channel_max: see ``channel_base``.
         encoder_base, encoder_max: the same of the label encoder.
         features: channels of each decoder, which its upsampler takes.
@@ -174,7 +174,12 @@ class Pix2Pix3DGenerator(nn.Module):
         return DecodedPlanes(planes, self.decoder.raw if raw else self.decoder, "mean", EG3D_AXES, self.box)
 
     def pictures(
-        self, planes: Tensor, latent: Tensor, cameras: Tensor, size: int | None = None, draw: torch.Generator | None = None
+        self,
+        planes: Tensor,
+        latent: Tensor,
+        cameras: Tensor,
+        size: int | None = None,
+        draw: torch.Generator | None = None,
     ) -> LabelledPictures:
         """Pictures of planes through cameras (B, 25).
 

@@ -37,9 +37,7 @@ class March:
 
     config: dict[str, Any]
 
-    def __call__(
-        self, field: Field, cameras: Tensor, size: int, draw: torch.Generator | None = None
-    ) -> RenderedField:
+    def __call__(self, field: Field, cameras: Tensor, size: int, draw: torch.Generator | None = None) -> RenderedField:
         """Render fields through cameras (B, 25) at ``size`` x ``size`` pixels.
 
         Args:

@@ -1,7 +1,7 @@
 """EG3D's upsampler of rendered features: two styled blocks that add to the low-resolution picture.
 
-Sources: Chan et al., CVPR 2022, section 4.3; released code (``SuperresolutionHybrid2X``, ``4X``, ``8XDC``; pix2pix3D has
-twins with as many output channels as there are labels).
+Sources: Chan et al., CVPR 2022, section 4.3; released code (``SuperresolutionHybrid2X``, ``4X``, ``8XDC``; pix2pix3D
+has twins with as many output channels as there are labels).
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ def generator_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tenso
     renamed = {f"synthesis.{key}": value for key, value in planes.items()}
     encoder = {key: value for key, value in below(state, ENCODER).items() if f"{ENCODER}{key}" not in UNUSED}
     projector = {"projector": encoder.pop("projector.weight").float()} if "projector.weight" in encoder else {}
-    renamed |= {f"mapping.encoder.{k}": v for k, v in (_downsampling(encoder, source, "from_label") | projector).items()}
+    renamed |= {
+        f"mapping.encoder.{k}": v for k, v in (_downsampling(encoder, source, "from_label") | projector).items()
+    }
     for key, value in state.items():
         if key in UNUSED or key.startswith(("backbone.synthesis.", ENCODER)):
             continue
@@ -61,7 +63,7 @@ def discriminator_state(state: Mapping[str, Tensor], source: str) -> dict[str, T
     for key, value in state.items():
         if match := CRITIC.fullmatch(key):
             layer, rest = match.groups()
-            renamed[f"{ {'conv': 'conv', 'fc': 'hidden', 'out': 'out'}[layer]}.{rest}"] = value.float()
+            renamed[f"{ {'conv': 'conv', 'fc': 'hidden', 'out': 'out'}[layer] }.{rest}"] = value.float()
         elif not key.startswith("mapping."):
             blocks[key] = value
     named = mapping_state(below(state, "mapping."))
