@@ -91,8 +91,10 @@ class LabelledGame(nn.Module):
         weights: of the losses.
         aligned: the judge of labels sees them beside the pictures.
         labels_3d: the generator's labels are trained; without, neither their losses nor their judge take part.
-        class_weights: (C,) of the cross-entropy; None for all alike.
         augment: of what the judges see.
+
+    Attributes:
+        class_weights: (C,) of the cross-entropy; None for all alike.
     """
 
     class_weights: Tensor | None
@@ -106,7 +108,6 @@ class LabelledGame(nn.Module):
         weights: LabelledWeights | None = None,
         aligned: bool = True,
         labels_3d: bool = True,
-        class_weights: Tensor | None = None,
         augment: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -114,7 +115,7 @@ class LabelledGame(nn.Module):
         self.label_critic = label_critic if labels_3d else None
         self.perceptual, self.weights = perceptual, weights or LabelledWeights()
         self.aligned, self.labels_3d, self.augment = aligned, labels_3d, DiffAugment(augment)
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("class_weights", None, persistent=False)
 
     def fake(self, play: Play) -> tuple[LabelledPictures, Tensor]:
         """Pictures through :attr:`Play.cameras`, and their w+ (B, rows, w_dim)."""
