@@ -251,14 +251,10 @@ class LabelledGame(nn.Module):
             points: of each field.
         """
         latent = self.generator.latents(play.z, play.batch.cameras, play.batch.labels)
-        draw, device = play.draw, latent.device
-
-        def drawn(kind: str) -> Tensor:
-            function = torch.rand if kind == "uniform" else torch.randn
-            return batch_draw(lambda n: function(n, points, 3, generator=draw, device=device), len(latent))
-
-        first = 2 * drawn("uniform") - 1
-        return self.density_at(latent, first, first + distance * drawn("normal"), play.noise)
+        draw, device, count = play.draw, latent.device, len(latent)
+        first = 2 * batch_draw(lambda n: torch.rand(n, points, 3, generator=draw, device=device), count) - 1
+        way = distance * batch_draw(lambda n: torch.randn(n, points, 3, generator=draw, device=device), count)
+        return self.density_at(latent, first, first + way, play.noise)
 
     def density_at(self, latent: Tensor, first: Tensor, second: Tensor, noise: Noise) -> Tensor:
         """Change of the raw density between points (B, P, 3) of the fields of w+ (B, rows, w_dim)."""

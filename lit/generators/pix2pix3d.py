@@ -199,7 +199,8 @@ class LitPix2Pix3D(AdversarialGenerator):
         batch's, moved on by a random number of places, so that in a batch of one there are no others.
         """
         batch, draw = turn.batch, turn.draw
-        own = not turn.coin(self.hparams["random_pose"])
+        unjudged = self.game.image_critic is None and self.game.label_critic is None  # then other views teach nothing
+        own = not turn.coin(self.hparams["random_pose"]) or unjudged
         count, device = len(batch.cameras), batch.cameras.device
         z = batch_draw(lambda n: torch.randn(n, self.game.generator.z_dim, generator=draw, device=device), count)
         if self.pool is None:

@@ -35,7 +35,7 @@ def test_the_small_ones_train_a_step(kind: str, tmp_path: Path) -> None:
     words += ["--data.test_every", "null", "--data.batch_size", "2", "--data.steps_per_epoch", "1"]
     words += ["--data.create", "false", "--data.held_out_maps", "2", "--trainer.max_epochs", "1"]
     words += ["--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false"]
-    words += ["--model.network.init_args.classes", "3", "--data.classes", "3"] if kind == "seg" else []
+    words += ["--model.network.classes", "3", "--data.classes", "3"] if kind == "seg" else []
     assert main([*words, "--trainer.default_root_dir", str(tmp_path / "run")]) == 0
     metrics = read_result(tmp_path / "run" / "result.json").metrics
     assert {"val/fid", "val/miou" if kind == "seg" else "val/ap"} <= set(metrics)
