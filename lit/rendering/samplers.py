@@ -52,19 +52,24 @@ def around(depth: Tensor, reach: float, count: int, jitter: Tensor | None = None
     return between(depth - reach, depth + reach, count, jitter)
 
 
-def importance(place: Tensor, blur: bool = True, floor: float = 0.01) -> Refinement:
+def importance(place: Tensor, blur: bool = True, floor: float = 0.01, released: bool = False) -> Refinement:
     """Samples where the first pass's weights are (NeRF's hierarchical sampling).
 
     Args:
         place: (B, R, F), or (F,) for all rays: places in [0, 1) on the weights' cumulative distribution.
         blur: first take the larger of neighbouring weights, then their mean, as EG3D does.
         floor: added to every weight, so that no piece goes without.
+        released: as EG3D's released renderer has it (``sample_importance``; pix2pix3D and G3DR took it over): the
+            first and the last piece are left out, and every other one is sought between its middle and the middle of
+            the piece before it, half a piece too near.
     """
 
     def refine(edges: Tensor, weights: Tensor) -> Tensor:
         if blur:
             flat = F.max_pool1d(weights.flatten(0, 1).unsqueeze(1), 2, 1, padding=1)
             weights = F.avg_pool1d(flat, 2, 1).view_as(weights)
+        if released:
+            edges, weights = (edges[..., 1:-1] + edges[..., :-2]) / 2, weights[..., 1:-1]
         return inverse_cdf(edges, weights + floor, place)
 
     return refine

@@ -47,7 +47,7 @@ class Projection(nn.Module):
     def __init__(self, c_dim: int, width: int, layers: int = 8) -> None:
         super().__init__()
         self.features = width if c_dim else 1
-        self.mapping = MappingNetwork(0, width, layers, c_dim=c_dim) if c_dim else None
+        self.mapping = MappingNetwork(0, width, layers, c_dim=c_dim, average=False) if c_dim else None
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         """Logits (B, 1) of features x (B, features) and classes (B,) or vectors (B, c_dim).

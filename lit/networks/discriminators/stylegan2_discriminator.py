@@ -17,12 +17,12 @@ from lit.networks.layers.synthesis import resolutions
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions beside a 1x1 shortcut, together half the resolution."""
+    """Two convolutions, whose activations may be bounded, beside a 1x1 shortcut, together half the resolution."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, clamp: float | None = None) -> None:
         super().__init__()
-        self.conv0 = EqualConv(inputs, inputs, 3)
-        self.conv1 = EqualConv(inputs, outputs, 3, down=True)
+        self.conv0 = EqualConv(inputs, inputs, 3, clamp=clamp)
+        self.conv1 = EqualConv(inputs, outputs, 3, down=True, clamp=clamp)
         self.skip = EqualConv(inputs, outputs, 1, down=True, bias=False, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,6 +54,7 @@ class StyleGAN2Discriminator(nn.Module):
         input_channels: channels of the images.
         raw_channels: of the same images before a generator's upsampler, judged together; 0 for none.
         c_dim: classes, or length of the vectors (of a pose) that condition; 0 for none.
+        conv_clamp: bound on the convolutions' activations, which the published training sets to 256; None for none.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class StyleGAN2Discriminator(nn.Module):
         input_channels: int = 3,
         raw_channels: int = 0,
         c_dim: int = 0,
+        conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
         widths = [min(channel_base // size, channel_max) for size in reversed(resolutions(resolution))]
         self.group, self.raw_channels, last = minibatch_std_group, raw_channels, widths[-1]
-        self.from_rgb = EqualConv(input_channels + raw_channels, widths[0], 1)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b) for a, b in pairwise(widths))
-        self.conv = EqualConv(last + 1, last, 3)
+        self.from_rgb = EqualConv(input_channels + raw_channels, widths[0], 1, clamp=conv_clamp)
+        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b, conv_clamp) for a, b in pairwise(widths))
+        self.conv = EqualConv(last + 1, last, 3, clamp=conv_clamp)
         self.hidden = EqualLinear(last * 16, last)
         self.project = Projection(c_dim, last)
         self.out = EqualLinear(last, self.project.features, activate=False)

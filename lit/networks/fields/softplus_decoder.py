@@ -22,6 +22,11 @@ def softplus_density(raw: Tensor) -> Tensor:
     return F.softplus(raw - 1)
 
 
+def widened_sigmoid(raw: Tensor) -> Tensor:
+    """Colours a little beyond [0, 1], any shape."""
+    return torch.sigmoid(raw) * (1 + 2 * WIDEN) - WIDEN
+
+
 class SoftplusDecoder(nn.Module):
     """Features to colour, density and, activated like colour, further features.
 
@@ -37,10 +42,15 @@ class SoftplusDecoder(nn.Module):
         self.hidden = EqualLinear(inputs, hidden, lr_multiplier, activate=False)
         self.heads = EqualLinear(hidden, 4 + features, lr_multiplier, activate=False)
 
+    def outputs(self, features: Tensor) -> Tensor:
+        """What the heads (B, 4 + features, P) say of features (B, C, P), the density first, nothing activated."""
+        out: Tensor = self.heads(F.softplus(self.hidden(features.transpose(1, 2))))
+        return out.transpose(1, 2).float()
+
     def raw(self, features: Tensor) -> FieldValues:
         """Decode features (B, C, P), the density without its activation: what EG3D averages between two samples."""
-        out = self.heads(F.softplus(self.hidden(features.transpose(1, 2)))).transpose(1, 2).float()
-        colour = torch.sigmoid(out[:, 1:]) * (1 + 2 * WIDEN) - WIDEN
+        out = self.outputs(features)
+        colour = widened_sigmoid(out[:, 1:])
         return FieldValues(colour[:, :3], out[:, 0], features=colour[:, 3:] if colour.shape[1] > 3 else None)
 
     def forward(self, features: Tensor) -> FieldValues:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.layers.modulated import SQRT2, blur
+from lit.networks.layers.modulated import SQRT2, blur, clamped
 
 
 def activated(x: Tensor) -> Tensor:
@@ -51,18 +51,26 @@ class EqualConv(nn.Module):
         down: halve the resolution.
         bias: learn a bias.
         activate: apply :func:`activated`.
+        clamp: bound on what is activated; None for none.
     """
 
     bias: nn.Parameter | None
 
     def __init__(
-        self, inputs: int, outputs: int, size: int, down: bool = False, bias: bool = True, activate: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        down: bool = False,
+        bias: bool = True,
+        activate: bool = True,
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.gain, self.size = 1.0 / math.sqrt(inputs * size * size), size
-        self.down, self.activate = down, activate
+        self.down, self.activate, self.clamp = down, activate, clamp
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W), or to H/2 x W/2 when ``down``."""
@@ -73,4 +81,4 @@ class EqualConv(nn.Module):
             x = F.conv2d(blur(x, 1, 1.0)[..., ::2, ::2], weight, self.bias)
         else:
             x = F.conv2d(blur(x, 1 + pad, 1.0), weight, self.bias, stride=2)
-        return activated(x) if self.activate else x
+        return clamped(activated(x), self.clamp) if self.activate else x

@@ -31,6 +31,7 @@ class MappingNetwork(nn.Module):
         lr_multiplier: of their learning rate.
         c_dim: classes, or length of the vectors that condition; 0 for an unconditional network.
         class_label: the class that is meant where none is given.
+        average: keep a mean style ``w_avg``, which a generator truncates towards.
 
     Raises:
         InputError: no such class.
@@ -46,6 +47,7 @@ class MappingNetwork(nn.Module):
         lr_multiplier: float = 0.01,
         c_dim: int = 0,
         class_label: int | None = None,
+        average: bool = True,
     ) -> None:
         super().__init__()
         self.c_dim: int = c_dim
@@ -55,7 +57,8 @@ class MappingNetwork(nn.Module):
         self.embed = EqualLinear(c_dim, w_dim, activate=False) if c_dim else None
         widths = [z_dim + (w_dim if c_dim else 0), *[w_dim] * layers]
         self.layers = nn.ModuleList(EqualLinear(a, b, lr_multiplier) for a, b in pairwise(widths))
-        self.register_buffer("w_avg", torch.zeros(w_dim))
+        if average:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def choose(self, class_label: int) -> None:
         """Take this class where none is given.

@@ -76,12 +76,13 @@ class StyledConv(ModulatedConv):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: (upsampling convolution,) convolution, and the image this resolution adds."""
+    """One resolution: (a first convolution, which may double it,) convolution, and the image this resolution adds."""
 
     def __init__(self, conv0: StyledConv | None, conv1: StyledConv, to_rgb: ModulatedConv) -> None:
         super().__init__()
         self.conv0, self.conv1, self.to_rgb = conv0, conv1, to_rgb
         self.styles = 1 if conv0 is None else 2
+        self.up = conv0 is not None and conv0.up
 
     def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         """Features and accumulated image; ``w`` (B, styles + 1, w_dim), the last row being the next block's first."""
@@ -89,7 +90,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, w[:, 0], noise)
         x = self.conv1(x, w[:, self.styles - 1], noise)
         added = clamped(self.to_rgb(x, w[:, self.styles]), self.conv1.clamp)
-        return x, added if image is None else upsample(image) + added
+        return x, added if image is None else (upsample(image) if self.up else image) + added
 
 
 class SynthesisNetwork(nn.Module):

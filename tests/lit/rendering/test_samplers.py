@@ -38,3 +38,13 @@ def test_importance_draws_as_the_weights_are() -> None:
     assert (fine.diff(dim=-1) >= 0).all()
     assert ((fine > 6) & (fine < 9)).float().mean() > 0.8
     assert (fine < 5).any()  # the floor leaves some to all others
+
+
+def test_the_released_importance_samples_lie_half_a_piece_too_near() -> None:
+    edges, spike = torch.linspace(0, 20, 21)[None, None], torch.zeros(1, 1, 20)
+    spike[..., 10] = 100.0
+    place = torch.linspace(0.01, 0.99, 50)
+    right = importance(place, blur=False)(edges, spike)
+    near = importance(place, blur=False, released=True)(edges, spike)
+    assert abs(right.mean() - 10.5) < 0.05
+    assert abs(near.mean() - 10.0) < 0.05
