@@ -40,7 +40,11 @@ def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarra
         InputError: the file is cut short, damaged, no image, turned, or of another format than its name says.
     """
     path = Path(path)
-    data = read_bytes(path, "an image")
+    return decode_image(path, read_bytes(path, "an image"), flags)
+
+
+def decode_image(path: Path, data: bytes, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+    """As :func:`read_image`, of bytes that are already here: an archive's entry, which ``path`` names in messages."""
     facts = checked_facts(path, data)
     if flags == cv2.IMREAD_UNCHANGED and (facts.palette or 1 < facts.bits < 8):
         kind = "numbers of a palette" if facts.palette else f"{facts.bits} bits a pixel"

@@ -105,6 +105,28 @@ def endless_order(count: int, places: np.ndarray, seed: int, epoch: int, what: s
     return np.array([rounds[int(place // count)][place % count] for place in places])
 
 
+def even_batches(count: int, batch: int, position: Position, what: str) -> list[np.ndarray]:
+    """This process's part of 0..count - 1, in order, in as many batches as every other process has, none empty.
+
+    Args:
+        count: samples of all processes.
+        batch: most samples a batch.
+        position: of the run.
+        what: the samples' name, for the message: "held-out pictures".
+
+    Raises:
+        InputError: fewer samples than processes.
+    """
+    ranks = position.world
+    if count < ranks:
+        raise InputError(f"{count} {what} for {ranks} processes: expected one each; hold out more")
+    batches = min(-(-count // (ranks * batch)), count // ranks)
+    own = np.array_split(np.arange(count), ranks)[position.rank]
+    if (batches - 1) * batch < len(own) <= batches * batch:
+        return [own[step * batch : (step + 1) * batch] for step in range(batches)]
+    return np.array_split(own, batches)
+
+
 class StepSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, step) for the steps of the current epoch; Lightning calls :meth:`set_epoch`.
 

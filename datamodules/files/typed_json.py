@@ -51,6 +51,11 @@ def read_json(path: str | Path, type_: type[T], expected: str) -> T:
     return _read(path, type_, expected, "JSON", partial(json.loads, object_pairs_hook=_unique))
 
 
+def parse_json(raw: bytes, path: str | Path, type_: type[T], expected: str) -> T:
+    """As :func:`read_json`, of bytes that are already here: an archive's entry, which ``path`` names in messages."""
+    return _read(path, type_, expected, "JSON", partial(json.loads, object_pairs_hook=_unique), raw)
+
+
 def read_yaml(path: str | Path, type_: type[T], expected: str) -> T:
     """Parse a YAML file; as :func:`read_json`. Anchors' aliases are refused: a few of them unfold to any size."""
     return _read(path, type_, expected, "YAML", partial(yaml.load, Loader=_PlainLoader))
@@ -101,10 +106,13 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _read(path: str | Path, type_: type[T], expected: str, form: str, parse: Callable[[str], Any]) -> T:
+def _read(
+    path: str | Path, type_: type[T], expected: str, form: str, parse: Callable[[str], Any], raw: bytes | None = None
+) -> T:
     try:
-        raw = Path(path).read_bytes()
-        verify(Path(path), raw)
+        if raw is None:
+            raw = Path(path).read_bytes()
+            verify(Path(path), raw)
         content = parse(decoded(raw, path, expected))
     except InputError as error:
         raise InputError(printable(str(error))) from None

@@ -14,7 +14,7 @@ from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio_set import StudioSet
 from datamodules.randomness import derive
-from datamodules.samplers import Position, endless_order
+from datamodules.samplers import Position, endless_order, even_batches
 
 BACKDROPS = ("grey", "colour")
 TOP, BOTTOM = 200.0, 150.0  # grey levels of the plain backdrop: a soft light above, a darker floor
@@ -100,13 +100,7 @@ class PictureBatches(Dataset[ImageBatch]):
             InputError: fewer pictures than processes.
         """
         total = len(self.posed) * self.posed.views
-        if total < self.ranks:
-            raise InputError(f"{total} held-out pictures for {self.ranks} processes: expected one each; hold out more")
-        batches = min(-(-total // (self.ranks * self.batch)), total // self.ranks)
-        own = np.array_split(np.arange(total), self.ranks)[self.rank]
-        if (batches - 1) * self.batch < len(own) <= batches * self.batch:
-            return [own[step * self.batch : (step + 1) * self.batch] for step in range(batches)]
-        return np.array_split(own, batches)
+        return even_batches(total, self.batch, Position(self.rank, self.ranks), "held-out pictures")
 
     def name(self, index: int) -> str:
         """Id of one picture."""

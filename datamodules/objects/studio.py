@@ -6,7 +6,7 @@ azimuth 0 the camera looks at the object's front; at 90 degrees it looks at its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +68,8 @@ def render_views(
     size: int = 64,
     light: Light | None = None,
     supersample: int = 3,
+    distance: float | None = None,
+    field_of_view: float = FIELD_OF_VIEW,
 ) -> dict[str, np.ndarray]:
     """Draw V views of one object.
 
@@ -77,6 +79,7 @@ def render_views(
         size: pixels of the square views.
         light: illumination with the sun in the object frame; None: soft light with weak reflections.
         supersample: rays a pixel and axis.
+        distance, field_of_view: see :func:`view_projection`.
 
     Returns:
         Arrays of a posed image set: rgba, projection, depth, normals, parts, edges (see
@@ -86,7 +89,7 @@ def render_views(
         raise InputError(f"{len(azimuths)} azimuths and {len(elevations)} elevations: expected as many, at least one")
     chosen = light or Light(specular=0.3)
     views = [
-        _render_view(mesh, view_projection(mesh.dims, a, e, size), size, chosen, supersample)
+        _render_view(mesh, view_projection(mesh.dims, a, e, size, distance, field_of_view), size, chosen, supersample)
         for a, e in zip(azimuths, elevations)
     ]
     return {key: np.stack([view[key] for view in views]) for key in views[0]}
@@ -127,13 +130,28 @@ def _render_view(
 def _edges(depth: np.ndarray, normal: np.ndarray, parts: np.ndarray, length: float) -> np.ndarray:
     """(S, S) uint8, 255 where depth jumps, the surface folds or the part changes towards the next pixel."""
     edge = np.zeros(depth.shape, bool)
+    for here, _, step in edge_steps(depth, normal, parts, length):
+        edge[here] |= step
+    return edge.astype(np.uint8) * 255
+
+
+def edge_steps(
+    depth: np.ndarray, normal: np.ndarray, parts: np.ndarray, length: float
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], np.ndarray]]:
+    """Along each axis: the pixels that have a next one, those next ones, and where an edge lies between both.
+
+    Args:
+        depth: (S, S) metres, 0 in the background.
+        normal: (S, S, 3) unit normals, 0 in the background.
+        parts: (S, S) part labels.
+        length: of the object, metres.
+    """
     for axis in (0, 1):
         ahead = tuple(slice(1, None) if a == axis else slice(None) for a in (0, 1))
         here = tuple(slice(None, -1) if a == axis else slice(None) for a in (0, 1))
         jump = np.abs(depth[ahead] - depth[here]) > EDGE_STEP * length
         fold = ((normal[ahead] * normal[here]).sum(-1) < EDGE_TURN) & (depth[ahead] > 0) & (depth[here] > 0)
-        edge[here] |= jump | fold | (parts[ahead] != parts[here])
-    return edge.astype(np.uint8) * 255
+        yield here, ahead, jump | fold | (parts[ahead] != parts[here])
 
 
 def studio_light(rng: np.random.Generator) -> Light:

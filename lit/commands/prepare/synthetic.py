@@ -1,4 +1,4 @@
-"""``prepare world``, ``surround`` and ``posed``: write synthetic data."""
+"""``prepare world``, ``surround``, ``posed`` and ``labelled``: write synthetic data."""
 
 from __future__ import annotations
 
@@ -63,4 +63,26 @@ def posed_views(argv: list[str]) -> int:
     settings = {name: value for name, value in vars(options).items() if name != "root"}
     write_posed_images(options.root, **settings)
     print(f"wrote {options.root}: {options.views} views of {options.objects} cars")
+    return 0
+
+
+def labelled_views(argv: list[str]) -> int:
+    """Write pictures of the studio's cars with edge maps and part segmentations, as EG3D stores them."""
+    about = "Writes pictures, edge maps, part segmentations and cameras of studio cars as EG3D's archives."
+    parser = _writer("prepare labelled", about)
+    parser.add_argument("--objects", type=positive, default=40, help="cars (default 40)")
+    parser.add_argument("--views", type=positive, default=64, help="views a car (default 64)")
+    parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
+    parser.add_argument("--labels", choices=("edge", "seg", "both"), default="both", help="label maps (default both)")
+    parser.add_argument(
+        "--elevation", type=float, nargs=2, default=(0.0, 30.0), metavar=("LOW", "HIGH"), help="degrees (default 0 30)"
+    )
+    options = parser.parse_args(argv)
+    from datamodules.objects.labelled.studio_labels import write_labelled_views
+    from datamodules.objects.labelled_views import KINDS
+
+    settings = {name: value for name, value in vars(options).items() if name not in ("root", "labels")}
+    labels = KINDS if options.labels == "both" else (options.labels,)
+    write_labelled_views(options.root, **settings, labels=labels, progress=True)
+    print(f"wrote {options.root}: {options.views} views of {options.objects} cars with {' and '.join(labels)} maps")
     return 0
