@@ -1,0 +1,211 @@
+"""Banks of generators whose objects are fields in a known world: extent, metric box, baked grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.errors import InputError
+from datamodules.object_classes import object_class
+from datamodules.objects.labelled_views import LabelledViews
+from datamodules.randomness import derive
+from lit.networks.fields.field_values import Field, FieldValues
+from lit.networks.fields.planes import DecodedPlanes
+from lit.networks.pix2pix3d.generator import Pix2Pix3DGenerator
+from lit.rendering.bake import bake, voxel_centers
+
+AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
+SOLID = 0.5  # opacity along an axis from which a place counts as the object's: the mask's rule
+
+
+def object_axes(forward: str, up: str) -> np.ndarray:
+    """Rotation (3, 3) from object axes (x forward, y down, z to the left) to a world's.
+
+    Args:
+        forward: the world's axis that objects look along, such as "+x".
+        up: the world's axis that points up.
+
+    Raises:
+        InputError: no axes, or twice the same.
+    """
+    for name, axis in (("forward", forward), ("up", up)):
+        if axis not in AXES:
+            raise InputError(f"{name} {axis}: expected one of {', '.join(AXES)}")
+    if forward[1] == up[1]:
+        raise InputError(f"forward {forward} and up {up}: expected two different axes")
+    ahead, upward = (np.eye(3)["xyz".index(axis[1])] * (1 if axis[0] == "+" else -1) for axis in (forward, up))
+    return np.stack([ahead, -upward, np.cross(ahead, -upward)], 1)
+
+
+@dataclass(frozen=True)
+class FieldBox:
+    """An object's box in the world of its field.
+
+    Attributes:
+        axes: (3, 3) object axes to world axes.
+        middle: (3,) of the box, in object axes and the world's unit.
+        half: (3,) half length, height and width.
+    """
+
+    axes: np.ndarray
+    middle: np.ndarray
+    half: np.ndarray
+
+    def canonical(self, field: Field) -> Field:
+        """The field in the canonical cube that the box becomes; density per unit of its geometric mean edge.
+
+        A grid's opacity is the same along all of its axes, whatever the box's shape.
+        """
+        unit = float(np.prod(self.half) ** (1 / 3))
+
+        def asked(points: Tensor) -> FieldValues:
+            axes, middle, half = (torch.as_tensor(part).to(points) for part in (self.axes, self.middle, self.half))
+            values = field((points * half + middle) @ axes.T)
+            return values._replace(density=values.density * unit)
+
+        return asked
+
+    def projection(self, camera: np.ndarray, size: int) -> np.ndarray:
+        """Projection (3, 4) from the canonical cube to pixels of a camera (25,), third row depth in world units."""
+        pose, intrinsics = camera[:16].reshape(4, 4).astype(float), camera[16:].reshape(3, 3).astype(float)
+        to_camera = np.linalg.inv(pose)[:3]
+        pixels = np.array([[size, 0, -0.5], [0, size, -0.5], [0, 0, 1.0]]) @ intrinsics
+        to_world = np.eye(4)
+        to_world[:3] = np.column_stack([self.axes * self.half, self.axes @ self.middle])
+        return np.asarray(pixels @ to_camera @ to_world)
+
+
+@torch.no_grad()
+def occupied(field: DecodedPlanes, cells: int = 96) -> np.ndarray | None:
+    """Lowest and highest world coordinates (2, 3) of the object in a field's cube, or None where there is none.
+
+    The object is what stops half of the light along one of the three axes; of its silhouettes there, the largest
+    connected part. Both silhouettes that an axis lies in have their say.
+    """
+    planes = field.planes if isinstance(field.planes, Tensor) else field.planes[0]
+    places = voxel_centers(cells, planes.device) * (field.box / 2)
+    features = field.grid_features([places] * 3)
+    density = torch.cat([field.decode(part.flatten(1)[None]).density[0] for part in features.split(16, 1)])
+    thickness = density.view(cells, cells, cells) * (field.box / cells)
+    low, high = np.full(3, cells), np.zeros(3, int)
+    for axis in range(3):
+        parts, count = ndimage.label((-torch.expm1(-thickness.sum(axis)) > SOLID).cpu().numpy())
+        if not count:
+            continue
+        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+        for other, places_of in zip([a for a in range(3) if a != axis], np.nonzero(largest)):
+            low[other], high[other] = min(low[other], places_of.min()), max(high[other], places_of.max() + 1)
+    return None if (high <= low).any() else np.stack([low, high]) * (field.box / cells) - field.box / 2
+
+
+def metric_dims(extent: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Metres (3,) of an object of some extent (3,) whose unit nobody knows: its proportions, the class's volume.
+
+    It is the multiple of the extent that is nearest to the class's mean length, height and width in their logarithms.
+    """
+    return np.asarray(extent * np.exp(np.mean(np.log(mean) - np.log(extent))))
+
+
+class FieldBank:
+    """Turns label maps into voxel assets by a conditional generator of fields.
+
+    Args:
+        name: class name.
+        dims: length, height and width that give objects their size, metres; None for the class's mean. An object keeps
+            its own proportions, see :func:`metric_dims`.
+        forward: the world's axis that objects look along; +x in the studio's sets.
+        up: the one that points up.
+        looks: assets a label map, each with another latent.
+        shape: voxels along length, height and width.
+        cells: places an axis that the extent is measured at.
+        truncation: of the latents.
+        seed: of the latents.
+
+    Raises:
+        InputError: impossible settings.
+    """
+
+    def __init__(
+        self,
+        name: str = "Car",
+        dims: tuple[float, float, float] | None = None,
+        forward: str = "+x",
+        up: str = "+y",
+        looks: int = 1,
+        shape: tuple[int, int, int] = (128, 52, 56),
+        cells: int = 96,
+        truncation: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        for label, value, low in (("looks", looks, 1), ("cells", cells, 8), *(("shape", side, 2) for side in shape)):
+            if value < low:
+                raise InputError(f"bank {label} {value}: expected at least {low}; correct model.bank.{label}")
+        self.name, self.mean = name, np.array(dims or object_class(name).dims, np.float64)
+        if self.mean.shape != (3,) or not (self.mean > 0).all():
+            raise InputError(f"bank dims {dims}: expected length, height and width in metres; correct model.bank.dims")
+        self.axes = object_axes(forward, up)
+        self.looks, self.shape, self.cells = looks, (shape[0], shape[1], shape[2]), cells
+        self.truncation, self.seed = truncation, seed
+
+    def box(self, field: DecodedPlanes) -> FieldBox | None:
+        """The object's box; None where there is no object, or it reaches the end of the field's cube."""
+        ends = occupied(field, self.cells)
+        if ends is None or np.abs(ends).max() > field.box / 2 - 1e-6:
+            return None
+        low, high = np.sort(ends @ self.axes, axis=0)  # world to object axes, by the rotation's transpose
+        return FieldBox(self.axes, (low + high) / 2, (high - low) / 2)
+
+    @torch.no_grad()
+    def asset(
+        self, network: Pix2Pix3DGenerator, latent: Tensor, id: str, dims: np.ndarray | None = None
+    ) -> VoxelAsset | None:
+        """Bake the object of w+ (1, rows, w_dim).
+
+        Args:
+            network: in evaluation mode.
+            latent: of one object.
+            id: of the asset.
+            dims: (3,) metres where they are known; None takes the class's size and the object's proportions.
+
+        Returns:
+            The asset, or None where the field shows no whole object.
+        """
+        field = network.field(network.planes(latent, "const"))
+        box = self.box(field)
+        if box is None:
+            return None
+        grid = bake(box.canonical(field), self.shape, device=latent.device)
+        return VoxelAsset(id, self.name, metric_dims(2 * box.half, self.mean) if dims is None else dims, grid)
+
+    @torch.no_grad()
+    def assets(
+        self,
+        network: Pix2Pix3DGenerator,
+        batch: LabelledViews,
+        dims: Sequence[np.ndarray | None] | None = None,
+    ) -> list[VoxelAsset]:
+        """The assets of a batch of label maps; maps of which the generator makes no whole object are left out.
+
+        Args:
+            network: in evaluation mode.
+            batch: its pictures are not looked at.
+            dims: metres of each map's object where they are known.
+        """
+        found = []
+        for row, key in enumerate(batch.keys):
+            known = dims[row] if dims is not None else None
+            for look in range(self.looks):
+                drawn = derive(self.seed, "bank", key, look).standard_normal((1, network.z_dim))
+                z = torch.from_numpy(drawn).float().to(batch.cameras.device)
+                where = (batch.cameras[row : row + 1], batch.labels[row : row + 1])
+                latent = network.latents(z, *where, self.truncation)
+                suffix = f"-{look}" if self.looks > 1 else ""
+                if (asset := self.asset(network, latent, f"{key.replace('/', '-')}{suffix}", known)) is not None:
+                    found.append(asset)
+        return found
