@@ -41,7 +41,11 @@ def test_a_stroke_at_one_view_changes_another_and_keeps_the_appearance(kind: str
 def test_undo_brings_back_every_state_exactly(kind: str) -> None:
     edited = session(kind)
     seen = [edited.render(SIDE)]
-    for change in (lambda: edited.draw(LINE, FRONT), lambda: edited.draw(LINE, SIDE), lambda: edited.restyle(-torch.ones(8))):
+    for change in (
+        lambda: edited.draw(LINE, FRONT),
+        lambda: edited.draw(LINE, SIDE),
+        lambda: edited.restyle(-torch.ones(8)),
+    ):
         change()
         seen.append(edited.render(SIDE))
     assert not np.array_equal(seen[-1].image, seen[-2].image)

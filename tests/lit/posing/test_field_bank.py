@@ -106,14 +106,19 @@ def test_small_parts_apart_do_not_widen_the_box() -> None:
 
 def views(count: int) -> LabelledViews:
     return LabelledViews(
-        torch.zeros(count, 3, 16, 16), label_maps("segmentation", count), around(count), [f"a/{i}" for i in range(count)]
+        torch.zeros(count, 3, 16, 16),
+        label_maps("segmentation", count),
+        around(count),
+        [f"a/{i}" for i in range(count)],
     )
 
 
 def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small().eval()
     asked: list[torch.Tensor] = []
-    monkeypatch.setattr(network, "field", lambda planes: (asked.append(planes), block_field(object_axes("+x", "+y")))[1])
+    monkeypatch.setattr(
+        network, "field", lambda planes: (asked.append(planes), block_field(object_axes("+x", "+y")))[1]
+    )
     bank = FieldBank(looks=2, shape=(16, 8, 8), cells=32)
     assets = bank.assets(network, views(2), [None, np.array([4.0, 1.5, 1.8])])
     assert [asset.id for asset in assets] == ["a-0-0", "a-0-1", "a-1-0", "a-1-1"]
