@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -43,7 +44,7 @@ class Stroke:
         far = 4.0 * max(height, width)  # beyond, OpenCV's fixed point numbers would overflow
         places = np.round(np.clip(self.points, -far, 2 * far) * (1 << SHIFT)).astype(np.int32)
         radius = round(self.radius * (1 << SHIFT))
-        for start, end in zip(places[:-1], places[1:]):
+        for start, end in itertools.pairwise(places):
             along = (end - start).astype(np.float64)
             length = float(np.hypot(*along))
             if length > 0:
