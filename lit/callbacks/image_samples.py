@@ -11,14 +11,16 @@ from torch import Tensor
 from lit.callbacks.sheet import leave_sheet
 from lit.features.build import build_extractor
 from lit.metrics.image.metrics import FrechetDistance
+from lit.networks.image_range import to_pixels
 from lit.pictures.pictures import stacked
 
 
 class ImageSamples(pl.Callback):
     """Logs ``val/fid`` between the validation images and as many generated ones, and draws some of both.
 
-    Works with every generator whose ``validation_step`` returns images (B, 3, R, R) uint8, given batches with
-    ``images`` of that form; with ``ids``, repeats count once. The figure is that of all processes.
+    Works with every generator whose ``validation_step`` returns images (B, 3, R, R) uint8 or in about [-1, 1], or
+    something with such an ``image``, given batches with ``images`` of that form; with ``ids`` (or ``keys``), repeats
+    count once. The figure is that of all processes.
     ``samples_<stage>.png`` shows generated images above real ones, ``samples_<stage>.json`` states figure, evaluator
     and counts.
 
@@ -82,14 +84,16 @@ class ImageSamples(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
-        if not isinstance(outputs, Tensor) or not hasattr(batch, "images"):
+        made = outputs if isinstance(outputs, Tensor) else getattr(outputs, "image", None)
+        if not isinstance(made, Tensor) or not hasattr(batch, "images"):
             return
-        ids = getattr(batch, "ids", None)
-        self.fid.update(batch.images, True, ids)
-        self.fid.update(outputs, False, ids)
-        self.images += len(outputs)
-        self._keep("fake", outputs, self.columns * self.rows)
-        self._keep("real", batch.images, self.columns * max(self.rows // 2, 1))
+        fake, real = (x if x.dtype == torch.uint8 else to_pixels(x) for x in (made, batch.images))
+        ids = getattr(batch, "ids", getattr(batch, "keys", None))
+        self.fid.update(real, True, ids)
+        self.fid.update(fake, False, ids)
+        self.images += len(fake)
+        self._keep("fake", fake, self.columns * self.rows)
+        self._keep("real", real, self.columns * max(self.rows // 2, 1))
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

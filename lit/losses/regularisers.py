@@ -24,3 +24,8 @@ def noise_structure(noise: Tensor) -> Tensor:
         if noise.shape[-1] <= 8:
             return total
         noise = F.avg_pool2d(noise, 2)
+
+
+def density_change(first: Tensor, second: Tensor) -> Tensor:
+    """Mean absolute difference of raw densities at points and close beside them (EG3D's density regularisation)."""
+    return (first.float() - second.float()).abs().mean()

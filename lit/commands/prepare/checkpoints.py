@@ -20,6 +20,7 @@ from lit.weights.files import digest
 from lit.weights.official.car_parts import part_colours, part_indices
 from lit.weights.official.lift3d import PROPORTIONS, ReleasedCar, read_car, read_lift3d
 from lit.weights.official.nvidia import read_networks
+from lit.weights.official.pix2pix3d import is_pix2pix3d, pix2pix3d_of
 from lit.weights.official.stylegan2_files import file_kind, read_stylegan2, write_state, write_stylegan2
 
 ELEVATION = 15.0  # degrees, of the pictures
@@ -40,6 +41,9 @@ def weights(argv: list[str]) -> int:
     for record in networks.values():
         print(record.describe())
     chosen = networks.get("G_ema")
+    if chosen is not None and is_pix2pix3d(chosen):
+        network = pix2pix3d_of(chosen, options.checkpoint)
+        print(f"pix2pix3D: every tensor has its place; {network.kind}, {network.resolution} pixels")
     if chosen is not None and "mapping.w_avg" not in chosen.state:
         config = {"arguments": chosen.arguments, "settings": chosen.settings}
         write_state(options.out, chosen.state, chosen.kind, config)

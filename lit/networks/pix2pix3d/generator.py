@@ -23,7 +23,7 @@ from lit.networks.pix2pix3d.label_decoder import COLOURS, LabelDecoder
 from lit.networks.pix2pix3d.label_encoder import LabelEncoder
 from lit.networks.pix2pix3d.label_mapping import LabelMapping
 from lit.networks.pix2pix3d.march import March
-from lit.networks.pix2pix3d.super_resolution import SuperResolution
+from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution
 
 Labels = Literal["segmentation", "edges"]
 POSE = 25
@@ -72,12 +72,13 @@ class Pix2Pix3DGenerator(nn.Module):
         box: edge of the cube that the planes span, in the cameras' unit.
         upsampler_size: side of the upsamplers' input; None for the released one.
         upsampler_widths: channels of the upsamplers' two blocks; None for the released ones.
+        upsampler_clamp: bound on the upsamplers' activations; None for none.
         raw_after_first_block: the low-resolution pictures that are returned have the first upsampling block's addition,
             where that block neither resizes nor doubles. So it is in the released code, which adds in place: the
             discriminators and losses of edge2car see the sum.
 
     Attributes:
-        config: what it is built from, plain types (:meth:`from_config`).
+        config: what it is built from, plain types (:func:`lit.weights.official.pix2pix3d.network_of`).
 
     Raises:
         InputError: sizes that do not fit one another.
@@ -105,6 +106,7 @@ class Pix2Pix3DGenerator(nn.Module):
         box: float = 1.0,
         upsampler_size: int | None = None,
         upsampler_widths: tuple[int, int] | None = None,
+        upsampler_clamp: float | None = CLAMP,
         raw_after_first_block: bool = False,
     ) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ class Pix2Pix3DGenerator(nn.Module):
         encoder = LabelEncoder(resolution, classes, geometry_rows, w_dim, encoder_base, encoder_max)
         self.mapping = LabelMapping(encoder, self.synthesis.rows, z_dim, mapping_layers, POSE)
         self.decoder = LabelDecoder(plane_channels, classes, features)
-        sizes = (w_dim, upsampler_size, upsampler_widths)
+        sizes = (w_dim, upsampler_size, upsampler_widths, upsampler_clamp)
         self.upsample_image = SuperResolution(resolution, features, COLOURS, *sizes)
         self.upsample_labels = SuperResolution(resolution, features, classes, *sizes)
 

@@ -63,7 +63,7 @@ def discriminator_state(state: Mapping[str, Tensor], source: str) -> dict[str, T
     for key, value in state.items():
         if match := CRITIC.fullmatch(key):
             layer, rest = match.groups()
-            renamed[f"{ {'conv': 'conv', 'fc': 'hidden', 'out': 'out'}[layer] }.{rest}"] = value.float()
+            renamed[f"{'hidden' if layer == 'fc' else layer}.{rest}"] = value.float()
         elif not key.startswith("mapping."):
             blocks[key] = value
     named = mapping_state(below(state, "mapping."))
@@ -110,5 +110,6 @@ def _place(key: str, source: str) -> str:
         return f"{ours}.{block}.{'to_rgb' if layer == 'torgb' else layer}.{rest}"
     if match := DECODER.fullmatch(key):
         net, layer, rest = match.groups()
-        return f"decoder.{'label' if net.endswith('semantic') else 'colour'}.{'heads' if layer == '2' else 'hidden'}.{rest}"
+        ours = "label" if net.endswith("semantic") else "colour"
+        return f"decoder.{ours}.{'heads' if layer == '2' else 'hidden'}.{rest}"
     raise InputError(f"{source}: {key} is no parameter of pix2pix3D's generator")

@@ -112,7 +112,12 @@ def state_digest(state: Mapping[str, Tensor], stated: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _of_safetensors(path: Path) -> StyleGAN2Generator:
+def described_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What one of our safetensors files states, "network" and "config", and its tensors.
+
+    Raises:
+        InputError: damaged, not one of ours, or changed since it was written.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -125,11 +130,18 @@ def _of_safetensors(path: Path) -> StyleGAN2Generator:
         description = json.loads(metadata.get(DESCRIPTION, "{}"))
     except ValueError as error:
         raise InputError(f"{path}: its description is no JSON ({error}); expected {FORMATS}") from error
-    if not isinstance(description, dict) or description.get("network") != FORMAT:
+    if not isinstance(description, dict) or "network" not in description:
         raise InputError(f"{path}: safetensors without our description of a generator; expected {FORMATS}")
     written = description.pop("sha256", None)
     if written not in (None, state_digest(state, description)):  # files of earlier versions have none
         raise InputError(f"{path}: differs from its checksum; expected {FORMATS}, copy it again or write it anew")
+    return description, state
+
+
+def _of_safetensors(path: Path) -> StyleGAN2Generator:
+    description, state = described_state(path)
+    if description["network"] != FORMAT:
+        raise InputError(f"{path}: holds a {description['network']}; expected {FORMATS}")
     return _built(description.get("config"), state, path)
 
 

@@ -1,0 +1,246 @@
+"""pix2pix3D as a trainable generator: label maps with pictures and cameras in, fields of colour and labels out.
+
+Source: Deng et al., "3D-aware Conditional Image Synthesis", CVPR 2023; rates, weights and cadences of the released
+scripts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datamodules.errors import InputError
+from datamodules.objects.labelled_views import LabelledViews
+from datamodules.randomness import derive
+from detectors.rank_counts import mean_over_ranks
+from lit.adversarial.fading_blur import FadingBlur
+from lit.adversarial.image_cadence import Cadence
+from lit.adversarial.labelled_game import LabelledGame, LabelledWeights, Play
+from lit.adversarial.phase import Penalty, Phase, Turn, lazy_adam
+from lit.adversarial.weight_average import WeightAverage
+from lit.generators.adversarial_generator import AdversarialGenerator
+from lit.losses.labels import Balance, class_weights
+from lit.networks.batch_draws import batch_draw
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
+from lit.networks.layers.synthesis import Noise
+from lit.networks.pix2pix3d.generator import POSE, LabelledPictures, Pix2Pix3DGenerator
+from lit.networks.pix2pix3d.label_decoder import COLOURS
+from lit.networks.pix2pix3d.super_resolution import CLAMP
+from lit.weights.official.pix2pix3d import read_pix2pix3d
+
+KINDS = ("aligned", "alone", "none")
+
+
+@dataclass(frozen=True)
+class Critics:
+    """The two judges.
+
+    Attributes:
+        image: there is a judge of pictures.
+        labels: the judge of labels sees them "aligned" with the pictures, or "alone", or there is "none".
+        channel_base: feature maps at resolution r have ``min(channel_base / r, channel_max)`` channels.
+        channel_max: see ``channel_base``.
+        group: pictures that share a minibatch deviation.
+        lr: Adam's rate.
+        gamma: weight of R1: 5 for cats, 1 for faces, 0.3 for cars.
+        r1_every: steps from one R1 penalty to the next.
+        augment: steps of :class:`lit.adversarial.diff_augment.DiffAugment`; empty for none, as released.
+    """
+
+    image: bool = True
+    labels: Literal["aligned", "alone", "none"] = "aligned"
+    channel_base: int = 32768
+    channel_max: int = 512
+    group: int = 4
+    lr: float = 0.002
+    gamma: float = 5.0
+    r1_every: int = 16
+    augment: Sequence[str] = ()
+
+    def build(self, resolution: int, classes: int) -> tuple[nn.Module | None, nn.Module | None]:
+        """The judge of pictures and the judge of labels."""
+
+        def critic(channels: int) -> StyleGAN2Discriminator:
+            sizes = (resolution, self.channel_base, self.channel_max, self.group)
+            return StyleGAN2Discriminator(*sizes, channels, channels, POSE, CLAMP)
+
+        shown = classes + (COLOURS if self.labels == "aligned" else 0)
+        return critic(COLOURS) if self.image else None, None if self.labels == "none" else critic(shown)
+
+
+class LitPix2Pix3D(AdversarialGenerator):
+    """Three players by turns: the generator, the judge of pictures, the judge of pictures with their labels.
+
+    Args:
+        network: the generator.
+        perceptual: distance of pictures (B, 3, H, W) in [0, 1], such as
+            :class:`lit.features.lpips_distance.LpipsDistance`; None for none.
+        weights: of the generator's losses.
+        critics: the judges.
+        random_pose: probability that a player's step looks through other cameras than the label maps' own: 0.5; 0 and 1
+            are the ends of the paper's figure 9.
+        labels_3d: the field's labels are trained; without them there are neither their losses nor their judge
+            (table 1, "without 3D labels").
+        class_counts: pixels of each class, which the cross-entropy is balanced by; None for equal weights.
+        balance: how, see :func:`lit.losses.labels.class_weights`.
+        lr: Adam's rate of the generator.
+        density_weight: of the density regularisation; 0 for none.
+        density_distance: standard deviation of the way between its points.
+        density_every: steps from one to the next.
+        batch_images: images of a step over all processes that the intervals are meant for.
+        w_decay: share that the mean w+ keeps in such a step of a judge.
+        ema_kimg: half-life of the average of the generator, in thousands of images; released: batch x 10 / 32.
+        ema_rampup: the half-life is at most this share of the images seen so far; 0 for no such limit.
+        blur: of what the judges see at first, pixels; released: 10 from scratch, 0 from EG3D's weights.
+        blur_kimg: thousands of images in which it fades; released: 200 x batch / 32.
+        start: file of weights that the generator starts from (:func:`read_pix2pix3d`); None for random ones.
+        total_images: training stops after so many images.
+        seed: of all draws.
+
+    Raises:
+        InputError: counts that are not those of the classes, or a start of other sizes.
+    """
+
+    def __init__(
+        self,
+        network: Pix2Pix3DGenerator,
+        perceptual: nn.Module | None = None,
+        weights: LabelledWeights | None = None,
+        critics: Critics | None = None,
+        random_pose: float = 0.5,
+        labels_3d: bool = True,
+        class_counts: Sequence[float] | None = None,
+        balance: Balance = "inverse",
+        lr: float = 0.0025,
+        density_weight: float = 0.25,
+        density_distance: float = 0.004,
+        density_every: int = 4,
+        batch_images: int = 32,
+        w_decay: float = 0.995,
+        ema_kimg: float = 10.0,
+        ema_rampup: float = 0.05,
+        blur: float = 0.0,
+        blur_kimg: float = 0.0,
+        start: str | None = None,
+        total_images: int = 25_000_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(total_images, seed, "pix2pix3d")
+        self.save_hyperparameters(ignore=["network", "perceptual", "weights", "critics"])
+        self.critics = critics or Critics()
+        balanced = None if class_counts is None else class_weights(class_counts, balance)
+        if balanced is not None and len(balanced) != network.classes:
+            raise InputError(f"{len(balanced)} class counts: expected {network.classes}, as many as there are classes")
+        if start is not None:
+            given = read_pix2pix3d(start)
+            if given.config | {"march": 0} != network.config | {"march": 0}:
+                differing = [k for k in network.config if k != "march" and network.config[k] != given.config.get(k)]
+                raise InputError(f"{start}: differs from the network in {', '.join(differing)}; set them alike")
+            network.load_state_dict(given.state_dict())
+        judges = self.critics.build(network.resolution, network.classes)
+        options = (self.critics.labels == "aligned", labels_3d, balanced, self.critics.augment)
+        self.game = LabelledGame(network, *judges, perceptual, weights, *options)
+        self.ema: Pix2Pix3DGenerator = copy.deepcopy(network).eval()
+        self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
+        self.blur = FadingBlur(blur, blur_kimg * 1000)
+
+    def phases(self) -> list[Phase]:
+        h, game, critics = self.hparams, self.game, self.critics
+        interval = h["batch_images"]
+        density = Penalty("density", self.density, h["density_weight"], Cadence(h["density_every"] * interval))
+        penalties = [density] if h["density_weight"] else []
+        adam = lazy_adam(game.generator.parameters(), h["lr"], [h["density_every"]] if penalties else [])
+        phases = [Phase("generator", adam, lambda turn: game.generator_losses(self.play_of(turn)), penalties)]
+        every = Cadence(critics.r1_every * interval)
+
+        def phase(name: str, critic: nn.Module, losses: Callable[[Play], Any], r1: Callable[[Play], Tensor]) -> Phase:
+            penalty = Penalty(f"{name}_r1", lambda turn: r1(self.play_of(turn)), critics.gamma / 2, every)
+            adam = lazy_adam(critic.parameters(), critics.lr, [critics.r1_every] if critics.gamma else [])
+
+            def played(turn: Turn) -> dict[str, Tensor]:
+                loss, latent = losses(self.play_of(turn))
+                self.follow(latent, turn)
+                return {name: loss}
+
+            return Phase(name, adam, played, [penalty] if critics.gamma else [])
+
+        if game.image_critic is not None:
+            phases.append(phase("image", game.image_critic, game.image_critic_losses, game.image_r1))
+        if game.label_critic is not None:
+            phases.append(phase("label", game.label_critic, game.label_critic_losses, game.label_r1))
+        return phases
+
+    def play_of(self, turn: Turn, noise: Noise = "random") -> Play:
+        """A player's step: latents, the coin that says through whose cameras it looks, and the other cameras.
+
+        These are the batch's own, moved on by a random number of places: in a batch of one there are no others.
+        """
+        batch, draw = turn.batch, turn.draw
+        own = not turn.coin(self.hparams["random_pose"])
+        count, device = len(batch.cameras), batch.cameras.device
+        shift = int(torch.randint(1, max(count, 2), (), generator=draw, device=draw.device))
+        z = batch_draw(lambda n: torch.randn(n, self.game.generator.z_dim, generator=draw, device=device), count)
+        return Play(batch, z, own, batch.cameras.roll(shift, 0), draw, noise, self.blur.at(turn.seen))
+
+    def density(self, turn: Turn) -> Tensor:
+        """The density regularisation of fields of the batch's label maps."""
+        return self.game.density(self.play_of(turn), self.hparams["density_distance"])
+
+    def follow(self, latent: Tensor, turn: Turn) -> None:
+        """Move the mean w+ towards a judge's fakes."""
+        kept = self.hparams["w_decay"] ** (turn.step / self.hparams["batch_images"])
+        self.game.generator.mapping.follow(mean_over_ranks(latent.detach().mean(0)), kept)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """A frozen batch on the device, which Lightning by itself would refuse."""
+        if not isinstance(batch, LabelledViews):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in ("images", "labels", "cameras")}
+        return replace(batch, **moved)
+
+    def codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
+        """Latents (B, z_dim), one a name: the same ones at every call; ``sample`` tells several of one name apart."""
+        drawn = [derive(self.hparams["seed"], i, "sample", sample) for i in keys]
+        z = np.stack([rng.standard_normal(self.ema.z_dim) for rng in drawn])
+        return torch.from_numpy(z).float().to(self.device)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        labels: Tensor,
+        cameras: Tensor,
+        keys: Sequence[str],
+        views: Tensor | None = None,
+        truncation: float = 1.0,
+        sample: int = 0,
+    ) -> LabelledPictures:
+        """Pictures and labels of the averaged generator, the same ones at every call.
+
+        Args:
+            labels: label maps, see :class:`LabelledViews`.
+            cameras: (B, 25) through which they were seen.
+            keys: B names, from which the latents follow.
+            views: (B, 25) cameras to look through; None for the label maps' own.
+            truncation: 1 for none.
+            sample: which of several latents of a name.
+        """
+        latent = self.ema.latents(self.codes(keys, sample), cameras, labels, truncation)
+        pictures: LabelledPictures = self.ema(latent, cameras if views is None else views, "const")
+        return pictures
+
+    def validation_step(self, batch: LabelledViews, batch_idx: int) -> LabelledPictures:
+        """Pictures and labels of the batch's label maps through their own cameras, which callbacks compare with it."""
+        return self.sample(batch.labels, batch.cameras, batch.keys)
+
+    test_step = validation_step
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """State the network's sizes, too, so that the file alone is enough to build it."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["network"] = self.ema.config

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from datamodules.errors import InputError
+from datamodules.objects.labelled_views import LabelledViews
+from lit.adversarial.labelled_game import LabelledWeights
+from lit.callbacks.image_samples import ImageSamples
+from lit.generators.pix2pix3d import Critics, LitPix2Pix3D
+from lit.weights.official.pix2pix3d import read_pix2pix3d
+from tests.lit.networks.pix2pix3d.small import around, label_maps, small
+
+
+def model(kind: str = "segmentation", network: dict[str, Any] | None = None, **changes: Any) -> LitPix2Pix3D:
+    critics = Critics(channel_base=64, channel_max=8, group=2, r1_every=2, **changes.pop("judges", {}))
+    weights = changes.pop("weights", LabelledWeights(smooth=1.0, cross_view=0.1, full_size=True))
+    settings: dict[str, Any] = {"batch_images": 4, "density_every": 2, "ema_kimg": 0.02, "total_images": 1000}
+    return LitPix2Pix3D(small(kind, **(network or {})), None, weights, critics, **(settings | changes))
+
+
+def views(kind: str = "segmentation", count: int = 16) -> DataLoader[Any]:
+    """Pictures that show their labels in grey."""
+    labels = label_maps(kind, count)
+    grey = (labels if kind == "edges" else labels[:, None] / 1.5 - 1).expand(-1, 3, -1, -1)
+    cameras = around(count)
+
+    def batch(rows: list[int]) -> LabelledViews:
+        return LabelledViews(grey[rows].float(), labels[rows], cameras[rows], [f"view{row}" for row in rows])
+
+    return DataLoader(range(count), 4, collate_fn=batch)  # type: ignore[arg-type]
+
+
+def fit(one: LitPix2Pix3D, folder: Path, kind: str = "segmentation", **changes: Any) -> list[dict[str, float]]:
+    losses: list[dict[str, float]] = []
+
+    class Keep(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+            losses.append({name: float(value) for name, value in outputs.items()})
+
+    settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "max_epochs": 1}
+    settings |= {"default_root_dir": folder, "enable_checkpointing": False, "enable_model_summary": False}
+    settings |= {"num_sanity_val_steps": 0}
+    callbacks = [Keep(), *changes.pop("callbacks", [])]
+    trainer = pl.Trainer(callbacks=callbacks, **(settings | changes))
+    trainer.fit(one, views(kind), views(kind, 4))
+    trainer.save_checkpoint(folder / "last.ckpt")
+    return losses
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "edges"])
+def test_three_players_train_and_the_file_alone_is_enough(kind: str, tmp_path: Path) -> None:
+    one = model(kind)
+    before = nn.utils.parameters_to_vector(one.ema.parameters()).clone()
+    samples = ImageSamples(columns=2, rows=2, folder=str(tmp_path))
+    losses = fit(one, tmp_path, kind, callbacks=[samples])
+    assert all(torch.tensor(list(step.values())).isfinite().all() for step in losses)
+    assert [step for step in range(4) if "density" in losses[step]] == [0, 2]
+    assert [step for step in range(4) if {"image_r1", "label_r1"} <= set(losses[step])] == [0, 2]
+    assert all({"adversarial", "adversarial_labels", "cross_view", "image", "label"} <= set(step) for step in losses)
+    assert {"pictures" in step for step in losses} == {True, False}  # the coin falls both ways
+    assert not torch.equal(nn.utils.parameters_to_vector(one.ema.parameters()), before)
+    assert bool(one.ema.mapping.w_avg.any())
+    assert samples.images == 4
+    read = read_pix2pix3d(tmp_path / "last.ckpt")
+    assert read.config == one.ema.config
+    batch = next(iter(views(kind)))
+    drawn = one.sample(batch.labels, batch.cameras, batch.keys)
+    latent = read.latents(one.codes(batch.keys), batch.cameras, batch.labels)
+    assert torch.equal(read(latent, batch.cameras, "const").image, drawn.image)
+    assert torch.equal(one.sample(batch.labels, batch.cameras, batch.keys).image, drawn.image)
+    other = one.sample(batch.labels, batch.cameras, batch.keys, sample=1)
+    assert not torch.equal(other.image, drawn.image)
+    started = model(kind, start=str(tmp_path / "last.ckpt"))
+    assert torch.equal(started.game.generator.mapping.w_avg, read.mapping.w_avg)
+    with pytest.raises(InputError, match="differs from the network in features"):
+        model(kind, {"features": 12}, start=str(tmp_path / "last.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent"),
+    [
+        ({"labels_3d": False}, {"labels", "adversarial_labels", "cross_view", "label"}),
+        ({"weights": LabelledWeights(smooth=1.0, cross_view=0.0)}, {"cross_view"}),
+        ({"judges": {"image": False}}, {"adversarial", "image"}),
+        ({"judges": {"labels": "none"}}, {"adversarial_labels", "label"}),
+        ({"judges": {"labels": "alone"}}, set()),
+    ],
+)
+def test_switches(changes: dict[str, Any], absent: set[str], tmp_path: Path) -> None:
+    losses = fit(model(random_pose=0.0, **changes), tmp_path, limit_train_batches=1)
+    everything = {"adversarial", "adversarial_labels", "pictures", "labels", "cross_view", "image", "label"}
+    assert everything - set(losses[0]) == absent
+
+
+def test_other_cameras_are_never_the_own_ones() -> None:
+    one = model(random_pose=1.0)
+    from lit.adversarial.phase import Turn
+
+    batch = next(iter(views()))
+    for seed in range(8):
+        step = one.play_of(Turn(batch, 0, 4, torch.Generator().manual_seed(seed)))
+        assert not step.own
+        assert not (step.cameras == batch.cameras).all(1).any()
+
+
+def test_class_counts_are_those_of_the_classes() -> None:
+    one = model(class_counts=[1.0, 2.0, 3.0, 4.0])
+    assert one.game.class_weights is not None
+    with pytest.raises(InputError, match="3 class counts: expected 4"):
+        model(class_counts=[1.0, 2.0, 3.0])
