@@ -23,7 +23,7 @@ TARGETS = {
     "test": (TRAINER, "evaluate a checkpoint on the test split and write result files"),
     "predict": (TRAINER, "run a checkpoint: a generator bakes an asset bank, a detector writes result files"),
     "prepare": ("commands.prepare.main", "check a data set, write a synthetic one, or turn a checkpoint into data"),
-    "show": ("commands.show.main", "pictures of a bank, of injected frames or of a generator's objects; films and meshes"),
+    "show": ("commands.show.main", "pictures of banks, injected frames and generated objects; films and meshes"),
     "edit": ("commands.edit.main", "draw on a generated object at any view, in a browser"),
     "evaluate": ("commands.evaluate.main", "score result files against labels"),
     "sweep": ("commands.sweep.main", "run a grid of experiments, one process and one folder a run"),

@@ -110,15 +110,15 @@ def map_file(path: Path, network: Pix2Pix3DGenerator, orbit: Orbit, yaw: float, 
     if values.ndim != 2 or values.shape[0] != values.shape[1] or values.dtype != np.uint8:
         raise InputError(f"{path}: {values.dtype} of shape {values.shape}, expected a square map of 8 bits a pixel")
     if edges and values.mean() < MIDDLE:
-        raise InputError(f"{path}: mean grey {values.mean():.0f}, expected dark lines on white paper; invert it (255 - v)")
+        raise InputError(
+            f"{path}: mean grey {values.mean():.0f}, expected dark lines on white paper; invert it (255 - v)"
+        )
     size = network.resolution
     labels = edge_input(values, size)[0] if edges else nearest(values, size).astype(np.int64)
     return StartMap(path.stem, labels, orbit.camera(math.radians(yaw), math.radians(pitch)))
 
 
-def data_maps(
-    folder: Path, network: Pix2Pix3DGenerator, count: int
-) -> tuple[list[StartMap], tuple[str, ...] | None]:
+def data_maps(folder: Path, network: Pix2Pix3DGenerator, count: int) -> tuple[list[StartMap], tuple[str, ...] | None]:
     """Maps of a folder with their own cameras, spread over the set, and the names of their classes.
 
     Raises:

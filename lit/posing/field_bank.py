@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.object_classes import object_class
+from datamodules.objects.labelled.pairs import LabelledPairs
 from datamodules.objects.labelled_views import LabelledViews
 from datamodules.randomness import derive
 from lit.networks.fields.field_values import Field, FieldValues
@@ -121,6 +123,8 @@ class FieldBank:
             its own proportions, see :func:`metric_dims`.
         forward: the world's axis that objects look along; +x in the studio's sets.
         up: the one that points up.
+        own_dims: give objects the dims that their data state (``dataset.json`` of the studio), where they do: the field
+            is stretched to them.
         looks: assets a label map, each with another latent.
         shape: voxels along length, height and width.
         cells: places an axis that the extent is measured at.
@@ -137,6 +141,7 @@ class FieldBank:
         dims: tuple[float, float, float] | None = None,
         forward: str = "+x",
         up: str = "+y",
+        own_dims: bool = False,
         looks: int = 1,
         shape: tuple[int, int, int] = (128, 52, 56),
         cells: int = 96,
@@ -150,7 +155,7 @@ class FieldBank:
         if self.mean.shape != (3,) or not (self.mean > 0).all():
             raise InputError(f"bank dims {dims}: expected length, height and width in metres; correct model.bank.dims")
         self.axes = object_axes(forward, up)
-        self.looks, self.shape, self.cells = looks, (shape[0], shape[1], shape[2]), cells
+        self.own_dims, self.looks, self.shape, self.cells = own_dims, looks, (shape[0], shape[1], shape[2]), cells
         self.truncation, self.seed = truncation, seed
 
     def box(self, field: DecodedPlanes) -> FieldBox | None:
@@ -195,11 +200,11 @@ class FieldBank:
         Args:
             network: in evaluation mode.
             batch: its pictures are not looked at.
-            dims: metres of each map's object where they are known.
+            dims: metres of each map's object where they are known; used with ``own_dims``.
         """
         found = []
         for row, key in enumerate(batch.keys):
-            known = dims[row] if dims is not None else None
+            known = dims[row] if dims is not None and self.own_dims else None
             for look in range(self.looks):
                 drawn = derive(self.seed, "bank", key, look).standard_normal((1, network.z_dim))
                 z = torch.from_numpy(drawn).float().to(batch.cameras.device)
@@ -209,3 +214,13 @@ class FieldBank:
                 if (asset := self.asset(network, latent, f"{key.replace('/', '-')}{suffix}", known)) is not None:
                     found.append(asset)
         return found
+
+
+def stated_dims(data: Any, keys: Sequence[str]) -> list[np.ndarray | None]:
+    """Metres (3,) that a data module of labelled pairs states for the objects of some keys, None where it does not."""
+    pairs = getattr(data, "pairs", None)
+    if not isinstance(pairs, LabelledPairs):
+        return [None] * len(keys)
+    names = dict(zip(pairs.keys, pairs.objects))
+    known = (pairs.index.objects.get(names.get(key, "")) for key in keys)
+    return [None if found is None else np.array(found.dims) for found in known]

@@ -16,8 +16,8 @@ from lit.pictures.pictures import annotated, asset_sheet, injected_sheet, png, s
 
 USAGE = """Shows a bank (eight yaws of each object) or what an experiment's injection does to its frames.
 The experiment's options may follow, as `fit` takes them: --data.root DIR --data.injection conf/injection/lift3d.yaml
-`show interpolation` films how the objects of a Lift3D checkpoint turn into each other; `show field` draws sheets, grids,
-films and meshes of a pix2pix3D checkpoint."""
+`show interpolation` films how the objects of a Lift3D checkpoint turn into each other; `show field` draws sheets,
+grids, films and meshes of a pix2pix3D checkpoint."""
 
 
 def main(argv: list[str]) -> int:

@@ -19,9 +19,9 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.processes import track
 from lit.arguments import Arguments, positive
-from lit.commands.start_maps import Start, add_start_options, read_start
 from lit.commands.show.interpolation import FORMATS as FILMS
 from lit.commands.show.interpolation import write_film
+from lit.commands.start_maps import Start, add_start_options, read_start
 from lit.networks.image_range import to_pixels
 from lit.networks.pix2pix3d.generator import LabelledPictures
 from lit.pictures.label_maps import class_colours, label_picture
@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
     parser = Arguments("show field", __doc__ or "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=sorted(SUFFIXES), help="what to show")
-    parser.add_argument("--out", type=Path, required=True, help="sheet, grid: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="sheet, grid: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb"
+    )
     add_start_options(parser, count=4)
     parser.add_argument("--views", type=positive, default=6, help="views around, of a sheet (default 6)")
     parser.add_argument("--steps", type=positive, default=5, help="pictures along each side of a grid (default 5)")

@@ -119,7 +119,7 @@ def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pyte
     monkeypatch.setattr(
         network, "field", lambda planes: (asked.append(planes), block_field(object_axes("+x", "+y")))[1]
     )
-    bank = FieldBank(looks=2, shape=(16, 8, 8), cells=32)
+    bank = FieldBank(looks=2, shape=(16, 8, 8), cells=32, own_dims=True)
     assets = bank.assets(network, views(2), [None, np.array([4.0, 1.5, 1.8])])
     assert [asset.id for asset in assets] == ["a-0-0", "a-0-1", "a-1-0", "a-1-1"]
     assert [asset.grid.shape for asset in assets] == [(16, 8, 8, 4)] * 4
@@ -128,6 +128,8 @@ def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pyte
     assert not torch.equal(asked[0], asked[1])  # another latent
     bank.assets(network, views(1))
     assert torch.equal(asked[0], asked[4])  # that of the map and its number
+    bank.own_dims = False
+    assert not np.array_equal(bank.assets(network, views(1), [np.array([4.0, 1.5, 1.8])])[0].dims, [4.0, 1.5, 1.8])
 
 
 def test_empty_fields_and_fog_give_no_asset() -> None:
