@@ -35,8 +35,9 @@ class Block:
         size, axis = place.abs().max(1)
         side = place.gather(1, axis[:, None])[:, 0] < 0
         rgb = COLOURS[2 * axis + side.long()].transpose(1, 2)
-        density = 400.0 * (1 - size).clamp(-0.05, 0.05)  # rises over a twentieth, from -20 to 20
-        density = density * 5 if self.raw else (density * 5).clamp_min(0)
+        density = 2000.0 * (1 - size).clamp(-0.05, 0.05)  # rises over a tenth, from -100 to 100
+        density = torch.where(features[:, 3] > 0.66, density, -100.0)
+        density = density if self.raw else density.clamp_min(0)
         return FieldValues(rgb, density, torch.zeros_like(rgb[:, :1]), torch.zeros_like(rgb[:, :1]))
 
 
@@ -46,4 +47,5 @@ def block_field(axes: np.ndarray, raw: bool = False, count: int = 1) -> DecodedP
     planes = torch.zeros(1, 3, 4, 32, 32)
     planes[0, 0, 0], planes[0, 0, 1] = ramp.expand(32, 32), ramp[:, None].expand(32, 32)
     planes[0, 1, 2] = ramp[:, None].expand(32, 32)
+    planes[0, :2, 3] = 1.0  # outside of the planes all is 0, which is the middle, too
     return DecodedPlanes(planes.expand(count, -1, -1, -1, -1), Block(axes, raw), "mean", EG3D_AXES, BOX)

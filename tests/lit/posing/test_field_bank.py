@@ -143,7 +143,6 @@ def test_wrong_settings_are_one_line() -> None:
     for settings, says in (
         ({"looks": 0}, "bank looks 0: expected at least 1"),
         ({"dims": (1.0, 0.0, 1.0)}, "in metres"),
-        ({"name": "Spaceship"}, "Spaceship"),
         ({"shape": (1, 2, 2)}, "bank shape 1"),
     ):
         with pytest.raises(InputError, match=says):
