@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 Kind = Literal["edge", "seg"]
-KINDS: tuple[Kind, ...] = ("edge", "seg")
+LABEL_KINDS: tuple[Kind, ...] = ("edge", "seg")
 BLUR = (3, 3)  # pixels of the file, before any resize
 
 
@@ -54,10 +54,10 @@ def edge_input(drawing: np.ndarray, size: int | None = None) -> np.ndarray:
         size: side to bring it to by nearest neighbours, after the blur; None keeps it.
     """
     ink = cv2.blur(255 - drawing, BLUR)
-    return (1 - nearest(ink, size).astype(np.float32) / 127.5)[None]
+    return (1 - nearest_labels(ink, size).astype(np.float32) / 127.5)[None]
 
 
-def nearest(values: np.ndarray, size: int | None) -> np.ndarray:
+def nearest_labels(values: np.ndarray, size: int | None) -> np.ndarray:
     """Label values (H, W) at another side: of pixel ``floor(i * scale)``, no value is made up; None keeps them."""
     if size is None or size == values.shape[0]:
         return values

@@ -112,7 +112,7 @@ class ConditionalMetrics(pl.Callback):
                 f"ConditionalMetrics: {type(pl_module).__name__} has no synthesise(labels, z, cameras) or no z_dim; "
                 "leave the callback out"
             )
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "reference_dataloader"):
             raise InputError(f"ConditionalMetrics: {type(data).__name__} has no label maps; expected labelled views")
 
@@ -120,7 +120,7 @@ class ConditionalMetrics(pl.Callback):
         self.tiles = []
         if trainer.sanity_checking:
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        data: Any = getattr(trainer, "datamodule", None)
         names = None if data.kind == "edge" else data.class_names
         self.scores.start(names and len(names), self._reader(data, pl_module.device), pl_module.device)
         if self.reference == "all" and self.scores.sets and not self.scores.reference:

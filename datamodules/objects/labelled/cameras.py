@@ -15,7 +15,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Camera
 
 NUMBERS = 25
-FORM = "camera-to-world 4 x 4 row by row, then 3 x 3 intrinsics divided by the image size"
+POSE_FORM = "camera-to-world 4 x 4 row by row, then 3 x 3 intrinsics divided by the image size"
 ORTHONORMAL = 1e-3  # largest entry of R R^T - 1: labels are float32, some were rounded in text
 TO_WORLD = np.diag([1.0, -1.0, -1.0])  # object frame, y down, to the labels' world, y up
 
@@ -57,28 +57,29 @@ def check_cameras(labels: Sequence[Sequence[float]], names: Sequence[str], where
     for name, label in zip(names, labels):
         if len(label) != NUMBERS:
             raise InputError(
-                f"{where}: camera label of {name} has {len(label)} numbers, expected {NUMBERS} ({FORM}); write it again"
+                f"{where}: camera label of {name} has {len(label)} numbers, expected {NUMBERS} "
+                f"({POSE_FORM}); write it again"
             )
     values = np.array(labels, np.float64).reshape(-1, NUMBERS)
     pose, intrinsics = values[:, :16].reshape(-1, 4, 4), values[:, 16:].reshape(-1, 3, 3)
     rotation = pose[:, :3, :3]
     error = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
     _refuse(error > ORTHONORMAL, error, names, where, "its rotation's rows are off unit length or right angles by",
-            f"at most {ORTHONORMAL:g}; give {FORM}")  # fmt: skip
+            f"at most {ORTHONORMAL:g}; give {POSE_FORM}")  # fmt: skip
     handed = np.linalg.det(rotation)
     _refuse(handed < 0, handed, names, where, "its rotation has the determinant",
             "1 (a mirrored camera has -1); give a right-handed frame")  # fmt: skip
     last = np.abs(pose[:, 3] - [0, 0, 0, 1]).max(1)
     _refuse(last > ORTHONORMAL, last, names, where, "the pose's last row differs from 0 0 0 1 by",
-            f"0; give {FORM}, not its transpose")  # fmt: skip
+            f"0; give {POSE_FORM}, not its transpose")  # fmt: skip
     focal = np.minimum(intrinsics[:, 0, 0], intrinsics[:, 1, 1])
-    _refuse(focal <= 0, focal, names, where, "its focal length is", f"more than 0; give {FORM}")
+    _refuse(focal <= 0, focal, names, where, "its focal length is", f"more than 0; give {POSE_FORM}")
     centre = np.abs(intrinsics[:, :2, 2] - 0.5).max(1) + 0.5
     _refuse(centre > 2, centre, names, where, "its principal point is",
             "about 0.5; divide the intrinsics by the image size")  # fmt: skip
     odd = np.abs(intrinsics[:, 2] - [0, 0, 1]).max(1) + np.abs(intrinsics[:, 1, 0])
     _refuse(odd > ORTHONORMAL, odd, names, where, "the intrinsics differ from an upper triangle with 1 at the end by",
-            f"0; give {FORM}")  # fmt: skip
+            f"0; give {POSE_FORM}")  # fmt: skip
     towards = -(pose[:, :3, 3] * pose[:, :3, 2]).sum(1)
     if len(towards) and (towards < 0).all():
         raise InputError(

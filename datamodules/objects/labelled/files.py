@@ -11,7 +11,7 @@ from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.archives import open_archive, read_entry
 from datamodules.files.atomic_files import read_bytes
 
-INDEX = "dataset.json"
+DATASET_INDEX = "dataset.json"
 
 
 class KeyedFiles:

@@ -77,14 +77,14 @@ class LabelledMasks(MaskImages):
         super().__init__(batch_size, workers, seed)
         if kind == "edge" and classes is not None:
             raise InputError(f"classes {classes} with kind 'edge': it has paper and line; leave data.classes out")
-        self.source = (images, labels, kind, classes, None, "dark", object_of)
-        self.split = (val_every, test_every)
+        self.images, self.labels, self.kind = images, labels, kind
+        self.number, self.object_of, self.split = classes, object_of, (val_every, test_every)
         self.create, self.created = create, (create_objects, create_views, create_size)
 
     def prepare_data(self) -> None:
         """Write the studio's set when there is none."""
         if self.create:
-            render_pairs_when_missing(*self.source[:3], *self.created)
+            render_pairs_when_missing(self.images, self.labels, self.kind, *self.created)
 
     def setup(self, stage: str | None = None) -> None:
         """Open, check and split by object.
@@ -92,7 +92,7 @@ class LabelledMasks(MaskImages):
         Raises:
             InputError: anything wrong with the files, or too few objects for a split.
         """
-        pairs = LabelledPairs(*self.source)
+        pairs = LabelledPairs(self.images, self.labels, self.kind, self.number, object_of=self.object_of)
         pairs.look()
         self.classes = pairs.class_names
         rows = split_rows(pairs, None, *self.split)

@@ -14,12 +14,12 @@ from datamodules.files.typed_json import Finite, Text, parse_json
 from datamodules.image_bytes import image_facts
 from datamodules.images import checked_facts, decode_image
 from datamodules.objects.labelled.cameras import check_cameras
-from datamodules.objects.labelled.files import INDEX, KeyedFiles, paired
-from datamodules.objects.labelled_views import KINDS, Kind, nearest
+from datamodules.objects.labelled.files import DATASET_INDEX, KeyedFiles, paired
+from datamodules.objects.labelled_views import LABEL_KINDS, Kind, nearest_labels
 
-IMAGES = f"pictures as PNG and {INDEX} with their camera labels"
+IMAGES = f"pictures as PNG and {DATASET_INDEX} with their camera labels"
 LABELS = "one PNG label map a picture, of the same stem"
-FORM = f'{INDEX} of the form {{"labels": [["path.png", [25 numbers]], ...]}}'
+INDEX_FORM = f'{DATASET_INDEX} of the form {{"labels": [["path.png", [25 numbers]], ...]}}'
 LOOKED_AT = 128  # pairs that are decoded before a training begins, spread over the set
 MIDDLE = 127.5  # mean grey of an edge map: paper is lighter
 
@@ -74,7 +74,7 @@ class LabelledPairs:
         object_of: Literal["folder", "file"] = "folder",
     ) -> None:
         for name, value, known in (
-            ("kind", kind, KINDS),
+            ("kind", kind, LABEL_KINDS),
             ("lines", lines, ("dark", "light")),
             ("object_of", object_of, ("folder", "file")),
         ):
@@ -82,7 +82,9 @@ class LabelledPairs:
                 raise InputError(f"{name} '{value}': expected one of {', '.join(known)}{closest(value, known)}")
         self.kind, self.size, self.lines = kind, size, lines
         self.images, self.labels = KeyedFiles(images, IMAGES), KeyedFiles(labels, LABELS)
-        self.index = parse_json(self.images.read(INDEX), self.images.where(INDEX), ViewIndex, FORM)
+        self.index = parse_json(
+            self.images.read(DATASET_INDEX), self.images.where(DATASET_INDEX), ViewIndex, INDEX_FORM
+        )
         self.pairs = paired(self.images, self.labels)
         self.keys = list(self.pairs)
         self.cameras = self._cameras()
@@ -103,7 +105,7 @@ class LabelledPairs:
         return self.size or self.stored
 
     def _cameras(self) -> np.ndarray:
-        where = str(self.images.where(INDEX))
+        where = str(self.images.where(DATASET_INDEX))
         by_key: dict[str, list[float]] = {}
         for path, numbers in self.index.labels:
             key = PurePosixPath(path.replace("\\", "/")).with_suffix("").as_posix()
@@ -112,7 +114,8 @@ class LabelledPairs:
             by_key[key] = numbers
         if missing := [key for key in self.keys if key not in by_key]:
             raise InputError(
-                f"{where}: no camera label of {missing[0]}.png, one of {len(missing)} pictures without; expected {FORM}"
+                f"{where}: no camera label of {missing[0]}.png, one of {len(missing)} pictures without; "
+                f"expected {INDEX_FORM}"
             )
         if absent := sorted(by_key.keys() - set(self.keys)):
             raise InputError(
@@ -126,10 +129,12 @@ class LabelledPairs:
             return ("paper", "line")
         named = tuple(self.index.classes)
         if classes is None and not named:
-            raise InputError(f"{self.images.where(INDEX)}: names no classes, expected data.classes; give their number")
+            raise InputError(
+                f"{self.images.where(DATASET_INDEX)}: names no classes, expected data.classes; give their number"
+            )
         if classes is not None and named and classes != len(named):
             raise InputError(
-                f"classes {classes}: {INDEX} names {len(named)} ({', '.join(named)}); correct data.classes"
+                f"classes {classes}: {DATASET_INDEX} names {len(named)} ({', '.join(named)}); correct data.classes"
             )
         if classes is not None and not 2 <= classes <= 256:
             raise InputError(f"classes {classes}: expected 2 to 256; correct data.classes")
@@ -178,7 +183,7 @@ class LabelledPairs:
         if values.max() >= len(self.class_names):
             known = f"expected 0 to {len(self.class_names) - 1}"
             raise InputError(f"{where}: class {values.max()}, {known}; correct the map, or data.classes")
-        return nearest(values, self.size)
+        return nearest_labels(values, self.size)
 
     def _dark_lines(self, values: np.ndarray, where: Path) -> np.ndarray:
         mean = float(values.mean())

@@ -22,8 +22,8 @@ from datamodules.files.atomic_files import disk_refusals, refuse_foreign, write_
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.objects.labelled.cameras import camera_label
-from datamodules.objects.labelled.files import INDEX
-from datamodules.objects.labelled_views import KINDS, Kind
+from datamodules.objects.labelled.files import DATASET_INDEX
+from datamodules.objects.labelled_views import LABEL_KINDS, Kind
 from datamodules.objects.studio import edge_steps, render_views, spread_angles, studio_light
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
@@ -32,7 +32,7 @@ from datamodules.shapes.primitives import GLASS, HEADLIGHT, PART_NAMES, RIM, TAI
 
 RADIUS, FOCAL = 1.7, 1.7074
 DIAGONAL = 0.98  # of an object's box, in world units
-CLASSES = ("background", "body", "window", "wheel", "headlight", "taillight")
+PART_CLASSES = ("background", "body", "window", "wheel", "headlight", "taillight")
 CLASS_OF_PART = np.array([0, *[1] * (len(PART_NAMES) - 1)], np.uint8)
 CLASS_OF_PART[[GLASS, TYRE, RIM, HEADLIGHT, TAILLIGHT]] = 2, 3, 3, 4, 5
 IMAGES = "images.zip"
@@ -71,7 +71,7 @@ def labelled_views(
 
     Returns:
         ``images`` (V, S, S, 3) uint8 on white, ``edge`` (V, S, S) uint8 dark lines on white, ``seg`` (V, S, S) uint8
-        numbers of :data:`CLASSES`, ``cameras`` (V, 25) float64.
+        numbers of :data:`PART_CLASSES`, ``cameras`` (V, 25) float64.
     """
     scale, field_of_view = world_scale(mesh.dims), 2 * np.arctan(0.5 / FOCAL)
     views = render_views(
@@ -128,7 +128,7 @@ def write_labelled_views(
     objects: int = 40,
     views: int = 64,
     size: int = 64,
-    labels: Sequence[Kind] = KINDS,
+    labels: Sequence[Kind] = LABEL_KINDS,
     seed: int = 0,
     population: str = "studio",
     elevation: tuple[float, float] = (0.0, 30.0),
@@ -164,9 +164,9 @@ def write_labelled_views(
         raise InputError(f"elevation={tuple(elevation)}: expected lowest and highest within -10 to 89 degrees")
     if population not in POPULATIONS:
         raise InputError(f"population {population!r}: expected one of {', '.join(POPULATIONS)}")
-    if not labels or set(labels) - set(KINDS):
-        raise InputError(f"labels {list(labels)}: expected some of {', '.join(KINDS)}")
-    kinds = tuple(kind for kind in KINDS if kind in labels)
+    if not labels or set(labels) - set(LABEL_KINDS):
+        raise InputError(f"labels {list(labels)}: expected some of {', '.join(LABEL_KINDS)}")
+    kinds = tuple(kind for kind in LABEL_KINDS if kind in labels)
     source = f"studio seed={seed} population={population} elevation={elevation[0]:g}-{elevation[1]:g}"
     settings = Settings(source, objects, views, size, list(kinds))
     folder = Path(folder)
@@ -174,7 +174,7 @@ def write_labelled_views(
         return folder
     with folder_lock(folder, "a set of labelled views", wait=wait):
         if not _is_there(folder, settings):  # another process may have written it meanwhile
-            refuse_foreign(folder / DONE, [IMAGES, *(f"{kind}.zip" for kind in KINDS)])
+            refuse_foreign(folder / DONE, [IMAGES, *(f"{kind}.zip" for kind in LABEL_KINDS)])
             job = partial(
                 _object_files, views=views, size=size, seed=seed, population=population,
                 elevation=(elevation[0], elevation[1]), labels=kinds,
@@ -202,7 +202,7 @@ def _write_archives(
     workers: int, progress: bool,
 ) -> None:  # fmt: skip
     """Fill the archives under other names, then rename them: each is whole or absent."""
-    kinds = ["images", *settings.labels]
+    kinds = [*settings.labels, "images"]  # last what readers look for first
     temporary = {kind: folder / f".{kind}.zip.tmp" for kind in kinds}
     index: dict[str, object] = {}
     cameras: list[tuple[str, list[float]]] = []
@@ -218,8 +218,8 @@ def _write_archives(
                         _store(archives[kind], zip(paths, files[kind]))
                     cameras += zip(paths, poses)
                     sizes[name] = {"dims": dims, "scale": world_scale(np.array(dims))}
-            index = {"labels": cameras, "classes": CLASSES, "objects": sizes, "source": settings.source}
-            _store(archives["images"], [(INDEX, json.dumps(index).encode())])
+            index = {"labels": cameras, "classes": PART_CLASSES, "objects": sizes, "source": settings.source}
+            _store(archives["images"], [(DATASET_INDEX, json.dumps(index).encode())])
             for kind, archive in archives.items():
                 archive.close()
                 with open(temporary[kind], "rb") as file:

@@ -79,10 +79,10 @@ def labelled_views(argv: list[str]) -> int:
     )
     options = parser.parse_args(argv)
     from datamodules.objects.labelled.studio_labels import write_labelled_views
-    from datamodules.objects.labelled_views import KINDS
+    from datamodules.objects.labelled_views import LABEL_KINDS
 
     settings = {name: value for name, value in vars(options).items() if name not in ("root", "labels")}
-    labels = KINDS if options.labels == "both" else (options.labels,)
+    labels = LABEL_KINDS if options.labels == "both" else (options.labels,)
     write_labelled_views(options.root, **settings, labels=labels, progress=True)
     print(f"wrote {options.root}: {options.views} views of {options.objects} cars with {' and '.join(labels)} maps")
     return 0

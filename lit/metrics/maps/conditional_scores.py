@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from datamodules.errors import InputError
 from lit.features.build import build_extractor
@@ -25,7 +24,7 @@ from lit.metrics.maps.alignment_metrics import EdgeAveragePrecision, Segmentatio
 
 Reader = Callable[[Tensor], Tensor]  # (B, 3, H, W) uint8 to (B, C, H, W), of edges the last channel
 LINE = 0.0  # of an edge map in [-1, 1]: darker pixels are lines
-LEVELS = 255  # of edge scores: those of an 8-bit file
+EDGE_LEVELS = 255  # of edge scores: those of an 8-bit file
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -87,7 +86,8 @@ class ConditionalScores:
             for state, value in held.items():
                 setattr(self.sets[name], state, list(value) if isinstance(value, list) else value)
 
-    def _metrics(self) -> list[Metric]:
+    def _metrics(self) -> list[Any]:
+        """All of them."""
         return [*self.sets.values(), *self.alignment.values(), *([self.diversity] if self.diversity else [])]
 
     def add_reference(self, images: Tensor, keys: Sequence[str]) -> None:
@@ -142,7 +142,7 @@ class ConditionalScores:
         if isinstance(metric, EdgeAveragePrecision):
             if maps.shape != labels.shape or labels.shape[1] != 1:
                 raise InputError(f"rendered edges {tuple(maps.shape)}, expected {tuple(labels.shape)}: (B, 1, H, W)")
-            score = ((1 - maps.detach().float().clamp(-1, 1)) / 2 * LEVELS).round()
+            score = ((1 - maps.detach().float().clamp(-1, 1)) / 2 * EDGE_LEVELS).round()
             metric.update(score[:, 0], labels[:, 0] < LINE, ids)
             return
         if maps.ndim != 4 or maps.shape[1] != metric.num_classes:
@@ -155,7 +155,7 @@ class ConditionalScores:
 
     def means(self) -> dict[str, float]:
         """Every figure over the distinct samples of all processes, each of which has to call this."""
-        figures = {}
+        figures: dict[str, float] = {}
         for name, metric in self.sets.items():
             figure = metric.compute()
             figures[name] = float(figure[0] if isinstance(figure, tuple) else figure)
@@ -175,7 +175,7 @@ class ConditionalScores:
     @property
     def evaluator(self) -> dict[str, Any]:
         """Names and versions of what scores, and the maps and images it scored on this process."""
-        stated = [metric.evaluator for metric in self._metrics()]  # type: ignore[operator, union-attr]
+        stated = [metric.evaluator for metric in self._metrics()]
         unique = list({entry["name"]: entry for entry in stated}.values())
         return {
             **{key: "; ".join(entry[key] for entry in unique) for key in ("name", "version")},

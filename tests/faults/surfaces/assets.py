@@ -1,4 +1,4 @@
-"""The suite's own data: asset banks and posed image sets, whose indices vouch for their files."""
+"""The suite's own data: asset banks and posed image sets, whose indices vouch for their files; labelled archives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from datamodules.assets.bank import AssetBank, AssetBankWriter
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.objects.labelled.pairs import LabelledPairs
 from datamodules.objects.posed_images import PosedImageSet, write_object, write_posed_index
 from datamodules.randomness import derive
+from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
 from tests.faults.surface import Surface
 
 VIEWS, SIZE = 3, 8
@@ -67,6 +69,17 @@ def read_posed(folder: Path) -> Any:
     return PosedImageSet.load(folder)
 
 
+def make_labelled(folder: Path) -> None:
+    """Two objects in two views, with segmentations."""
+    write_drawn(folder, objects=2, views=2, kind="seg")
+
+
+def read_labelled(folder: Path) -> Any:
+    """Everything in both archives."""
+    pairs = LabelledPairs(folder / "images.zip", folder / "labels.zip", "seg", 3)
+    return [pairs.keys, pairs.cameras, [[pairs.picture(row), pairs.label_map(row)] for row in range(len(pairs))]]
+
+
 SURFACES = [
     Surface("bank_json", make_voxels, read_bank, ("bank/bank.json",), ("json", "json", "bytes"), share=60),
     Surface("bank_voxels", make_voxels, read_bank, ("bank/*.npy",), ("npy", "bytes"), share=20),
@@ -74,5 +87,6 @@ SURFACES = [
     Surface(
         "posed_json", make_posed, read_posed, ("posed.json", "checksums.json"), ("json", "json", "bytes"), share=40
     ),
+    Surface("labelled_zip", make_labelled, read_labelled, ("*.zip",), ("bytes",), share=20),
     Surface("posed_npz", make_posed, read_posed, ("*.npz",), ("zip", "npz", "bytes"), share=40),
 ]

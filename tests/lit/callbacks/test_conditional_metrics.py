@@ -55,7 +55,8 @@ def data(folder: Path, kind: str, **options: Any) -> LabelledViewsDataModule:
 
 
 def scored(folder: Path, model: pl.LightningModule, views: pl.LightningDataModule, stage: str, **options: Any) -> Any:
-    record, metrics = Record(samples=0), ConditionalMetrics(**{"lpips": None, **options})
+    chosen: dict[str, Any] = {"lpips": None, **options}
+    record, metrics = Record(samples=0), ConditionalMetrics(**chosen)
     trainer = pl.Trainer(default_root_dir=folder, callbacks=[metrics, record], **RUN)  # type: ignore[arg-type]
     getattr(trainer, "test" if stage == "test" else "validate")(model, views, verbose=False)
     return record.metrics, json.loads((folder / f"conditional_{stage}.json").read_text())

@@ -20,7 +20,7 @@ from datamodules.objects.labelled import studio_labels
 from datamodules.objects.labelled.cameras import TO_WORLD
 from datamodules.objects.labelled.datamodule import LabelledViewsDataModule, ViewBatches
 from datamodules.objects.labelled.pairs import LabelledPairs
-from datamodules.objects.labelled.studio_labels import CLASSES, write_labelled_views
+from datamodules.objects.labelled.studio_labels import PART_CLASSES, write_labelled_views
 from datamodules.samplers import Position
 from lit.cli import main
 from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
@@ -135,7 +135,7 @@ def test_the_studio_writes_pictures_maps_and_cameras_that_agree(studio: Path) ->
         index = json.loads(archive.read("dataset.json"))
     seg = LabelledPairs(studio / "images.zip", studio / "seg.zip", "seg")
     edge = LabelledPairs(studio / "images.zip", studio / "edge.zip", "edge")
-    assert seg.class_names == CLASSES
+    assert seg.class_names == PART_CLASSES
     shown: set[int] = set()
     for row, key in enumerate(seg.keys):
         image, classes, drawing = seg.picture(row), seg.label_map(row), edge.label_map(row)
@@ -206,7 +206,7 @@ def test_the_data_module_writes_the_studio_set_it_lacks(tmp_path: Path, monkeypa
     module = LabelledViewsDataModule(**names, **made)  # type: ignore[arg-type]
     module.prepare_data()
     module.setup()
-    assert module.class_names == CLASSES
+    assert module.class_names == PART_CLASSES
     weights = module.class_weights()
     assert weights.shape == (6,)
     assert float(weights[0]) == float(weights[weights > 0].min())  # the background is the largest class

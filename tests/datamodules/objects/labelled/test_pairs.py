@@ -11,7 +11,7 @@ import pytest
 
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.objects.labelled.pairs import LabelledPairs
-from datamodules.objects.labelled_views import class_weights, edge_input, nearest
+from datamodules.objects.labelled_views import class_weights, edge_input, nearest_labels
 from tests.datamodules.objects.labelled.drawn_pairs import camera, drawn, png, write_drawn, write_files
 
 
@@ -68,7 +68,7 @@ def test_an_edge_map_as_the_network_gets_it() -> None:
 
 def test_nearest_takes_the_pixel_below() -> None:
     values = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert nearest(values, 3)[1, 2] == values[2, 5]  # floor(i * 8 / 3)
+    assert nearest_labels(values, 3)[1, 2] == values[2, 5]  # floor(i * 8 / 3)
 
 
 def test_class_weights() -> None:
