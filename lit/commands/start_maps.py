@@ -15,7 +15,7 @@ from torch import Tensor
 from datamodules.errors import InputError
 from datamodules.images import read_image
 from datamodules.objects.labelled.pairs import MIDDLE, LabelledPairs
-from datamodules.objects.labelled_views import edge_input, nearest
+from datamodules.objects.labelled_views import Kind, edge_input, nearest_labels
 from datamodules.randomness import derive
 from lit.arguments import positive
 from lit.editing.page_requests import StartMap
@@ -63,7 +63,7 @@ def add_start_options(parser: argparse.ArgumentParser, count: int) -> None:
     """Add the options that :func:`read_start` reads; ``count`` is the usual number of maps."""
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="of a pix2pix3D: .ckpt of a training, .safetensors or .pkl")
-    add("--data", type=Path, default=None, help="folder with images.zip and seg.zip or edge.zip (prepare labelled)")
+    add("--data", type=Path, default=None, help="folder of `prepare labelled` or `labelled-crops`")
     add("--map", type=Path, nargs="+", default=[], help="label maps as PNG: class numbers, or dark lines on white")
     add("--yaw", type=float, default=0.0, help="of the cameras of --map, degrees (default 0: along the world's -z)")
     add("--pitch", type=float, default=15.0, help="elevation of the cameras of --map, degrees (default 15)")
@@ -114,7 +114,7 @@ def map_file(path: Path, network: Pix2Pix3DGenerator, orbit: Orbit, yaw: float, 
             f"{path}: mean grey {values.mean():.0f}, expected dark lines on white paper; invert it (255 - v)"
         )
     size = network.resolution
-    labels = edge_input(values, size)[0] if edges else nearest(values, size).astype(np.int64)
+    labels = edge_input(values, size)[0] if edges else nearest_labels(values, size).astype(np.int64)
     return StartMap(path.stem, labels, orbit.camera(math.radians(yaw), math.radians(pitch)))
 
 
@@ -125,8 +125,10 @@ def data_maps(folder: Path, network: Pix2Pix3DGenerator, count: int) -> tuple[li
         InputError: see :class:`datamodules.objects.labelled.pairs.LabelledPairs`; or other classes than the network's.
     """
     edges = network.kind == "edges"
-    kind, size = ("edge" if edges else "seg"), network.resolution
-    pairs = LabelledPairs(folder / "images.zip", folder / f"{kind}.zip", "edge" if edges else "seg", size=size)
+    kind: Kind = "edge" if edges else "seg"
+    size = network.resolution
+    suffix = "" if (folder / "images").is_dir() else ".zip"
+    pairs = LabelledPairs(folder / f"images{suffix}", folder / f"{kind}{suffix}", kind, size=size)
     if not edges and len(pairs.class_names) != network.classes:
         raise InputError(f"{folder}: {len(pairs.class_names)} classes, expected the network's {network.classes}")
     rows = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)).tolist()
