@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,9 @@ class FieldBank:
         shape: voxels along length, height and width.
         cells: places an axis that the extent is measured at.
         truncation: of the latents.
+        background: class that is no part of objects: density of its points is left out; None keeps it, edges have none.
+        white: where rays end on white (see the march), density fades out between these values of a point's darkest
+            channel: a training cannot tell white fog from the white behind it, only a bank would show it. None keeps it.
         seed: of the latents.
 
     Raises:
@@ -146,6 +149,8 @@ class FieldBank:
         shape: tuple[int, int, int] = (128, 52, 56),
         cells: int = 96,
         truncation: float = 1.0,
+        background: int | None = 0,
+        white: tuple[float, float] | None = (0.95, 0.99),
         seed: int = 0,
     ) -> None:
         for label, value, low in (("looks", looks, 1), ("cells", cells, 8), *(("shape", side, 2) for side in shape)):
@@ -156,7 +161,26 @@ class FieldBank:
             raise InputError(f"bank dims {dims}: expected length, height and width in metres; correct model.bank.dims")
         self.axes = object_axes(forward, up)
         self.own_dims, self.looks, self.shape, self.cells = own_dims, looks, (shape[0], shape[1], shape[2]), cells
-        self.truncation, self.seed = truncation, seed
+        self.truncation, self.background, self.white, self.seed = truncation, background, white, seed
+        if white is not None and not white[0] < white[1]:
+            raise InputError(f"bank white {white}: expected a lower and a higher value; correct model.bank.white")
+
+    def solid(self, network: Pix2Pix3DGenerator, latent: Tensor) -> DecodedPlanes:
+        """The field of w+ (1, rows, w_dim) without what is no part of the object: see ``background`` and ``white``."""
+        field = network.field(network.planes(latent, "const"))
+        background = None if network.kind == "edges" else self.background
+        fade = self.white if network.march.config.get("white") else None
+
+        def decode(features: Tensor) -> FieldValues:
+            values = field.decode(features)
+            density = values.density
+            if background is not None and values.parts is not None:
+                density = density * (values.parts.argmax(1) != background)
+            if fade is not None:
+                density = density * ((fade[1] - values.rgb.amin(1)) / (fade[1] - fade[0])).clamp(0, 1)
+            return values._replace(density=density)
+
+        return replace(field, decode=decode)
 
     def box(self, field: DecodedPlanes) -> FieldBox | None:
         """The object's box; None where there is no object, or it reaches the end of the field's cube."""
@@ -181,7 +205,7 @@ class FieldBank:
         Returns:
             The asset, or None where the field shows no whole object.
         """
-        field = network.field(network.planes(latent, "const"))
+        field = self.solid(network, latent)
         box = self.box(field)
         if box is None:
             return None

@@ -2,6 +2,7 @@
 
 sheet: a row a label map: the map, its image, the map rendered there, and views around.
 grid: between two maps, geometry downwards and appearance to the right.
+bank: a row a label map of the network's views around, above those of the asset that `predict` would bake.
 film: an object turning (or swinging as in the released films), its image beside its labels.
 mesh: the surface by marching cubes, coloured by class or by colour.
 """
@@ -26,23 +27,24 @@ from lit.networks.image_range import to_pixels
 from lit.networks.pix2pix3d.generator import LabelledPictures
 from lit.pictures.label_maps import class_colours, label_picture
 from lit.pictures.pictures import png, stacked
+from lit.posing.field_bank import FieldBank
 from lit.rendering.field_mesh import FORMATS as MESHES
 from lit.rendering.field_mesh import FieldMesh, field_mesh, write_mesh
 
-SUFFIXES = {"sheet": (".png",), "grid": (".png",), "film": FILMS, "mesh": MESHES}
+SUFFIXES = {"sheet": (".png",), "grid": (".png",), "bank": (".png",), "film": FILMS, "mesh": MESHES}
 TOGETHER = 4  # views that are rendered at once
 
 
 def main(argv: list[str]) -> int:
-    """``python -m lit show field sheet|grid|film|mesh --checkpoint FILE --data FOLDER --out FILE``."""
+    """``python -m lit show field sheet|grid|bank|film|mesh --checkpoint FILE --data FOLDER --out FILE``."""
     parser = Arguments("show field", __doc__ or "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=sorted(SUFFIXES), help="what to show")
     parser.add_argument(
-        "--out", type=Path, required=True, help="sheet, grid: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb"
+        "--out", type=Path, required=True, help="sheet, grid, bank: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb"
     )
     add_start_options(parser, count=4)
-    parser.add_argument("--views", type=positive, default=6, help="views around, of a sheet (default 6)")
+    parser.add_argument("--views", type=positive, default=6, help="views around, of a sheet or bank (default 6)")
     parser.add_argument("--steps", type=positive, default=5, help="pictures along each side of a grid (default 5)")
     parser.add_argument("--frames", type=positive, default=120, help="pictures of a film (default 120)")
     parser.add_argument("--fps", type=positive, default=24, help="pictures a second (default 24)")
@@ -58,6 +60,8 @@ def main(argv: list[str]) -> int:
         write_atomically(options.out, png(sheet(start, options.views)))
     elif options.what == "grid":
         write_atomically(options.out, png(grid(start, options.steps)))
+    elif options.what == "bank":
+        write_atomically(options.out, png(bank(start, options.views)))
     elif options.what == "film":
         write_film(options.out, film(start, options.frames, options.way), options.fps)
     else:
@@ -118,6 +122,24 @@ def grid(start: Start, steps: int) -> np.ndarray:
             mixed = [first[:, :rows].lerp(last[:, :rows], geometry), first[:, rows:].lerp(last[:, rows:], look)]
             tiles.append(seen(start, torch.cat(mixed, 1), start.maps[0].camera[None])[0][0])
     return stacked(tiles, steps, 2)
+
+
+@torch.no_grad()
+def bank(start: Start, views: int) -> np.ndarray:
+    """Two rows a map: views around by the network, and of the asset it is baked to, on white; (H, W, 3) uint8."""
+    baker, cameras, size = FieldBank(), start.orbit.cameras(views), start.network.resolution
+    tiles = []
+    for number in range(len(start.maps)):
+        latent = start.latent(number)
+        tiles += [image for image, _ in seen(start, latent, cameras)]
+        box, asset = baker.box(baker.solid(start.network, latent)), baker.asset(start.network, latent, "shown")
+        for camera in cameras.numpy():
+            picture = np.full((size, size, 3), 255, np.uint8)
+            if box is not None and asset is not None:
+                rgba, _ = asset.render_window(box.projection(camera, size), 0, 0, size, size)
+                picture = np.clip(rgba[..., :3].astype(np.int16) + 255 - rgba[..., 3:], 0, 255).astype(np.uint8)
+            tiles.append(picture)
+    return stacked(tiles, views, 2)
 
 
 @torch.no_grad()

@@ -38,7 +38,8 @@ class Block:
         density = 2000.0 * (1 - size).clamp(-0.05, 0.05)  # rises over a tenth, from -100 to 100
         density = torch.where(features[:, 3] > 0.66, density, -100.0)
         density = density if self.raw else density.clamp_min(0)
-        return FieldValues(rgb, density, torch.zeros_like(rgb[:, :1]), torch.zeros_like(rgb[:, :1]))
+        parts = torch.stack([torch.zeros_like(density), torch.ones_like(density)], 1)  # all of class 1
+        return FieldValues(rgb, density, parts, parts[:, :1])
 
 
 def block_field(axes: np.ndarray, raw: bool = False, count: int = 1) -> DecodedPlanes:

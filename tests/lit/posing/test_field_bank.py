@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,31 @@ def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pyte
     assert not np.array_equal(bank.assets(network, views(1), [np.array([4.0, 1.5, 1.8])])[0].dims, [4.0, 1.5, 1.8])
 
 
+def test_background_and_white_fog_are_no_part_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, block = small().eval(), block_field(object_axes("+x", "+y"))
+    fogs = {"background": (0, 0.5), "white": (1, 1.0), "neither": (1, 0.5)}  # class and grey of what lies around
+    found = {}
+    for name, (label, grey) in fogs.items():
+
+        def foggy(features: torch.Tensor, label: int = label, grey: float = grey) -> Any:
+            values = block.decode(features)
+            around = values.density <= 0
+            parts = torch.where(around[:, None], torch.eye(2)[label][None, :, None], values.parts)
+            rgb = torch.where(around[:, None], grey, values.rgb)
+            return values._replace(rgb=rgb, density=values.density + 50.0 * around, parts=parts)
+
+        monkeypatch.setattr(network, "field", lambda _, foggy=foggy: replace(block, decode=foggy))
+        bank = FieldBank(shape=(16, 8, 8), cells=32)
+        found[name] = bank.asset(
+            network, network.latents(torch.ones(1, 8), around(1), label_maps("segmentation", 1)), "a"
+        )
+    assert found["neither"] is None
+    for name in ("background", "white"):
+        asset = found[name]
+        assert asset is not None
+        np.testing.assert_allclose(asset.dims / asset.dims[0], HALF / HALF[0], atol=0.08)
+
+
 def test_empty_fields_and_fog_give_no_asset() -> None:
     bank, network = FieldBank(cells=16), small().eval()
     for density in (-20.0, 20.0):
@@ -144,6 +170,7 @@ def test_wrong_settings_are_one_line() -> None:
         ({"looks": 0}, "bank looks 0: expected at least 1"),
         ({"dims": (1.0, 0.0, 1.0)}, "in metres"),
         ({"shape": (1, 2, 2)}, "bank shape 1"),
+        ({"white": (0.9, 0.9)}, "bank white"),
     ):
         with pytest.raises(InputError, match=says):
             FieldBank(**settings)  # type: ignore[arg-type]

@@ -13,13 +13,13 @@ from tests.lit.posing.painted_block import COLOURS, HALF, MIDDLE, block_field
 
 @pytest.fixture(scope="module")
 def mesh() -> FieldMesh:
-    return field_mesh(block_field(np.eye(3)), cells=48, level=2.0)
+    return field_mesh(block_field(np.eye(3)), cells=48, level=50.0)
 
 
 def test_the_mesh_is_the_block_with_its_colours(mesh: FieldMesh) -> None:
     np.testing.assert_allclose(mesh.vertices.min(0), MIDDLE - HALF, atol=0.02)
     np.testing.assert_allclose(mesh.vertices.max(0), MIDDLE + HALF, atol=0.02)
-    assert mesh.labels.shape == (len(mesh.vertices), 1)
+    assert mesh.labels.shape == (len(mesh.vertices), 2)
     place = (mesh.vertices - MIDDLE) / HALF
     front = (place[:, 0] > 0.9) & (np.abs(place[:, 1:]).max(1) < 0.8)
     assert front.sum() > 10

@@ -34,6 +34,7 @@ def test_every_picture_is_written(kind: str, tmp_path: Path, capsys: pytest.Capt
     given = ["--checkpoint", str(checkpoint), "--map", *map(str, maps), "--device", "cpu"]
     gap = 2
     wanted = {"sheet": (2 * 16 + gap, 5 * 16 + 4 * gap, 3), "grid": (2 * 16 + gap, 2 * 16 + gap, 3)}
+    wanted["bank"] = (4 * 16 + 3 * gap, 2 * 16 + gap, 3)
     for what, shape in wanted.items():
         out = tmp_path / f"{what}.png"
         assert main(["field", what, "--out", str(out), *given, "--views", "2", "--steps", "2"]) == 0
