@@ -131,7 +131,7 @@ class FieldBank:
         truncation: of the latents.
         background: class that is no part of objects: density of its points is left out; None keeps it, edges have none.
         white: where rays end on white (see the march), density fades out between these values of a point's darkest
-            channel: a training cannot tell white fog from the white behind it, only a bank would show it. None keeps it.
+            channel: a training cannot tell white fog from the white behind it, only a bank shows it. None keeps it.
         seed: of the latents.
 
     Raises:

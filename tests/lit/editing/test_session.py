@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
@@ -101,6 +101,7 @@ def test_wrong_input_is_one_line() -> None:
     assert edited.undoable == 0
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-30, 60), st.floats(-30, 60)), min_size=1, max_size=4),
     st.floats(0.6, 6.0),

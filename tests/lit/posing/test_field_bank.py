@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
@@ -69,6 +69,7 @@ def test_the_asset_looks_as_the_field_at_eight_yaws(forward: str, up: str) -> No
         assert np.abs(rgba[..., :3][both] / 255 - rgb.transpose(1, 2, 0)[both]).mean() < 0.08
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0, 360), st.floats(-5, 60), st.tuples(positive, positive, positive))
 def test_the_box_projects_as_the_studio_does(azimuth: float, elevation: float, dims: tuple[float, ...]) -> None:
     metres, scale = np.array(dims), 0.2
@@ -82,6 +83,7 @@ def test_the_box_projects_as_the_studio_does(azimuth: float, elevation: float, d
     np.testing.assert_allclose(seen[0][:, 2] * scale, seen[1][:, 2], atol=1e-9)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.tuples(positive, positive, positive), st.floats(0.1, 10))
 def test_sizes_keep_proportions_and_the_classs_volume(extent: tuple[float, ...], unit: float) -> None:
     mean = np.array(object_class("Car").dims)

@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
 from lit.rendering.marching_cubes import marching_cubes, triangles_of_cases
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**31), st.floats(-0.8, 0.8))
 def test_any_surface_is_closed_and_faces_outwards(seed: int, bias: float) -> None:
     inner = np.random.default_rng(seed).uniform(-1, 1, (5, 4, 6)) + bias

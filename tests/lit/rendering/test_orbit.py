@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
@@ -14,6 +14,7 @@ from lit.rendering.orbit import ORBITS, Orbit
 from tests.lit.networks.pix2pix3d.small import ring
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.floats(-7, 7), st.floats(-3, 3), st.sampled_from(sorted(ORBITS)))
 def test_cameras_are_rigid_upright_and_look_at_the_pivot(yaw: float, pitch: float, kind: str) -> None:
     orbit = ORBITS[kind]
