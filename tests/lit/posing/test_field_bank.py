@@ -168,12 +168,12 @@ def test_empty_fields_and_fog_give_no_asset() -> None:
 
 
 def test_wrong_settings_are_one_line() -> None:
-    for settings, says in (
+    for options, says in (
         ({"looks": 0}, "bank looks 0: expected at least 1"),
         ({"dims": (1.0, 0.0, 1.0)}, "in metres"),
         ({"shape": (1, 2, 2)}, "bank shape 1"),
         ({"white": (0.9, 0.9)}, "bank white"),
     ):
         with pytest.raises(InputError, match=says):
-            FieldBank(**settings)  # type: ignore[arg-type]
+            FieldBank(**options)  # type: ignore[arg-type]
     assert math.isclose(FieldBank().mean[0], object_class("Car").dims[0])
