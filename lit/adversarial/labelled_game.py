@@ -91,8 +91,10 @@ class LabelledGame(nn.Module):
         weights: of the losses.
         aligned: the judge of labels sees them beside the pictures.
         labels_3d: the generator's labels are trained; without, neither their losses nor their judge take part.
-        class_weights: (C,) of the cross-entropy; None for all alike.
         augment: of what the judges see.
+
+    Attributes:
+        class_weights: (C,) of the cross-entropy; None for all alike.
     """
 
     class_weights: Tensor | None
@@ -106,7 +108,6 @@ class LabelledGame(nn.Module):
         weights: LabelledWeights | None = None,
         aligned: bool = True,
         labels_3d: bool = True,
-        class_weights: Tensor | None = None,
         augment: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -114,7 +115,7 @@ class LabelledGame(nn.Module):
         self.label_critic = label_critic if labels_3d else None
         self.perceptual, self.weights = perceptual, weights or LabelledWeights()
         self.aligned, self.labels_3d, self.augment = aligned, labels_3d, DiffAugment(augment)
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("class_weights", None, persistent=False)
 
     def fake(self, play: Play) -> tuple[LabelledPictures, Tensor]:
         """Pictures through :attr:`Play.cameras`, and their w+ (B, rows, w_dim)."""
@@ -250,14 +251,10 @@ class LabelledGame(nn.Module):
             points: of each field.
         """
         latent = self.generator.latents(play.z, play.batch.cameras, play.batch.labels)
-        draw, device = play.draw, latent.device
-
-        def drawn(kind: str) -> Tensor:
-            function = torch.rand if kind == "uniform" else torch.randn
-            return batch_draw(lambda n: function(n, points, 3, generator=draw, device=device), len(latent))
-
-        first = 2 * drawn("uniform") - 1
-        return self.density_at(latent, first, first + distance * drawn("normal"), play.noise)
+        draw, device, count = play.draw, latent.device, len(latent)
+        first = 2 * batch_draw(lambda n: torch.rand(n, points, 3, generator=draw, device=device), count) - 1
+        way = distance * batch_draw(lambda n: torch.randn(n, points, 3, generator=draw, device=device), count)
+        return self.density_at(latent, first, first + way, play.noise)
 
     def density_at(self, latent: Tensor, first: Tensor, second: Tensor, noise: Noise) -> Tensor:
         """Change of the raw density between points (B, P, 3) of the fields of w+ (B, rows, w_dim)."""

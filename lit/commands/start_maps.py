@@ -23,8 +23,6 @@ from lit.networks.pix2pix3d.generator import Pix2Pix3DGenerator
 from lit.rendering.orbit import ORBITS, Orbit
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 
-CLOSE = 1.0  # cars are rendered from a nearer distance than this on, faces and cats only from beyond
-
 
 @dataclass(frozen=True)
 class Start:
@@ -68,7 +66,12 @@ def add_start_options(parser: argparse.ArgumentParser, count: int) -> None:
     add("--yaw", type=float, default=0.0, help="of the cameras of --map, degrees (default 0: along the world's -z)")
     add("--pitch", type=float, default=15.0, help="elevation of the cameras of --map, degrees (default 15)")
     add("--count", type=positive, default=count, help=f"maps to take from --data, spread over it (default {count})")
-    add("--orbit", choices=sorted(ORBITS), default=None, help="where views stand (default: by the network's distances)")
+    add(
+        "--orbit",
+        choices=sorted(ORBITS),
+        default=None,
+        help="where views stand (default: car where rays end on white, else face)",
+    )
     add("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     add("--seed", type=int, default=0, help="of the latents (default 0)")
 
@@ -80,7 +83,7 @@ def read_start(options: argparse.Namespace) -> Start:
         InputError: no maps, or files that cannot be read or do not fit the network.
     """
     network = read_pix2pix3d(options.checkpoint)
-    orbit = ORBITS[options.orbit or ("car" if network.march.config["near"] < CLOSE else "face")]
+    orbit = ORBITS[options.orbit or ("car" if network.march.config["white"] else "face")]
     names = None
     maps = [map_file(path, network, orbit, options.yaw, options.pitch) for path in options.map]
     if options.data is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,6 @@ from lit.adversarial.labelled_game import LabelledGame, LabelledWeights, Play
 from lit.adversarial.phase import Penalty, Phase, Turn, lazy_adam
 from lit.adversarial.weight_average import WeightAverage
 from lit.generators.adversarial_generator import AdversarialGenerator
-from lit.losses.labels import Balance, class_weights
 from lit.networks.batch_draws import batch_draw
 from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.layers.synthesis import Noise
@@ -35,8 +34,6 @@ from lit.networks.pix2pix3d.label_decoder import COLOURS
 from lit.networks.pix2pix3d.super_resolution import CLAMP
 from lit.posing.field_bank import FieldBank, stated_dims
 from lit.weights.official.pix2pix3d import read_pix2pix3d
-
-KINDS = ("aligned", "alone", "none")
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,9 @@ class LitPix2Pix3D(AdversarialGenerator):
             are the ends of the paper's figure 9.
         labels_3d: the field's labels are trained; without them there are neither their losses nor their judge
             (table 1, "without 3D labels").
-        class_counts: pixels of each class, which the cross-entropy is balanced by; None for equal weights.
-        balance: how, see :func:`lit.losses.labels.class_weights`.
+        balance: weights of the classes in the cross-entropy: "none", or by their pixels in the training maps "inverse"
+            (the released ``seg_weight`` 2, faces) or "root" (its 1), see
+            :func:`datamodules.objects.labelled_views.class_weights`.
         lr: Adam's rate of the generator.
         density_weight: of the density regularisation; 0 for none.
         density_distance: standard deviation of the way between its points.
@@ -107,7 +105,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         seed: of all draws.
 
     Raises:
-        InputError: counts that are not those of the classes, or a start of other sizes.
+        InputError: a start of other sizes.
     """
 
     def __init__(
@@ -118,8 +116,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         critics: Critics | None = None,
         random_pose: float = 0.5,
         labels_3d: bool = True,
-        class_counts: Sequence[float] | None = None,
-        balance: Balance = "inverse",
+        balance: Literal["none", "inverse", "root"] = "none",
         lr: float = 0.0025,
         density_weight: float = 0.25,
         density_distance: float = 0.004,
@@ -138,9 +135,6 @@ class LitPix2Pix3D(AdversarialGenerator):
         super().__init__(total_images, seed, "pix2pix3d")
         self.save_hyperparameters(ignore=["network", "perceptual", "weights", "critics", "bank"])
         self.critics = critics or Critics()
-        balanced = None if class_counts is None else class_weights(class_counts, balance)
-        if balanced is not None and len(balanced) != network.classes:
-            raise InputError(f"{len(balanced)} class counts: expected {network.classes}, as many as there are classes")
         if start is not None:
             given = read_pix2pix3d(start)
             if given.config | {"march": 0} != network.config | {"march": 0}:
@@ -148,12 +142,37 @@ class LitPix2Pix3D(AdversarialGenerator):
                 raise InputError(f"{start}: differs from the network in {', '.join(differing)}; set them alike")
             network.load_state_dict(given.state_dict())
         judges = self.critics.build(network.resolution, network.classes)
-        options = (self.critics.labels == "aligned", labels_3d, balanced, self.critics.augment)
+        options = (self.critics.labels == "aligned", labels_3d, self.critics.augment)
         self.game = LabelledGame(network, *judges, perceptual, weights, *options)
         self.ema: Pix2Pix3DGenerator = copy.deepcopy(network).eval()
         self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
         self.blur = FadingBlur(blur, blur_kimg * 1000)
+<<<<<<< HEAD
         self.bank, self.baked = bank or FieldBank(), 0
+=======
+        self.pool: Tensor | None = None
+
+    def setup(self, stage: str) -> None:
+        """Ask the data for its cameras and for the weights of its classes.
+
+        Raises:
+            InputError: it has other classes than the network, or cannot tell.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        balance, kind = self.hparams["balance"], self.game.generator.kind
+        if stage == "fit":
+            self.pool = getattr(data, "cameras", None)
+        if stage != "fit" or balance == "none" or kind == "edges":
+            return
+        if not hasattr(data, "class_weights"):
+            raise InputError(f"balance {balance}: {type(data).__name__} does not tell its classes' pixels; set none")
+        weights: Tensor = data.class_weights(balance == "root")
+        if len(weights) != self.game.generator.classes:
+            raise InputError(
+                f"data of {len(weights)} classes, a network of {self.game.generator.classes}: set its classes alike"
+            )
+        self.game.class_weights = weights.to(self.device)
+>>>>>>> p2p_net
 
     def phases(self) -> list[Phase]:
         h, game, critics = self.hparams, self.game, self.critics
@@ -184,14 +203,22 @@ class LitPix2Pix3D(AdversarialGenerator):
     def play_of(self, turn: Turn, noise: Noise = "random") -> Play:
         """A player's step: latents, the coin that says through whose cameras it looks, and the other cameras.
 
-        These are the batch's own, moved on by a random number of places: in a batch of one there are no others.
+        These are drawn from all of the training's where the data module has ``cameras`` (N, 25); else they are the
+        batch's, moved on by a random number of places, so that in a batch of one there are no others.
         """
         batch, draw = turn.batch, turn.draw
-        own = not turn.coin(self.hparams["random_pose"])
+        unjudged = self.game.image_critic is None and self.game.label_critic is None  # then other views teach nothing
+        own = not turn.coin(self.hparams["random_pose"]) or unjudged
         count, device = len(batch.cameras), batch.cameras.device
-        shift = int(torch.randint(1, max(count, 2), (), generator=draw, device=draw.device))
         z = batch_draw(lambda n: torch.randn(n, self.game.generator.z_dim, generator=draw, device=device), count)
-        return Play(batch, z, own, batch.cameras.roll(shift, 0), draw, noise, self.blur.at(turn.seen))
+        if self.pool is None:
+            shift = int(torch.randint(1, max(count, 2), (), generator=draw, device=device))
+            others = batch.cameras.roll(shift, 0)
+        else:
+            known = len(self.pool)
+            rows = batch_draw(lambda n: torch.randint(known, (n,), generator=draw, device=device), count)
+            others = self.pool[rows.cpu()].to(batch.cameras)
+        return Play(batch, z, own, others, draw, noise, self.blur.at(turn.seen))
 
     def density(self, turn: Turn) -> Tensor:
         """The density regularisation of fields of the batch's label maps."""
@@ -201,13 +228,6 @@ class LitPix2Pix3D(AdversarialGenerator):
         """Move the mean w+ towards a judge's fakes."""
         kept = self.hparams["w_decay"] ** (turn.step / self.hparams["batch_images"])
         self.game.generator.mapping.follow(mean_over_ranks(latent.detach().mean(0)), kept)
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """A frozen batch on the device, which Lightning by itself would refuse."""
-        if not isinstance(batch, LabelledViews):
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in ("images", "labels", "cameras")}
-        return replace(batch, **moved)
 
     def codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
         """Latents (B, z_dim), one a name: the same ones at every call; ``sample`` tells several of one name apart."""
@@ -238,6 +258,19 @@ class LitPix2Pix3D(AdversarialGenerator):
         latent = self.ema.latents(self.codes(keys, sample), cameras, labels, truncation)
         pictures: LabelledPictures = self.ema(latent, cameras if views is None else views, "const")
         return pictures
+
+    @property
+    def z_dim(self) -> int:
+        """Width of a latent."""
+        return self.ema.z_dim
+
+    @torch.no_grad()
+    def synthesise(self, labels: Tensor, z: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, R, R) in about [-1, 1] and label maps, (B, C, R, R) logits or (B, 1, R, R) edges, of the
+        averaged generator through the label maps' own cameras (:class:`lit.callbacks.conditional_metrics.Synthesiser`).
+        """
+        drawn = self.ema(self.ema.latents(z, cameras, labels), cameras, "const")
+        return drawn.image, drawn.labels
 
     def validation_step(self, batch: LabelledViews, batch_idx: int) -> LabelledPictures:
         """Pictures and labels of the batch's label maps through their own cameras, which callbacks compare with it."""

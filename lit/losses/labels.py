@@ -1,45 +1,14 @@
 """Losses between rendered and given label maps: class-balanced cross-entropy, and edges.
 
-Source: Deng et al., "3D-aware Conditional Image Synthesis", CVPR 2023, section 3.2; released code (``cross_entropy2d``,
-``seg_weight``), whose weights fall with a class's frequency, while the paper's printed formula rises with it.
+Source: Deng et al., "3D-aware Conditional Image Synthesis", CVPR 2023, section 3.2; released code
+(``cross_entropy2d``). Weights of classes are :func:`datamodules.objects.labelled_views.class_weights`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from datamodules.errors import InputError
-
-Balance = Literal["none", "inverse", "root"]
-CLIPPED = 99.0  # percentile of the weights beyond which they do not rise
-
-
-def class_weights(counts: Sequence[float], balance: Balance = "inverse") -> Tensor:
-    """Weights (C,) of classes by how often they occur.
-
-    Args:
-        counts: pixels of each class; classes that do not occur weigh nothing.
-        balance: "inverse": all pixels / (classes x pixels of the class), the released ``seg_weight`` 2; "root": the
-            square root of that, its 1; "none": all 1.
-
-    Raises:
-        InputError: a negative count, or none at all.
-    """
-    number = torch.tensor(list(counts), dtype=torch.float64)
-    if not len(number) or bool((number < 0).any()) or not float(number.sum()) > 0:
-        raise InputError(f"class counts {list(counts)}: expected the pixels of each class, at least one above 0")
-    if balance == "none":
-        return torch.ones(len(number))
-    known = number > 0
-    weights = torch.where(known, number.sum() / (len(number) * number.clamp_min(1e-12)), 0.0)
-    if bool(known.any()):
-        weights = weights.clamp_max(float(torch.quantile(weights[known], CLIPPED / 100, interpolation="higher")))
-    return (weights.sqrt() if balance == "root" else weights).float()
 
 
 def label_cross_entropy(logits: Tensor, ids: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,17 +60,22 @@ class FieldBox:
     middle: np.ndarray
     half: np.ndarray
 
-    def canonical(self, field: Field) -> Field:
-        """The field in the canonical cube that the box becomes; density per unit of its geometric mean edge.
+    def canonical(self, field: Field, reach: float = math.inf) -> Field:
+        """The field in the canonical cube that the box becomes; density per unit of its geometric mean half edge.
 
         A grid's opacity is the same along all of its axes, whatever the box's shape.
+
+        Args:
+            field: in the world.
+            reach: distance from the world's origin at which the field ends.
         """
         unit = float(np.prod(self.half) ** (1 / 3))
 
         def asked(points: Tensor) -> FieldValues:
             axes, middle, half = (torch.as_tensor(part).to(points) for part in (self.axes, self.middle, self.half))
-            values = field((points * half + middle) @ axes.T)
-            return values._replace(density=values.density * unit)
+            places = (points * half + middle) @ axes.T
+            values = field(places)
+            return values._replace(density=values.density * unit * (places.norm(dim=-1) <= reach))
 
         return asked
 
@@ -84,17 +90,20 @@ class FieldBox:
 
 
 @torch.no_grad()
-def occupied(field: DecodedPlanes, cells: int = 96) -> np.ndarray | None:
+def occupied(field: DecodedPlanes, cells: int = 96, reach: float = math.inf) -> np.ndarray | None:
     """Lowest and highest world coordinates (2, 3) of the object in a field's cube, or None where there is none.
 
     The object is what stops half of the light along one of the three axes; of its silhouettes there, the largest
-    connected part. Both silhouettes that an axis lies in have their say.
+    connected part. Both silhouettes that an axis lies in have their say. What lies farther than ``reach`` from the
+    origin is not looked at.
     """
     planes = field.planes if isinstance(field.planes, Tensor) else field.planes[0]
     places = voxel_centers(cells, planes.device) * (field.box / 2)
     features = field.grid_features([places] * 3)
     density = torch.cat([field.decode(part.flatten(1)[None]).density[0] for part in features.split(16, 1)])
     thickness = density.view(cells, cells, cells) * (field.box / cells)
+    away = sum(axis**2 for axis in torch.meshgrid(places, places, places, indexing="ij"))
+    thickness = thickness * (away <= reach**2)
     low, high = np.full(3, cells), np.zeros(3, int)
     for axis in range(3):
         parts, count = ndimage.label((-torch.expm1(-thickness.sum(axis)) > SOLID).cpu().numpy())
@@ -128,6 +137,8 @@ class FieldBank:
         looks: assets a label map, each with another latent.
         shape: voxels along length, height and width.
         cells: places an axis that the extent is measured at.
+        reach: distance from the world's origin up to which all cameras see the field, in its unit: beyond, no training
+            has said what is there. The studio's cars end at 0.49, its cameras' pictures at 0.48.
         truncation: of the latents.
         background: class that is no part of objects: density of its points is left out; None keeps it, edges have none.
         white: where rays end on white (see the march), density fades out between these values of a point's darkest
@@ -148,6 +159,7 @@ class FieldBank:
         looks: int = 1,
         shape: tuple[int, int, int] = (128, 52, 56),
         cells: int = 96,
+        reach: float = 0.52,
         truncation: float = 1.0,
         background: int | None = 0,
         white: tuple[float, float] | None = (0.95, 0.99),
@@ -161,7 +173,8 @@ class FieldBank:
             raise InputError(f"bank dims {dims}: expected length, height and width in metres; correct model.bank.dims")
         self.axes = object_axes(forward, up)
         self.own_dims, self.looks, self.shape, self.cells = own_dims, looks, (shape[0], shape[1], shape[2]), cells
-        self.truncation, self.background, self.white, self.seed = truncation, background, white, seed
+        self.reach, self.truncation, self.seed = reach, truncation, seed
+        self.background, self.white = background, white
         if white is not None and not white[0] < white[1]:
             raise InputError(f"bank white {white}: expected a lower and a higher value; correct model.bank.white")
 
@@ -183,9 +196,9 @@ class FieldBank:
         return replace(field, decode=decode)
 
     def box(self, field: DecodedPlanes) -> FieldBox | None:
-        """The object's box; None where there is no object, or it reaches the end of the field's cube."""
-        ends = occupied(field, self.cells)
-        if ends is None or np.abs(ends).max() > field.box / 2 - 1e-6:
+        """The object's box; None where there is no object, or it reaches the end of what cameras see."""
+        ends = occupied(field, self.cells, self.reach)
+        if ends is None or np.abs(ends).max() > min(field.box / 2, self.reach) - field.box / self.cells / 2:
             return None
         low, high = np.sort(ends @ self.axes, axis=0)  # world to object axes, by the rotation's transpose
         return FieldBox(self.axes, (low + high) / 2, (high - low) / 2)
@@ -209,7 +222,7 @@ class FieldBank:
         box = self.box(field)
         if box is None:
             return None
-        grid = bake(box.canonical(field), self.shape, device=latent.device)
+        grid = bake(box.canonical(field, self.reach), self.shape, device=latent.device)
         return VoxelAsset(id, self.name, metric_dims(2 * box.half, self.mean) if dims is None else dims, grid)
 
     @torch.no_grad()

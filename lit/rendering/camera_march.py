@@ -90,13 +90,10 @@ class CameraMarch(March):
         depths, _ = sampler(origins, directions)
         empty = torch.full_like(drawn.depth, torch.inf)  # then the farthest sample of all rays stands for the depth
         depth = drawn.depth.where(drawn.opacity > EMPTY, empty).clamp(depths.min(), depths.max())
-        behind = (1 - drawn.opacity).unsqueeze(-1) if self.white else 0.0
+        behind: Tensor | float = (1 - drawn.opacity).unsqueeze(-1) if self.white else 0.0
 
         def image(channels: Tensor) -> Tensor:
             return channels.transpose(1, 2).unflatten(2, (size, size))
 
-        return RenderedField(
-            *(image(channels + behind) for channels in (drawn.rgb, drawn.parts, drawn.features)),
-            image(depth.unsqueeze(-1)),
-            image(drawn.opacity.unsqueeze(-1)),
-        )
+        rgb, labels, features = (image(channels + behind) for channels in (drawn.rgb, drawn.parts, drawn.features))
+        return RenderedField(rgb, labels, features, image(depth.unsqueeze(-1)), image(drawn.opacity.unsqueeze(-1)))

@@ -10,6 +10,7 @@ Source: Deng et al., "3D-aware Conditional Image Synthesis", CVPR 2023, section 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.planes import EG3D_AXES, DecodedPlanes
 from lit.networks.layers.synthesis import Noise, SynthesisNetwork
 from lit.networks.pix2pix3d.label_decoder import COLOURS, LabelDecoder
@@ -173,7 +175,8 @@ class Pix2Pix3DGenerator(nn.Module):
     def field(self, planes: Tensor, raw: bool = False) -> DecodedPlanes:
         """The field of planes, its density raw or not; colours in [0, 1], labels as decoded."""
         # The third plane spans z and x: EG3D's early, asymmetric choice, which these weights were trained with.
-        return DecodedPlanes(planes, self.decoder.raw if raw else self.decoder, "mean", EG3D_AXES, self.box)
+        decode: Callable[[Tensor], FieldValues] = self.decoder.raw if raw else self.decoder
+        return DecodedPlanes(planes, decode, "mean", EG3D_AXES, self.box)
 
     def pictures(
         self,

@@ -64,10 +64,10 @@ def read_pix2pix3d(path: str | Path) -> Pix2Pix3DGenerator:
             record = NetworkRecord("G_ema", name, given.get("arguments", {}), state, settings=given.get("settings", {}))
             return pix2pix3d_of(record, path)
         content = read_content(path, EXPECTED)
-        config, state = (content.get(key) if isinstance(content, dict) else None for key in ("network", "state_dict"))
-        if not isinstance(config, dict) or not isinstance(state, dict):
+        config, tensors = (content.get(key) if isinstance(content, dict) else None for key in ("network", "state_dict"))
+        if not isinstance(config, dict) or not isinstance(tensors, dict):
             raise InputError(f"{path}: no checkpoint of conf/experiment/pix2pix3d_small.yaml; expected {EXPECTED}")
-        return _fitted(config, below(state, "ema."), path)
+        return _fitted(config, below(tensors, "ema."), path)
 
 
 def pix2pix3d_of(record: NetworkRecord, path: str | Path) -> Pix2Pix3DGenerator:

@@ -24,7 +24,10 @@ from tests.lit.networks.pix2pix3d.reference import (
     require,
 )
 
-SCRIPTS = {"edge": {"labels": 10.0, "cross_view": 1e-6, "full_size": True}, "seg": {"cross_view": 1e-4}}
+SCRIPTS: dict[str, dict[str, Any]] = {
+    "edge": {"labels": 10.0, "cross_view": 1e-6, "full_size": True},
+    "seg": {"cross_view": 1e-4},
+}
 GAMMA = {"edge": 0.3, "seg": 5.0}
 
 

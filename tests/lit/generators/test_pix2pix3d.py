@@ -15,6 +15,7 @@ from datamodules.errors import InputError
 from datamodules.object_classes import object_class
 from datamodules.objects.labelled_views import LabelledViews
 from lit.adversarial.labelled_game import LabelledWeights
+from lit.adversarial.phase import Turn
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.pix2pix3d import Critics, LitPix2Pix3D
@@ -81,6 +82,10 @@ def test_three_players_train_and_the_file_alone_is_enough(kind: str, tmp_path: P
     latent = read.latents(one.codes(batch.keys), batch.cameras, batch.labels)
     assert torch.equal(read(latent, batch.cameras, "const").image, drawn.image)
     assert torch.equal(one.sample(batch.labels, batch.cameras, batch.keys).image, drawn.image)
+    image, maps = one.synthesise(batch.labels, one.codes(batch.keys), batch.cameras)
+    assert torch.equal(image, drawn.image)
+    assert maps.shape == (4, 1 if kind == "edges" else 4, 16, 16)
+    assert one.z_dim == 8
     other = one.sample(batch.labels, batch.cameras, batch.keys, sample=1)
     assert not torch.equal(other.image, drawn.image)
     started = model(kind, start=str(tmp_path / "last.ckpt"))
@@ -107,20 +112,41 @@ def test_switches(changes: dict[str, Any], absent: set[str], tmp_path: Path) -> 
 
 def test_other_cameras_are_never_the_own_ones() -> None:
     one = model(random_pose=1.0)
-    from lit.adversarial.phase import Turn
-
     batch = next(iter(views()))
     for seed in range(8):
         step = one.play_of(Turn(batch, 0, 4, torch.Generator().manual_seed(seed)))
         assert not step.own
         assert not (step.cameras == batch.cameras).all(1).any()
+    one.pool = around(5)[1:2]
+    step = one.play_of(Turn(batch, 0, 4, torch.Generator().manual_seed(0)))
+    assert torch.equal(step.cameras, one.pool.expand(4, -1))
 
 
-def test_class_counts_are_those_of_the_classes() -> None:
-    one = model(class_counts=[1.0, 2.0, 3.0, 4.0])
+class Counting(pl.LightningDataModule):
+    """Views, and the weights of as many classes as asked for."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def class_weights(self, root: bool = False) -> torch.Tensor:
+        return torch.full((self.classes,), 2.0 if root else 4.0)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return views()
+
+
+def test_the_data_balances_the_classes(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "max_steps": 1}
+    settings |= {"default_root_dir": tmp_path, "enable_checkpointing": False, "enable_model_summary": False}
+    one = model(balance="root", random_pose=0.0)
+    pl.Trainer(**settings).fit(one, Counting(4))
     assert one.game.class_weights is not None
-    with pytest.raises(InputError, match="3 class counts: expected 4"):
-        model(class_counts=[1.0, 2.0, 3.0])
+    assert one.game.class_weights.tolist() == [2.0] * 4
+    with pytest.raises(InputError, match="data of 3 classes, a network of 4"):
+        pl.Trainer(**settings).fit(model(balance="root"), Counting(3))
+    with pytest.raises(InputError, match="does not tell its classes' pixels"):
+        pl.Trainer(**settings).fit(model(balance="inverse"), views())
 
 
 def test_prediction_bakes_the_averaged_generators_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

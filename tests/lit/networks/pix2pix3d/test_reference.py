@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -102,7 +104,7 @@ def test_other_samples_sizes_and_background(case: str) -> None:
     march = network.march
     own, share = march.places, 1e-3 if case == "edge" else 0.05  # type: ignore[attr-defined]
     other = 32 if case == "edge" else 64
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "det": {"places": lambda *_: (None, torch.linspace(0, 1, 16))},
         "half": {"places": lambda *_: (None, torch.full((16,), 0.5))},
         "coarse_only": {"fine": 0},
