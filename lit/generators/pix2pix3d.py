@@ -147,9 +147,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         self.ema: Pix2Pix3DGenerator = copy.deepcopy(network).eval()
         self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
         self.blur = FadingBlur(blur, blur_kimg * 1000)
-<<<<<<< HEAD
         self.bank, self.baked = bank or FieldBank(), 0
-=======
         self.pool: Tensor | None = None
 
     def setup(self, stage: str) -> None:
@@ -172,7 +170,6 @@ class LitPix2Pix3D(AdversarialGenerator):
                 f"data of {len(weights)} classes, a network of {self.game.generator.classes}: set its classes alike"
             )
         self.game.class_weights = weights.to(self.device)
->>>>>>> p2p_net
 
     def phases(self) -> list[Phase]:
         h, game, critics = self.hparams, self.game, self.critics
