@@ -42,6 +42,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "metrics": {"features", "weights"},
     "proxies": NETWORKS | {"weights", "features", "losses"},
     "posing": ENGINES | {"proxies", "pictures"},
+    "editing": NETWORKS | {"rendering", "pictures"},
     "generators": SCORES,
     "callbacks": SCORES,
     "detection": {"weights"},
@@ -51,7 +52,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "cli": {"commands", "trainer_cli"},
     "experiments": TRAINING,
     "leaderboard": {"experiments"},
-    "commands": TRAINING | {"experiments", "leaderboard"},
+    "commands": TRAINING | {"experiments", "leaderboard", "editing"},
     "__main__": {"cli"},
 }  # fmt: skip
 

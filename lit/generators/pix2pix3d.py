@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.objects.labelled_views import LabelledViews
 from datamodules.randomness import derive
@@ -31,6 +32,7 @@ from lit.networks.layers.synthesis import Noise
 from lit.networks.pix2pix3d.generator import POSE, LabelledPictures, Pix2Pix3DGenerator
 from lit.networks.pix2pix3d.label_decoder import COLOURS
 from lit.networks.pix2pix3d.super_resolution import CLAMP
+from lit.posing.field_bank import FieldBank, stated_dims
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 
 
@@ -98,6 +100,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         blur: of what the judges see at first, pixels; released: 10 from scratch, 0 from EG3D's weights.
         blur_kimg: thousands of images in which it fades; released: 200 x batch / 32.
         start: file of weights that the generator starts from (:func:`read_pix2pix3d`); None for random ones.
+        bank: what prediction makes of label maps; None for the defaults.
         total_images: training stops after so many images.
         seed: of all draws.
 
@@ -125,11 +128,12 @@ class LitPix2Pix3D(AdversarialGenerator):
         blur: float = 0.0,
         blur_kimg: float = 0.0,
         start: str | None = None,
+        bank: FieldBank | None = None,
         total_images: int = 25_000_000,
         seed: int = 0,
     ) -> None:
         super().__init__(total_images, seed, "pix2pix3d")
-        self.save_hyperparameters(ignore=["network", "perceptual", "weights", "critics"])
+        self.save_hyperparameters(ignore=["network", "perceptual", "weights", "critics", "bank"])
         self.critics = critics or Critics()
         if start is not None:
             given = read_pix2pix3d(start)
@@ -143,6 +147,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         self.ema: Pix2Pix3DGenerator = copy.deepcopy(network).eval()
         self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
         self.blur = FadingBlur(blur, blur_kimg * 1000)
+        self.bank, self.baked = bank or FieldBank(), 0
         self.pool: Tensor | None = None
 
     def setup(self, stage: str) -> None:
@@ -269,6 +274,28 @@ class LitPix2Pix3D(AdversarialGenerator):
         return self.sample(batch.labels, batch.cameras, batch.keys)
 
     test_step = validation_step
+
+    def on_predict_epoch_start(self) -> None:
+        self.baked = 0
+
+    def predict_step(self, batch: LabelledViews, batch_idx: int) -> list[VoxelAsset]:
+        """The assets of the batch's label maps, by the averaged weights; the same whatever the number of processes."""
+        dims = stated_dims(getattr(self._trainer, "datamodule", None), batch.keys)
+        assets = self.bank.assets(self.ema, batch, dims)
+        self.baked += len(assets)
+        return assets
+
+    def on_predict_epoch_end(self) -> None:
+        """Say what it means that there is nothing to write.
+
+        Raises:
+            InputError: no label map became an asset, on any process.
+        """
+        if not mean_over_ranks(torch.tensor(float(self.baked), device=self.device)):
+            raise InputError(
+                "none of the label maps became a whole object: each field stops no light, or reaches the end of its"
+                " cube; train longer or take another checkpoint"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """State the network's sizes, too, so that the file alone is enough to build it."""

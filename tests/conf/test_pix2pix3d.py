@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.assets.bank import AssetBank
 from lit.cli import ROOT, main
+from lit.posing.field_bank import FieldBank
 from lit.results import read_result
 from lit.trainer_cli import resolve
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
+from tests.lit.posing.painted_block import block_field
 
 CONF = ROOT / "conf"
 EXPERIMENT = str(CONF / "experiment" / "pix2pix3d_small.yaml")
@@ -28,7 +31,9 @@ def test_every_model_resolves_and_takes_the_ablations(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["edge", "seg"])
-def test_the_small_ones_train_a_step(kind: str, tmp_path: Path) -> None:
+def test_the_small_ones_train_a_step_and_bake_a_bank(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, labels = write_drawn(tmp_path, objects=3, views=2, size=64, kind=kind)
     words = ["fit", "-c", EXPERIMENT, "--model", str(CONF / "model" / f"pix2pix3d_small_{kind}.yaml")]
     words += ["--data.images", str(images), "--data.labels", str(labels), "--data.kind", kind, "--data.val_every", "3"]
@@ -40,3 +45,9 @@ def test_the_small_ones_train_a_step(kind: str, tmp_path: Path) -> None:
     metrics = read_result(tmp_path / "run" / "result.json").metrics
     assert {"val/fid", "val/miou" if kind == "seg" else "val/ap"} <= set(metrics)
     assert read_pix2pix3d(tmp_path / "run" / "last.ckpt").kind == ("edges" if kind == "edge" else "segmentation")
+    monkeypatch.setattr(FieldBank, "solid", lambda self, network, latent: block_field(self.axes))  # after one step
+    words += ["--trainer.callbacks.init_args.folder", str(tmp_path / "bank"), "--model.bank.looks", "2"]
+    words += ["--model.bank.shape", "[12, 8, 8]", "--model.bank.cells", "24", "--data.predict", "all"]
+    words += ["--ckpt_path", str(tmp_path / "run" / "last.ckpt"), "--trainer.default_root_dir", str(tmp_path / "again")]
+    assert main(["predict", *words[1:]]) == 0
+    assert len(AssetBank(tmp_path / "bank")) == 3 * 2 * 2

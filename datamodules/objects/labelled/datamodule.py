@@ -142,6 +142,7 @@ class LabelledViewsDataModule(StudioSet):
         val_every: every so many-th object is held out for validation.
         test_every: of the others, every so many-th is held out for the test; null tests on the validation's.
         held_out_maps: at most so many held-out pictures a split, spread over it; null for all.
+        predict: whose label maps a generator's `predict` makes objects of: "val", "test", or "all".
         batch_size: pictures a batch and process.
         steps_per_epoch: batches an epoch.
         seed: seed of all draws.
@@ -166,6 +167,7 @@ class LabelledViewsDataModule(StudioSet):
         val_every: int = 10,
         test_every: int | None = None,
         held_out_maps: int | None = None,
+        predict: Literal["val", "test", "all"] = "val",
         batch_size: int = 8,
         steps_per_epoch: int = 200,
         seed: int = 0,
@@ -262,6 +264,10 @@ class LabelledViewsDataModule(StudioSet):
     def test_dataloader(self) -> DataLoader[LabelledViews]:
         """As :meth:`val_dataloader`, of the test's objects."""
         return self._in_order("test")
+
+    def predict_dataloader(self) -> DataLoader[LabelledViews]:
+        """The pictures of ``predict``, each once over all processes."""
+        return self._in_order(self.hparams["predict"])
 
     def reference_dataloader(self) -> DataLoader[LabelledViews]:
         """All pictures, training ones too, once over all processes: what sets of generated ones are compared with."""

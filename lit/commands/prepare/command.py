@@ -10,6 +10,7 @@ TARGETS = {
     "surround": ("synthetic.surround_world", "the same seen by six cameras, as a nuScenes folder"),
     "posed": ("synthetic.posed_views", "write posed views of the studio's cars"),
     "labelled": ("synthetic.labelled_views", "write studio cars with edge maps and part segmentations"),
+    "labelled-crops": ("labelled_crops.main", "write labelled objects of real frames with edge maps and cameras"),
     "road-masks": ("road_masks.road_masks", "write where a segmenter sees road in a KITTI or nuScenes folder"),
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),

@@ -16,7 +16,8 @@ from lit.pictures.pictures import annotated, asset_sheet, injected_sheet, png, s
 
 USAGE = """Shows a bank (eight yaws of each object) or what an experiment's injection does to its frames.
 The experiment's options may follow, as `fit` takes them: --data.root DIR --data.injection conf/injection/lift3d.yaml
-`show interpolation` films how the objects of a Lift3D checkpoint turn into each other."""
+`show interpolation` films how the objects of a Lift3D checkpoint turn into each other; `show field` draws sheets,
+grids, films and meshes of a pix2pix3D checkpoint."""
 
 
 def main(argv: list[str]) -> int:
@@ -25,6 +26,10 @@ def main(argv: list[str]) -> int:
         from lit.commands.show.interpolation import main as interpolation  # needs torch
 
         return interpolation(argv[1:])
+    if argv[:1] == ["field"]:
+        from lit.commands.show.field import main as field  # needs torch
+
+        return field(argv[1:])
     parser = Arguments("show", USAGE)
     parser.add_argument("target", type=Path, help="a bank's folder, or an experiment's YAML file")
     parser.add_argument("--out", type=Path, required=True, help="page.html, or picture.png for the picture alone")

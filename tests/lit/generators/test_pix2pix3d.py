@@ -4,19 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
+from datamodules.object_classes import object_class
 from datamodules.objects.labelled_views import LabelledViews
 from lit.adversarial.labelled_game import LabelledWeights
 from lit.adversarial.phase import Turn
+from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.image_samples import ImageSamples
 from lit.generators.pix2pix3d import Critics, LitPix2Pix3D
+from lit.posing.field_bank import FieldBank, object_axes
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 from tests.lit.networks.pix2pix3d.small import around, label_maps, small
+from tests.lit.posing.painted_block import block_field
 
 
 def model(kind: str = "segmentation", network: dict[str, Any] | None = None, **changes: Any) -> LitPix2Pix3D:
@@ -141,3 +147,22 @@ def test_the_data_balances_the_classes(tmp_path: Path) -> None:
         pl.Trainer(**settings).fit(model(balance="root"), Counting(3))
     with pytest.raises(InputError, match="does not tell its classes' pixels"):
         pl.Trainer(**settings).fit(model(balance="inverse"), views())
+
+
+def test_prediction_bakes_the_averaged_generators_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one = model(bank=FieldBank(shape=(12, 8, 8), cells=24))
+    one.ema.decoder.label.heads.bias.data[0] = -20.0  # empty space
+    with pytest.raises(InputError, match="none of the label maps became a whole object"):
+        predict(one, tmp_path / "empty")
+    monkeypatch.setattr(one.ema, "field", lambda planes: block_field(object_axes("+x", "+y")))
+    predict(one, tmp_path / "bank")
+    bank = AssetBank(tmp_path / "bank")
+    assert [asset.id for asset in (bank[index] for index in range(len(bank)))] == [f"view{row}" for row in range(4)]
+    assert bank[0].dims.prod() == pytest.approx(np.prod(object_class("Car").dims), rel=1e-6)
+
+
+def predict(one: LitPix2Pix3D, folder: Path) -> None:
+    writer = BankWriter(str(folder), licence="CC0-1.0")
+    settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(callbacks=[writer], enable_model_summary=False, default_root_dir=folder.parent, **settings)
+    trainer.predict(one, views("segmentation", 4), return_predictions=False)
