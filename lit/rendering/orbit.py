@@ -18,7 +18,7 @@ def turns(yaw: Tensor, pitch: Tensor) -> Tensor:
 
 
 def orbited(projection: Tensor, yaw: Tensor, pitch: Tensor) -> Tensor:
-    """Projections (B, 3, 4) of cameras that went around the cube's middle, as far from it as ``projection`` (B, 3, 4)."""
+    """Projections (B, 3, 4) of cameras that went around the cube's middle, as far away as ``projection`` (B, 3, 4)."""
     turned = projection[..., :3].double() @ turns(yaw, pitch)
     return torch.cat([turned, projection[..., 3:].double()], -1)
 

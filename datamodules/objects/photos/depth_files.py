@@ -59,7 +59,7 @@ def read_depth(image: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         )
     if int(stored.max()) < NARROW:
         raise InputError(
-            f"{path}: values up to {int(stored.max())} of 65535, expected the scale d / 65536 * 2 + 4; an 8-bit map kept "
+            f"{path}: values up to {int(stored.max())} of 65535, expected d / 65536 * 2 + 4; an 8-bit map kept "
             "in 16 bits has to be multiplied by 256"
         )
     return stored.astype(np.float32) * (RANGE / LEVELS) + NEAREST
