@@ -6,6 +6,7 @@ Source: Reddy et al., "G3DR: Generative 3D Reconstruction in ImageNet", CVPR 202
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from lit.rendering.bake import bake
 from lit.rendering.orbit import orbited, within
 from lit.rendering.rendered_views import RenderedViews
 from lit.rendering.two_pass import TwoPass
+from lit.weights.files import read_state
+from lit.weights.fitting import fit_state
 
 GREY = 0.5  # behind objects in what the network sees
 
@@ -44,6 +47,10 @@ class G3DR(Generator):
         eval_samples: samples a ray of what is drawn after training; None for the objective's.
         bake_shape: voxels of predicted assets along length, height, width.
         clip_gradients: largest norm of a step's gradient; None for any.
+        pretrained: checkpoint of another training of the same network to begin with; None for a new one.
+
+    Raises:
+        InputError: a checkpoint of another network.
     """
 
     def __init__(
@@ -59,11 +66,16 @@ class G3DR(Generator):
         eval_samples: TwoPass | None = None,
         bake_shape: tuple[int, int, int] = (128, 52, 56),
         clip_gradients: float | None = None,
+        pretrained: str | None = None,
     ) -> None:
         super().__init__(total_images, final_lr, warmup)
         self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples"])
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples
+        if pretrained is not None:
+            state = read_state(Path(pretrained), "a checkpoint of G3DR")
+            given = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
+            fit_state(network, given, pretrained, "a checkpoint of this network")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         rates = self.hparams

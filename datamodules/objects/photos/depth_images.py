@@ -52,7 +52,7 @@ class FolderPhotos:
                 "to false to learn whole pictures"
             )
         depth = read_depth(path, stored.shape[:2])
-        resize = partial(_square, size=self.size)
+        resize = partial(middle_square, size=self.size)
         colour = stored[..., :3][..., ::-1] if stored.shape[2] > 2 else np.repeat(stored[..., :1], 3, 2)
         alpha = resize(stored[..., -1]) if self.masks else None
         if alpha is not None:  # straight colour is nothing where alpha is: weight it, or dark rims appear
@@ -75,7 +75,7 @@ def _channels_last(image: np.ndarray) -> np.ndarray:
     return image.transpose(1, 2, 0) if image.ndim == 3 else image
 
 
-def _square(image: np.ndarray, size: int, nearest: bool = False) -> np.ndarray:
+def middle_square(image: np.ndarray, size: int, nearest: bool = False) -> np.ndarray:
     """The middle square of an image (H, W, ...) at ``size`` pixels a side; depth is not mixed across edges."""
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -66,7 +66,7 @@ class SingleViewFigures:
         self.rows: dict[str, Any] = {}
         for part in ("photo", *(f"to_{degrees:g}" for degrees in TURNS)):
             self.rows[f"psnr_{part}"] = MeanRow("PSNR on mid-grey")
-            self.rows["depth_accuracy" if part == "photo" else f"depth_accuracy_{part}"] = DepthAccuracy()
+            self.rows["depth_accuracy" if part == "photo" else f"depth_accuracy_{part}"] = _KnownDepth()
         for degrees in ranges:
             self.rows[f"nfs_yaw_{degrees:g}"] = NonFlatnessScore(-1.0, 1.0)
         self.sets: dict[str, Any] = {}
@@ -94,13 +94,13 @@ class SingleViewFigures:
             known: (S, S) its depth, NaN where unknown.
         """
         self.rows["psnr_photo"].update(psnr(shown[None], photo[None]), [id])
-        _add_depth(self.rows["depth_accuracy"], id, depth, known)
+        self.rows["depth_accuracy"].add_map(id, depth, known)
 
     def add_truth(self, id: str, turn: float, shown: Tensor, truth: Tensor, depth: Tensor, known: Tensor) -> None:
         """A true view, turned by so many degrees from the photograph; else as :meth:`add_own`."""
         part = next((f"to_{degrees:g}" for degrees in TURNS if turn <= degrees), f"to_{TURNS[-1]:g}")
         self.rows[f"psnr_{part}"].update(psnr(shown[None], truth[None]), [id])
-        _add_depth(self.rows[f"depth_accuracy_{part}"], id, depth, known)
+        self.rows[f"depth_accuracy_{part}"].add_map(id, depth, known)
 
     def add_turned(self, id: str, degrees: float, shown: Tensor, photo: Tensor, place: Tensor, opacity: Tensor) -> None:
         """A view from a yaw within a range.
@@ -138,13 +138,21 @@ class SingleViewFigures:
         return {key: "; ".join(entry[key] for entry in stated) for key in ("name", "version")}
 
 
-def _add_depth(metric: DepthAccuracy, id: str, depth: Tensor, known: Tensor) -> None:
-    """One map, where its depth is known at two places or more and not flat."""
-    inside = ~known.isnan()
-    truth, found = known[inside], depth[inside]
-    if inside.sum() < 2 or truth.min() == truth.max():
-        return
-    if found.min() == found.max():
-        metric.add([id], torch.tensor([[UNCORRELATED]], dtype=torch.float64))
-        return
-    metric.add([id], depth_errors(depth[None], torch.nan_to_num(known)[None], inside[None]))
+class _KnownDepth(MeanRow):
+    """Depth accuracy of maps where their truth is known at two places or more, and is not flat."""
+
+    higher_is_better = False
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.evaluator = DepthAccuracy().evaluator
+
+    def add_map(self, id: str, depth: Tensor, known: Tensor) -> None:
+        """One map (S, S) and its truth, NaN where unknown."""
+        inside = ~known.isnan()
+        truth, found = known[inside], depth[inside]
+        if inside.sum() < 2 or truth.min() == truth.max():
+            return
+        flat = bool(found.min() == found.max())
+        errors = depth_errors(depth[None], torch.nan_to_num(known)[None], inside[None]) if not flat else None
+        self.update(torch.tensor([UNCORRELATED]) if errors is None else errors, [id])
