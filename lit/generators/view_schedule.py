@@ -6,7 +6,6 @@ Source: Reddy et al., "G3DR", CVPR 2024, section 3.4, and released code.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
@@ -25,17 +24,16 @@ class Turns(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class NormalTurns:
     """Normal angles of fixed deviations (paper: yaw 0.3, pitch 0.15).
 
-    Attributes:
+    Args:
         yaw: radians.
         pitch: radians.
     """
 
-    yaw: float = 0.3
-    pitch: float = 0.15
+    def __init__(self, yaw: float = 0.3, pitch: float = 0.15) -> None:
+        self.yaw, self.pitch = yaw, pitch
 
     def draw(self, count: int, progress: float, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :class:`Turns`."""
@@ -43,21 +41,18 @@ class NormalTurns:
         return yaw * self.yaw, pitch * self.pitch
 
 
-@dataclass(frozen=True)
 class WideningTurns:
     """Uniform angles within ``pi / d``, whose divisor d falls linearly over the training's first part (code).
 
-    Attributes:
+    Args:
         start: divisor of the yaw at the beginning.
         end: and from ``share`` on.
         share: of the training in which it falls.
         pitch: divisor of the pitch.
     """
 
-    start: float = 24.0
-    end: float = 6.0
-    share: float = 1 / 3
-    pitch: float = 18.0
+    def __init__(self, start: float = 24.0, end: float = 6.0, share: float = 1 / 3, pitch: float = 18.0) -> None:
+        self.start, self.end, self.share, self.pitch = start, end, share, pitch
 
     def draw(self, count: int, progress: float, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :class:`Turns`."""
@@ -66,29 +61,27 @@ class WideningTurns:
         return yaw * (math.pi / divisor), pitch * (math.pi / self.pitch)
 
 
-@dataclass(frozen=True)
 class ViewSchedule:
     """A step's view.
 
-    Attributes:
+    Args:
         cap: largest probability of a view from elsewhere; below a half, or the photograph would come up less often.
         slope: that probability is ``min(cap, slope * progress)``; the released code reaches 0.4 at a fifth of the run.
         mirrored: share of the other steps that look at the object from the mirrored side and expect the photograph
             there, for objects that are symmetric about their vertical middle plane, as cars are; needs known boxes.
-        turns: where the view from elsewhere is.
+        turns: where the view from elsewhere is; None for the paper's.
+
+    Raises:
+        InputError: numbers out of range.
     """
 
-    cap: float = 0.4
-    slope: float = 2.0
-    mirrored: float = 0.0
-    turns: Turns = field(default_factory=NormalTurns)
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.cap <= 0.5 and self.slope >= 0 and 0 <= self.mirrored <= 1):
+    def __init__(self, cap: float = 0.4, slope: float = 2.0, mirrored: float = 0.0, turns: Turns | None = None) -> None:
+        if not (0 <= cap <= 0.5 and slope >= 0 and 0 <= mirrored <= 1):
             raise InputError(
-                f"views: cap {self.cap}, slope {self.slope}, mirrored {self.mirrored}: expected a cap of 0 to 0.5, a "
-                "slope >= 0 and a share of 0 to 1; correct model.views"
+                f"views: cap {cap}, slope {slope}, mirrored {mirrored}: expected a cap of 0 to 0.5, a slope >= 0 and a "
+                "share of 0 to 1; correct model.views"
             )
+        self.cap, self.slope, self.mirrored, self.turns = cap, slope, mirrored, turns or NormalTurns()
 
     def novel_share(self, progress: float) -> float:
         """Probability of a view from elsewhere at a share of the training."""

@@ -13,7 +13,7 @@ from lit.networks.fields.quadrature import Rendering
 from lit.networks.fields.softplus_decoder import softplus_density
 from lit.rendering.rays import projection_rays
 from lit.rendering.render import Hook, Weigh, render_image, render_rays
-from lit.rendering.samplers import around, importance, in_cube
+from lit.rendering.samplers import Refinement, around, importance, in_cube
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,10 @@ class TwoPass:
             return batch_draw(lambda n: torch.rand(n, rays, samples, generator=draw, device=device), count)
 
         first, place = jitter(self.coarse), jitter(self.fine)
-        refine = seen = importance(place)
+        refine = importance(place)
         if guide is not None:
-            depth, reach = guide
-            near, _ = around(torch.nan_to_num(depth), reach, self.fine, place)(origins, directions)
-            unknown = depth.isnan().unsqueeze(-1)
-
-            def refine(edges: Tensor, weights: Tensor) -> Tensor:
-                return torch.where(unknown, seen(edges, weights), near)
-
+            near, _ = around(torch.nan_to_num(guide[0]), guide[1], self.fine, place)(origins, directions)
+            refine = _where_known(near, guide[0].isnan().unsqueeze(-1), refine)
         return render_rays(
             field, origins, directions, in_cube(self.coarse, first), refine, softplus_density, hook, weigh
         )
@@ -87,3 +82,8 @@ class TwoPass:
             refine=importance(place),
             activation=softplus_density,
         )
+
+
+def _where_known(near: Tensor, unknown: Tensor, seen: Refinement) -> Refinement:
+    """Depths (B, R, F) that are given, and where they are unknown (B, R, 1) what the first pass suggests."""
+    return lambda edges, weights: torch.where(unknown, seen(edges, weights), near)

@@ -7,7 +7,6 @@ optical centre is a homography of pixels), zoomed to the ball around the box. Ma
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -115,15 +114,17 @@ class CropPhotos:
     """Photographs of crops, made when first asked for and kept."""
 
     def __init__(self, crops: list[LabelledCrop], size: int, prior: ShapePrior) -> None:
-        self.crops = crops
-        self._photo = lru_cache(maxsize=None)(lambda index: crops[index].photo(size, prior))
+        self.crops, self.size, self.prior = crops, size, prior
+        self._made: dict[int, Photo] = {}
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def read(self, index: int) -> Photo:
         """One photograph."""
-        return self._photo(index)
+        if index not in self._made:
+            self._made[index] = self.crops[index].photo(self.size, self.prior)
+        return self._made[index]
 
 
 class LabelledCrops(PhotoData):
@@ -191,7 +192,8 @@ class LabelledCrops(PhotoData):
         h: Any = self.hparams
         cutter = RecompositionSource(h.name, h.min_height, h.max_truncation, h.max_occlusion)
         masks = LabelMasks(h.masks, h.mask_folder, h.min_score)
-        frames, crops = KittiDataset(h.root, h.split, h.frames, extras=True), []
+        frames = KittiDataset(h.root, h.split, h.frames, extras=True)
+        crops: list[LabelledCrop] = []
         for index in range(len(frames)):
             frame = frames.read(index)
             for crop in cutter.cut(frame, masks):

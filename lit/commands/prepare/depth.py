@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
+
+if TYPE_CHECKING:
+    from lit.proxies.depth_estimator import DepthEstimator
 
 
 def depth(argv: list[str]) -> int:
@@ -24,12 +28,12 @@ def depth(argv: list[str]) -> int:
     return 0
 
 
-def write_estimates(root: Path, estimator: object) -> int:
+def write_estimates(root: Path, estimator: DepthEstimator) -> int:
     """Estimate what is missing; how many maps were written.
 
     Args:
         root: folder of photographs.
-        estimator: a :class:`lit.proxies.depth_estimator.DepthEstimator`.
+        estimator: asked photograph by photograph.
 
     Raises:
         InputError: no photographs, a damaged one, or an estimate of which no depth can be made.
@@ -38,11 +42,10 @@ def write_estimates(root: Path, estimator: object) -> int:
     from datamodules.objects.photos.depth_files import depth_path, write_depth
     from datamodules.objects.photos.depth_images import photo_paths
     from datamodules.processes import track
-    from lit.proxies.depth_estimator import DepthEstimator, stored_depth
+    from lit.proxies.depth_estimator import stored_depth
 
-    ask: DepthEstimator = estimator  # type: ignore[assignment]  # imported late: --help stays quick
     missing = [root / path for path in photo_paths(root) if not depth_path(root / path).is_file()]
     for path in track(missing, "depth"):
         image = torch.from_numpy(read_image(path).copy())
-        write_depth(path, stored_depth(ask(image[None])[0].cpu().numpy(), ask.inverse))
+        write_depth(path, stored_depth(estimator(image[None])[0].cpu().numpy(), estimator.inverse))
     return len(missing)

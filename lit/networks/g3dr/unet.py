@@ -60,12 +60,8 @@ class PlaneUnet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for number, (before, width) in enumerate(pairwise(widths)):
             last = number == len(multipliers) - 1
-            shrink = nn.Conv2d(before, width, 3, padding=1) if last else halving(before, width)
-            grow = nn.Conv2d(width, before, 3, padding=1) if number == 0 else doubling(width, before)
-            pair = [ResidualBlock(before, before, embedding) for _ in range(2)]
-            self.down.append(nn.ModuleList([*pair, _attention(before, attention), shrink]))
-            pair = [ResidualBlock(width + before, width, embedding) for _ in range(2)]
-            self.up.insert(0, nn.ModuleList([*pair, _attention(width, attention), grow]))
+            self.down.append(_Down(before, width, embedding, attention, last))
+            self.up.insert(0, _Up(width, before, embedding, attention, number == 0))
         deepest = widths[-1]
         self.middle = nn.ModuleList([ResidualBlock(deepest, deepest, embedding) for _ in range(2)])
         self.middle_attention = Attention(deepest, linear=False) if attention else nn.Identity()
@@ -86,21 +82,49 @@ class PlaneUnet(nn.Module):
             )
         embedding = self.time(self.constant)
         x = stem = self.stem(torch.cat([pictures, self.learned.expand(len(pictures), -1, -1, -1)], 1))
-        skips = []
-        for first, second, attend, shrink in self.down:  # type: ignore[misc]  # each entry is a ModuleList of four
-            x = first(x, embedding)
-            skips.append(x)
-            x = attend(second(x, embedding))
-            skips.append(x)
-            x = shrink(x)
+        skips: list[Tensor] = []
+        for level in self.down:
+            x, *kept = level(x, embedding)
+            skips += kept
         x = self.middle[0](x, embedding)
         x = self.middle[1](self.middle_attention(x), embedding)
-        for first, second, attend, grow in self.up:  # type: ignore[misc]  # likewise
-            x = first(torch.cat([x, skips.pop()], 1), embedding)
-            x = attend(second(torch.cat([x, skips.pop()], 1), embedding))
-            x = grow(x)
+        for level in self.up:
+            x = level(x, skips.pop(), skips.pop(), embedding)
         planes: Tensor = self.to_planes(self.last(torch.cat([x, stem], 1), embedding))
         return planes.unflatten(1, (3, self.plane_channels))
+
+
+class _Down(nn.Module):
+    """A level on the way down: two residual blocks, attention, and maps of half the size."""
+
+    def __init__(self, inputs: int, width: int, embedding: int, attention: bool, last: bool) -> None:
+        super().__init__()
+        self.first, self.second = (ResidualBlock(inputs, inputs, embedding) for _ in range(2))
+        self.attend = _attention(inputs, attention)
+        self.shrink = nn.Conv2d(inputs, width, 3, padding=1) if last else halving(inputs, width)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What goes on, and what the way up gets from the first and the second block."""
+        first = self.first(x, embedding)
+        second = self.attend(self.second(first, embedding))
+        return self.shrink(second), first, second
+
+
+class _Up(nn.Module):
+    """A level on the way up: two residual blocks that see what was kept, attention, and maps of double the size."""
+
+    def __init__(self, inputs: int, width: int, embedding: int, attention: bool, last: bool) -> None:
+        super().__init__()
+        self.first, self.second = (ResidualBlock(inputs + width, inputs, embedding) for _ in range(2))
+        self.attend = _attention(inputs, attention)
+        self.grow = nn.Conv2d(inputs, width, 3, padding=1) if last else doubling(inputs, width)
+
+    def forward(self, x: Tensor, second: Tensor, first: Tensor, embedding: Tensor) -> Tensor:
+        """Maps, given what was kept of the second and the first block on the way down."""
+        x = self.first(torch.cat([x, second], 1), embedding)
+        x = self.attend(self.second(torch.cat([x, first], 1), embedding))
+        grown: Tensor = self.grow(x)
+        return grown
 
 
 def _attention(width: int, wanted: bool) -> nn.Module:
