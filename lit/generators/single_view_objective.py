@@ -18,7 +18,7 @@ from lit.losses.semantic_views import ClipViewDistance
 from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.field_values import Field
 from lit.networks.fields.quadrature import ray_weights
-from lit.rendering.depth_regularisation import DepthKernel, DepthRegularisation, Side
+from lit.rendering.depth_regularisation import DepthKernel, DepthRegularisation, ScaledSide
 from lit.rendering.rays import image_pixels
 from lit.rendering.render import Weigh
 from lit.rendering.two_pass import TwoPass
@@ -79,7 +79,7 @@ class SingleViewObjective(nn.Module):
         self,
         weights: LossWeights | None = None,
         regularisation: DepthKernel | None = None,
-        side: Side = "density",
+        side: ScaledSide = "density",
         samples: TwoPass | None = None,
         stride: int = 1,
         squared: bool = False,

@@ -16,7 +16,7 @@ from datamodules.errors import InputError
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.quadrature import ray_weights
 
-Side = Literal["density", "alpha"]
+ScaledSide = Literal["density", "alpha"]
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -89,7 +89,7 @@ class DepthRegularisation:
 
     kernel: DepthKernel
     surface: Tensor
-    side: Side = "density"
+    side: ScaledSide = "density"
 
     def hook(self, values: FieldValues, depths: Tensor) -> FieldValues:
         """Colour and, on that side, density of pieces at depths (B, R, S) with scaled gradients."""

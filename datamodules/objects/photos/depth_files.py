@@ -13,7 +13,7 @@ import numpy as np
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.images import read_image, write_image
 
-LEVELS, NEAREST, RANGE = 65536, 4.0, 2.0
+STORED_LEVELS, NEAREST, RANGE = 65536, 4.0, 2.0
 SUFFIX = "_depth.png"
 NARROW = 256  # levels: a map within so few was written for 8 bits
 
@@ -25,7 +25,7 @@ def depth_path(image: Path) -> Path:
 
 def write_depth(image: Path, depth: np.ndarray) -> str:
     """Write depth (H, W), 4 to 6 and clipped to it, beside an image; the file's digest."""
-    stored = np.clip(np.rint((depth - NEAREST) / RANGE * LEVELS), 0, LEVELS - 1).astype(np.uint16)
+    stored = np.clip(np.rint((depth - NEAREST) / RANGE * STORED_LEVELS), 0, STORED_LEVELS - 1).astype(np.uint16)
     return write_image(depth_path(image), stored)
 
 
@@ -62,4 +62,4 @@ def read_depth(image: Path, size: tuple[int, int] | None = None) -> np.ndarray:
             f"{path}: values up to {int(stored.max())} of 65535, expected d / 65536 * 2 + 4; an 8-bit map kept "
             "in 16 bits has to be multiplied by 256"
         )
-    return stored.astype(np.float32) * (RANGE / LEVELS) + NEAREST
+    return stored.astype(np.float32) * (RANGE / STORED_LEVELS) + NEAREST

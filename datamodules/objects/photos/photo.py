@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RADIUS = 5.0  # of G3DR's camera about the cube's middle
-FIELD_OF_VIEW = np.deg2rad(18.0)  # of G3DR's camera
+CAMERA_RADIUS = 5.0  # of G3DR's camera about the cube's middle
+CAMERA_ANGLE = np.deg2rad(18.0)  # of G3DR's camera
 # The object's front towards the camera: canonical z to the right, y down, x (forward) against the view.
 FRONTAL = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
 
@@ -122,7 +122,7 @@ class PhotoViews(NamedTuple):
     turn: Tensor
 
 
-def cube_projection(size: int, radius: float = RADIUS, field_of_view: float = FIELD_OF_VIEW) -> np.ndarray:
+def cube_projection(size: int, radius: float = CAMERA_RADIUS, field_of_view: float = CAMERA_ANGLE) -> np.ndarray:
     """(3, 4) projection of a camera that looks at the cube's middle from ``radius`` half edges, square pixels.
 
     Args:

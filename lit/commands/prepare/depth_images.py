@@ -39,17 +39,19 @@ def write_photo(index: int, root: str, size: int, seed: int) -> None:
     """Draw and write one car from a drawn side, as G3DR's camera sees a ball that fills its picture."""
     from datamodules.images import write_image
     from datamodules.objects.photos.depth_files import write_depth
-    from datamodules.objects.photos.photo import FIELD_OF_VIEW, RADIUS
+    from datamodules.objects.photos.photo import CAMERA_ANGLE, CAMERA_RADIUS
     from datamodules.objects.studio import render_view, studio_light, view_projection
     from datamodules.randomness import derive
     from datamodules.shapes.meshes import car
 
     mesh, rng = car("studio", index, seed), derive(seed, "depth images", index)
     light, azimuth, elevation = studio_light(rng), float(rng.uniform(0, 360)), float(rng.uniform(0, 20))
-    half = float(np.linalg.norm(mesh.dims)) / 2 / (FILL * RADIUS * np.sin(FIELD_OF_VIEW / 2))  # metres of a half edge
-    projection = view_projection(mesh.dims, azimuth, elevation, size, RADIUS * half, FIELD_OF_VIEW)
+    half = (
+        float(np.linalg.norm(mesh.dims)) / 2 / (FILL * CAMERA_RADIUS * np.sin(CAMERA_ANGLE / 2))
+    )  # metres of a half edge
+    projection = view_projection(mesh.dims, azimuth, elevation, size, CAMERA_RADIUS * half, CAMERA_ANGLE)
     view = render_view(mesh, projection, size, light)
     path = Path(root) / CLASS / f"{mesh.id}.png"
     depth = view["depth"].astype(np.float64) / half
-    write_depth(path, np.where(view["rgba"][..., 3] > 0, depth, RADIUS + 1))
+    write_depth(path, np.where(view["rgba"][..., 3] > 0, depth, CAMERA_RADIUS + 1))
     write_image(path, view["rgba"].transpose(2, 0, 1))

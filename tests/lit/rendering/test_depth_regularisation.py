@@ -10,7 +10,7 @@ from torch import Tensor
 from datamodules.errors import InputError
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.quadrature import integrate
-from lit.rendering.depth_regularisation import DepthKernel, DepthRegularisation, Side, scale_gradient
+from lit.rendering.depth_regularisation import DepthKernel, DepthRegularisation, ScaledSide, scale_gradient
 
 KERNEL = DepthKernel()
 
@@ -71,7 +71,7 @@ def test_numeric_derivatives_times_the_kernel_are_the_gradients() -> None:
 @given(st.integers(0, 2**31 - 1))
 @settings(max_examples=20, deadline=None)
 def test_both_sides_draw_the_same_and_let_the_same_gradients_back(seed: int) -> None:
-    sides: tuple[Side, Side] = ("density", "alpha")
+    sides: tuple[ScaledSide, ScaledSide] = ("density", "alpha")
     surface, found = torch.full((1, 4), 5.0, dtype=torch.float64), []
     for side in sides:
         density, colour, depths, lengths = pieces(seed)
