@@ -120,10 +120,11 @@ def _decoder_complaints() -> Iterator[list[str]]:
 
 
 def write_image(path: Path | str, image: np.ndarray) -> str:
-    """Write (3, H, W) RGB or (H, W) uint8 or uint16 as PNG; its digest."""
+    """Write (3, H, W) RGB, (4, H, W) RGBA or (H, W) uint8 or uint16 as PNG; its digest."""
     pixels = image
     if image.ndim == 3:
-        pixels = cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
+        order = cv2.COLOR_RGBA2BGRA if len(image) == 4 else cv2.COLOR_RGB2BGR
+        pixels = cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), order)
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise InputError(f"{path}: an array {image.shape} {image.dtype} is no image; expected (3, H, W) or (H, W)")

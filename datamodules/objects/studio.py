@@ -89,15 +89,16 @@ def render_views(
         raise InputError(f"{len(azimuths)} azimuths and {len(elevations)} elevations: expected as many, at least one")
     chosen = light or Light(specular=0.3)
     views = [
-        _render_view(mesh, view_projection(mesh.dims, a, e, size, distance, field_of_view), size, chosen, supersample)
+        render_view(mesh, view_projection(mesh.dims, a, e, size, distance, field_of_view), size, chosen, supersample)
         for a, e in zip(azimuths, elevations)
     ]
     return {key: np.stack([view[key] for view in views]) for key in views[0]}
 
 
-def _render_view(
-    mesh: CarMesh, projection: np.ndarray, size: int, light: Light, supersample: int
+def render_view(
+    mesh: CarMesh, projection: np.ndarray, size: int, light: Light, supersample: int = 3
 ) -> dict[str, np.ndarray]:
+    """One view through a projection (3, 4); see :func:`render_views` for the rest."""
     origin, directions = pixel_rays(projection, 0, 0, size, size, supersample)
     seen = cast_car(mesh, origin, directions, light)
     pixel, count = seen.ray // supersample**2, size * size

@@ -67,17 +67,19 @@ class OpenClipExtractor(FrozenExtractor):
     Args:
         model: open_clip's name, such as ``ViT-B-32``.
         weights: checkpoint of the whole model.
+        random: take fixed random weights instead, which compare with no published number.
 
     Raises:
         InputError: unknown model, or weights that are missing or of another model.
     """
 
-    def __init__(self, model: str, weights: str | None) -> None:
-        network, path = read_open_clip(model, weights)
+    def __init__(self, model: str, weights: str | None, random: bool = False) -> None:
+        network, version = random_open_clip(model) if random else read_open_clip(model, weights)
         config = network.visual.preprocess_cfg
         size = config["size"] if isinstance(config["size"], (tuple, list)) else (config["size"],) * 2
         mode = _mode(config["interpolation"])
-        super().__init__(f"open_clip-{model}-{mode}{size[0]}", digest(path), 0)
+        told = version if isinstance(version, str) else digest(version)
+        super().__init__(f"open_clip-{model}-{mode}{size[0]}", told, 0)
         self.network = network.visual
         self.preprocess = _Preprocess(size, mode, config["mean"], config["std"])
         self.freeze()
@@ -95,10 +97,7 @@ def read_open_clip(model: str, weights: str | None) -> tuple[Any, Path]:
     Raises:
         InputError: see :class:`OpenClipExtractor`.
     """
-    import open_clip  # type: ignore[import-untyped]  # ships no type information
-
-    if model not in open_clip.list_models():
-        raise InputError(f"open_clip has no model '{model}'{closest(model, open_clip.list_models())}")
+    open_clip = _open_clip_with(model)
     source = "the model's page on the Hugging Face hub has open_clip_pytorch_model.bin; download it once"
     path = require_file(weights, f"open_clip's {model}", source)
     state = read_state(path, f"open_clip's {model}")
@@ -109,6 +108,27 @@ def read_open_clip(model: str, weights: str | None) -> tuple[Any, Path]:
         state = open_clip.factory.convert_state_dict(network, state)
     fit_state(network, state, path, f"open_clip's {model}", verdict)
     return network, path
+
+
+def random_open_clip(model: str, seed: int = 0) -> tuple[Any, str]:
+    """Both towers of an open_clip model with random weights, and what tells them apart.
+
+    Raises:
+        InputError: unknown model.
+    """
+    open_clip = _open_clip_with(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return open_clip.create_model(model, load_weights=False, pretrained_text=False), f"random:{seed}"
+
+
+def _open_clip_with(model: str) -> Any:
+    """The package, when it has the model."""
+    import open_clip  # type: ignore[import-untyped]  # ships no type information
+
+    if model not in open_clip.list_models():
+        raise InputError(f"open_clip has no model '{model}'{closest(model, open_clip.list_models())}")
+    return open_clip
 
 
 class _Preprocess(nn.Module):

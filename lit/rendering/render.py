@@ -21,6 +21,9 @@ from lit.rendering.samplers import Refinement, Sampler, in_cube
 Hook = Callable[[FieldValues, Tensor], FieldValues]
 """Values (B, C, R, S), density (B, R, S), and depths (B, R, S) of the pieces to the values that are integrated."""
 
+Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Optical thickness, lengths and depths (B, R, S) of the pieces to their weights (B, R, S)."""
+
 
 def render_rays(
     field: Field,
@@ -30,6 +33,7 @@ def render_rays(
     refine: Refinement | None = None,
     activation: Callable[[Tensor], Tensor] | None = None,
     hook: Hook | None = None,
+    weigh: Weigh | None = None,
 ) -> Rendering:
     """Render rays (B, R, 3) of B objects. Rays that miss what the sampler samples come out empty.
 
@@ -40,6 +44,7 @@ def render_rays(
         activation: turns raw into true density after the mean of each two samples, EG3D's rule
             (:func:`lit.networks.fields.quadrature.midpoints`); None: every sample stands for its own piece.
         hook: comes between field and quadrature.
+        weigh: the quadrature's weights, for who wants to keep them or to scale their gradients; None: ``ray_weights``.
     """
     depths, width = sampler(origins, directions)
     widths, lengths = width.unsqueeze(-1), directions.norm(dim=-1, keepdim=True)
@@ -65,7 +70,10 @@ def render_rays(
     values, depths, widths = cut(values, depths, widths)
     if hook is not None:
         values = hook(values, depths)
-    return integrate(values, ray_weights(values.density * (widths * lengths), bounded=True), depths)
+    extents = widths * lengths
+    thickness = values.density * extents
+    weights = ray_weights(thickness, bounded=True) if weigh is None else weigh(thickness, extents, depths)
+    return integrate(values, weights, depths)
 
 
 def _merged(first: FieldValues, depths: Tensor, second: FieldValues, more: Tensor) -> tuple[FieldValues, Tensor]:

@@ -1,0 +1,1 @@
+"""Single photographs with depth, from folders, the studio or labelled frames: what G3DR learns from."""

@@ -1,0 +1,184 @@
+"""G3DR: one photograph with depth to a field, learned from single views (f_trigen and f_dec).
+
+Source: Reddy et al., "G3DR: Generative 3D Reconstruction in ImageNet", CVPR 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from datamodules.assets.voxels.voxel_assets import VoxelAsset
+from datamodules.errors import InputError
+from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
+from detectors.rank_counts import mean_over_ranks
+from lit.generators.base import Generator
+from lit.generators.single_view_objective import SingleViewObjective
+from lit.generators.view_schedule import ViewSchedule
+from lit.networks.batch_draws import part_of_batch
+from lit.networks.fields.field_values import FieldValues
+from lit.networks.fields.planes import DecodedPlanes
+from lit.networks.g3dr.network import SingleViewNetwork
+from lit.rendering.bake import bake
+from lit.rendering.orbited_projections import orbited, within
+from lit.rendering.rendered_views import RenderedViews
+from lit.rendering.two_pass import TwoPass
+from lit.weights.files import read_state
+from lit.weights.fitting import fit_state
+
+GREY = 0.5  # behind objects in what the network sees
+
+
+class G3DR(Generator):
+    """Trains the network on photographs, renders it from anywhere, and bakes photographed objects.
+
+    Args:
+        network: photographs to fields.
+        objective: the losses; None for the paper's without perceptual networks.
+        views: which view a step renders.
+        total_images: photographs of the whole training.
+        lr: Adam's learning rate.
+        betas: Adam's.
+        warmup: share of the training in which the learning rate rises.
+        final_lr: share of it that is left at the end, after half a cosine.
+        eval_samples: samples a ray of what is drawn after training; None for the objective's.
+        bake_shape: voxels of predicted assets along length, height, width.
+        clip_gradients: largest norm of a step's gradient; None for any.
+        pretrained: checkpoint of another training of the same network to begin with; None for a new one.
+
+    Raises:
+        InputError: a checkpoint of another network.
+    """
+
+    def __init__(
+        self,
+        network: SingleViewNetwork,
+        objective: SingleViewObjective | None = None,
+        views: ViewSchedule | None = None,
+        total_images: int = 25_600_000,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        warmup: float = 0.01,
+        final_lr: float = 0.0,
+        eval_samples: TwoPass | None = None,
+        bake_shape: tuple[int, int, int] = (128, 52, 56),
+        clip_gradients: float | None = None,
+        pretrained: str | None = None,
+    ) -> None:
+        super().__init__(total_images, final_lr, warmup)
+        self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples"])
+        self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
+        self.eval_samples = eval_samples or self.objective.samples
+        if pretrained is not None:
+            state = read_state(Path(pretrained), "a checkpoint of G3DR")
+            given = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
+            fit_state(network, given, pretrained, "a checkpoint of this network")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        rates = self.hparams
+        return torch.optim.Adam(self.network.parameters(), rates["lr"], betas=tuple(rates["betas"]))
+
+    def planes(self, batch: PhotoBatch) -> Tensor:
+        """Planes (B, 3, C, R, R) of photographs."""
+        images, alpha = batch.images.float() / 255, (batch.alpha * batch.known).unsqueeze(1)
+        depth = torch.where(batch.known > 0.5, batch.depth, torch.full_like(batch.depth, float("nan")))
+        planes: Tensor = self.network(images * alpha + GREY * (1 - alpha), depth, batch.projection)
+        return planes
+
+    def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        with part_of_batch(self.global_rank, self.trainer.world_size):
+            losses = self.losses(batch)
+        values = torch.stack(list(losses.values()))
+        whole = mean_over_ranks(values.detach().clone())
+        self.log_dict({f"train/{name}": value for name, value in zip(losses, whole)})
+        self.count_images(len(batch))
+        return values.sum()
+
+    def losses(self, batch: PhotoBatch) -> dict[str, Tensor]:
+        """Weighted losses of one step by name; the batch's seed decides every draw.
+
+        Raises:
+            InputError: mirrored views of photographs whose boxes are unknown.
+        """
+        draw = torch.Generator(batch.images.device).manual_seed(batch.seed)
+        kind = self.views.kind(self.progress, draw)
+        yaw, pitch = self.views.turns.draw(len(batch) * self.trainer_ranks, self.progress, draw)
+        own = slice(self.global_rank * len(batch), (self.global_rank + 1) * len(batch))
+        if kind == "novel":
+            projection = orbited(batch.projection, yaw[own], pitch[own])
+        elif kind == "mirrored":
+            if not batch.framed:
+                raise InputError("views.mirrored: expected photographs of known boxes; set it to 0 for this data")
+            projection = mirrored(batch.projection, batch.frame)
+        else:
+            projection = batch.projection
+        field = self.network.field(self.planes(batch))
+        return self.objective(field, batch, kind, projection, self.progress, draw)
+
+    @property
+    def trainer_ranks(self) -> int:
+        """Processes of the training; 1 without a trainer."""
+        return 1 if self._trainer is None else self.trainer.world_size
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: object, **__: object) -> None:
+        """Clip as ``clip_gradients`` says; the trainer's own option cannot be used beside averaged gradients."""
+        limit = self.hparams["clip_gradients"]
+        if limit is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+
+    @torch.no_grad()
+    def draw(self, batch: PhotoBatch, projections: Tensor, size: int | None = None) -> RenderedViews:
+        """Views of one photograph (B = 1) through projections (V, 3, 4) of its cube."""
+        field, side = self.network.field(self.planes(batch)), size or batch.images.shape[2]
+        drawn = [self.eval_samples.draw(field, view, side, side) for view in projections]
+        return RenderedViews(torch.stack([view.rgba for view in drawn]), torch.stack([view.depth for view in drawn]))
+
+    def turned(self, batch: PhotoBatch, yaw: Sequence[float], pitch: Sequence[float] | None = None) -> RenderedViews:
+        """Views of one photograph from V sides, radians from its own."""
+        angles = torch.tensor(list(yaw)), torch.tensor(list(pitch or [0.0] * len(yaw)))
+        projection = orbited(batch.projection.expand(len(yaw), -1, -1), *(a.to(batch.projection) for a in angles))
+        return self.draw(batch, projection)
+
+    def validation_step(self, batch: PhotoBatch | PhotoViews, batch_idx: int) -> RenderedViews:  # type: ignore[override]
+        """Held-out views of the photograph's object, or the photograph's own view where there are none."""
+        if isinstance(batch, PhotoBatch):
+            return self.draw(batch, batch.projection)
+        return self.draw(batch.photo, within(batch.projection, batch.photo.frame))
+
+    test_step = validation_step  # type: ignore[assignment]
+
+    @torch.no_grad()
+    def predict_step(self, batch: PhotoBatch, batch_idx: int) -> list[VoxelAsset]:
+        """The photographed object, its box's axes those of the asset."""
+        planes = self.planes(batch)
+        shape: tuple[int, int, int] = tuple(self.hparams["bake_shape"])
+        assets = []
+        for row, (id, name) in enumerate(zip(batch.ids, batch.names)):
+            field = self.network.field(planes[row : row + 1], raw=False)
+            grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
+            assets.append(VoxelAsset(id.replace("/", "-"), name, batch.dims[row].cpu().numpy(), grid))
+        return assets
+
+
+def in_box(field: DecodedPlanes, frame: Tensor) -> Callable[[Tensor], FieldValues]:
+    """A field over the canonical box that ``frame`` (4, 4) places in the cube; its density is per unit of the box."""
+    turn, shift = frame[:3, :3].float(), frame[:3, 3].float()
+    unit = float(turn.det().abs() ** (1 / 3))  # half edges of the cube in one of the box, its three axes' mean
+
+    def values(points: Tensor) -> FieldValues:
+        found = field(points @ turn.T.to(points) + shift.to(points))
+        return found._replace(density=found.density * unit)
+
+    return values
+
+
+def mirrored(projection: Tensor, frame: Tensor) -> Tensor:
+    """Projections (B, 3, 4) of the cube in which a symmetric object looks as it does through ``projection``, although
+    its other side is looked at: the box that ``frame`` (B, 4, 4) places there is mirrored left and right first.
+    """
+    flip = torch.diag(torch.tensor([1.0, 1, -1, 1], dtype=torch.float64, device=frame.device))
+    mirror = frame.double() @ flip @ torch.linalg.inv(frame.double())
+    return projection.double() @ mirror

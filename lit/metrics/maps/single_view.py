@@ -1,0 +1,158 @@
+"""Figures of fields that came from one photograph: how good they are from where it was taken, and from elsewhere.
+
+G3DR's Table 6 draws the camera's yaw uniformly within a range and asks how far the figures hold. Where other pictures
+of the object exist, which the paper had not, colour and depth are compared with them by how far they are turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.errors import InputError
+from lit.metrics.alignment import psnr
+from lit.metrics.geometry import depth_errors
+from lit.metrics.maps.geometry_metrics import DepthAccuracy, NonFlatnessScore
+from lit.metrics.sample_rows import SampleRows
+
+RANGES = (0.0, 9.0, 18.0, 25.0, 35.0, 50.0)  # degrees, of Table 6
+TURNS = (25.0, 50.0, 100.0, 180.0)  # degrees, upper ends of the parts in which true views are scored
+UNCORRELATED = 2.0  # depth accuracy of a map that says nothing
+
+
+class MeanRow(SampleRows):
+    """Mean of one number a sample."""
+
+    higher_is_better = True
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(1, **kwargs)
+        self.evaluator = {"name": name, "version": "mean-1"}
+
+    def update(self, values: Tensor, sample_ids: Sequence[str]) -> None:
+        """Add values (N,)."""
+        self.add(sample_ids, values)
+
+    def compute(self) -> float:
+        """Mean over the distinct samples."""
+        return float(self.distinct_rows().mean())
+
+
+class SingleViewFigures:
+    """Collects figures over photographs, the same on one process or many.
+
+    * ``psnr_photo``, ``depth_accuracy``: the photograph's own view, against it and its depth;
+    * ``psnr_to_D``, ``depth_accuracy_to_D``: true views turned by up to D degrees and more than the part before;
+    * ``fid_yaw_X``, ``nfs_yaw_X``: views from a yaw drawn within X degrees, against the photographs.
+
+    Depth accuracy counts pixels whose true depth is known. A map that is flat there has no normalised form: it scores 2
+    as an uncorrelated one does. NFS counts pixels of opacity above 0.5 over the cube's depths.
+
+    Args:
+        ranges: degrees of the yaw's ranges.
+        extractor: features of FID (:func:`lit.features.build.build_extractor`); None leaves it out.
+        weights: file of the extractor's weights.
+    """
+
+    def __init__(
+        self, ranges: Sequence[float] = RANGES, extractor: str | None = None, weights: str | None = None
+    ) -> None:
+        if not all(0 <= degrees <= 180 for degrees in ranges):
+            raise InputError(f"ranges {list(ranges)}: expected degrees from 0 to 180")
+        self.ranges = tuple(ranges)
+        self.rows: dict[str, Any] = {}
+        for part in ("photo", *(f"to_{degrees:g}" for degrees in TURNS)):
+            self.rows[f"psnr_{part}"] = MeanRow("PSNR on mid-grey")
+            self.rows["depth_accuracy" if part == "photo" else f"depth_accuracy_{part}"] = _KnownDepth()
+        for degrees in ranges:
+            self.rows[f"nfs_yaw_{degrees:g}"] = NonFlatnessScore(-1.0, 1.0)
+        self.sets: dict[str, Any] = {}
+        if extractor is not None:
+            from lit.features.build import build_extractor
+            from lit.metrics.image.metrics import FrechetDistance
+
+            features = build_extractor(extractor, weights)
+            self.sets = {f"fid_yaw_{degrees:g}": FrechetDistance(features) for degrees in ranges}
+
+    def reset(self, device: torch.device | str = "cpu") -> None:
+        """Forget everything."""
+        for metric in (*self.rows.values(), *self.sets.values()):
+            metric.reset()
+            metric.to(device)
+
+    def add_own(self, id: str, shown: Tensor, photo: Tensor, depth: Tensor, known: Tensor) -> None:
+        """The photograph's own view.
+
+        Args:
+            id: its name.
+            shown: (S, S, 3) rendered in [0, 1].
+            photo: (S, S, 3) what is to be seen.
+            depth: (S, S) rendered.
+            known: (S, S) its depth, NaN where unknown.
+        """
+        self.rows["psnr_photo"].update(psnr(shown[None], photo[None]), [id])
+        self.rows["depth_accuracy"].add_map(id, depth, known)
+
+    def add_truth(self, id: str, turn: float, shown: Tensor, truth: Tensor, depth: Tensor, known: Tensor) -> None:
+        """A true view, turned by so many degrees from the photograph; else as :meth:`add_own`."""
+        part = next((f"to_{degrees:g}" for degrees in TURNS if turn <= degrees), f"to_{TURNS[-1]:g}")
+        self.rows[f"psnr_{part}"].update(psnr(shown[None], truth[None]), [id])
+        self.rows[f"depth_accuracy_{part}"].add_map(id, depth, known)
+
+    def add_turned(self, id: str, degrees: float, shown: Tensor, photo: Tensor, place: Tensor, opacity: Tensor) -> None:
+        """A view from a yaw within a range.
+
+        Args:
+            id: the photograph's name.
+            degrees: the range.
+            shown: (S, S, 3) rendered in [0, 1].
+            photo: (S, S, 3) the photograph.
+            place: (S, S) rendered depth as place in the cube, -1 to 1.
+            opacity: (S, S).
+        """
+        solid = opacity > 0.5
+        if bool(solid.any()):
+            self.rows[f"nfs_yaw_{degrees:g}"].update(place[None], [id], solid[None])
+        if self.sets:
+            for image, real in ((photo, True), (shown, False)):
+                pixels = (image.clamp(0, 1) * 255).round().byte().permute(2, 0, 1)[None]
+                self.sets[f"fid_yaw_{degrees:g}"].update(pixels, real, sample_ids=[id])
+
+    def means(self) -> dict[str, float]:
+        """Every figure that has samples, over all processes, each of which has to call this."""
+        counted = {name: metric.counted() for name, metric in self.rows.items()}
+        figures = {name: self.rows[name].compute() for name, count in counted.items() if count}
+        if counted["psnr_photo"] > 1:  # the spread of a single picture is undefined
+            figures |= {name: float(metric.compute()) for name, metric in self.sets.items()}
+        return figures
+
+    @property
+    def evaluator(self) -> dict[str, Any]:
+        """Names and versions of what scores."""
+        chosen = [self.rows["psnr_photo"], self.rows["depth_accuracy"]]
+        chosen += [self.rows[f"nfs_yaw_{self.ranges[0]:g}"]] if self.ranges else []
+        stated = [metric.evaluator for metric in (*chosen, *list(self.sets.values())[:1])]
+        return {key: "; ".join(entry[key] for entry in stated) for key in ("name", "version")}
+
+
+class _KnownDepth(MeanRow):
+    """Depth accuracy of maps where their truth is known at two places or more, and is not flat."""
+
+    higher_is_better = False
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.evaluator = DepthAccuracy().evaluator
+
+    def add_map(self, id: str, depth: Tensor, known: Tensor) -> None:
+        """One map (S, S) and its truth, NaN where unknown."""
+        inside = ~known.isnan()
+        truth, found = known[inside], depth[inside]
+        if inside.sum() < 2 or truth.min() == truth.max():
+            return
+        flat = bool(found.min() == found.max())
+        errors = depth_errors(depth[None], torch.nan_to_num(known)[None], inside[None]) if not flat else None
+        self.update(torch.tensor([UNCORRELATED]) if errors is None else errors, [id])

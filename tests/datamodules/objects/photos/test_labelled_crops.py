@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.assets.crops.label_masks import LabelMasks
+from datamodules.assets.recomposition import RecompositionSource
+from datamodules.errors import InputError
+from datamodules.geometry import canonical_projection
+from datamodules.objects.photos.labelled_crops import LabelledCrop, LabelledCrops, look_at
+from datamodules.objects.photos.photo import Photo
+from datamodules.objects.photos.shape_prior import ShapePrior
+from datamodules.scene import Frame
+from tests.datamodules.assets.crops.scenes import CAMERA, DIMS, car_boxes, painted_frame
+
+BOXES = car_boxes((-4.0, 14.0, 0.4), (3.0, 11.0, -1.2))
+
+
+def photos(frame: Frame, size: int = 48) -> dict[int, Photo]:
+    source = RecompositionSource(min_height=10)
+    crops = source.cut(frame, LabelMasks())
+    rows = {int(crop.id.rsplit("-", 1)[1]): crop for crop in crops}
+    return {row: LabelledCrop(crop, frame, row).photo(size, ShapePrior(3)) for row, crop in rows.items()}
+
+
+def test_the_new_camera_looks_at_the_middle_and_agrees_with_the_homography() -> None:
+    for projection in canonical_projection(CAMERA, BOXES):
+        turned, warp = look_at(projection, np.array(DIMS), 64)
+        np.testing.assert_allclose(turned[:2, 3] / turned[2, 3], 31.5, atol=1e-6)
+        for point in ([1.0, -1, 1, 1], [-1.0, 1, 0.3, 1]):
+            before, after = projection @ point, turned @ point
+            pixel = warp @ [before[0] / before[2], before[1] / before[2], 1]
+            np.testing.assert_allclose(pixel[:2] / pixel[2], after[:2] / after[2], atol=1e-6)
+            assert (np.abs(after[:2] / after[2] - 31.5) < 31.5).all()
+
+
+def test_a_crop_shows_its_car_with_depth_inside_the_cube() -> None:
+    for photo in photos(painted_frame(BOXES)).values():
+        assert photo.alpha is not None
+        inside = photo.alpha > 127
+        assert 0.05 < inside.mean() < 0.6
+        colours = photo.rgb[photo.alpha > 250].astype(int)
+        assert np.abs(colours - np.median(colours, 0)).max(1).mean() < 20  # painted in one colour
+        assert (~np.isnan(photo.depth)).sum() > 0.8 * inside.sum()
+        place = photo.depth[~np.isnan(photo.depth)] - photo.projection[2, 3]
+        assert np.abs(place).max() < 1
+        assert place.mean() < 0  # the near side is seen
+
+
+def test_what_hides_a_car_is_unknown() -> None:
+    frame = painted_frame(car_boxes((0.0, 16.0, 0.0), (1.2, 9.0, -1.57)))
+    source = RecompositionSource(min_height=10, max_occlusion=3)
+    crops = [crop for crop in source.cut(frame, LabelMasks()) if crop.id.endswith("-0")]
+    photo = LabelledCrop(crops[0], frame, 0).photo(48, ShapePrior(2))
+    assert photo.known is not None
+    assert photo.alpha is not None
+    assert 0.02 < (photo.known == 0).mean() < 0.9
+    assert not ((photo.known == 0) & (photo.alpha > 200)).any()
+
+
+def test_the_world_gives_photographs_and_a_bank(tiny_world: Path) -> None:
+    data = LabelledCrops(str(tiny_world), size=32, min_height=8, val_every=3, prior_cars=2, frames=6, batch_size=2)
+    data.setup()
+    batch = data.train_dataloader().dataset[(0, 0)]
+    assert (batch.framed, batch.masked) == (True, True)
+    assert batch.images.shape == (2, 3, 32, 32)
+    known = ~batch.depth.isnan()
+    assert known.any()
+    assert torch.isfinite(batch.projection).all()
+    assert data.predict_source is not None
+    assert len(data.predict_source) >= 3
+
+
+def test_no_objects_are_one_line(tiny_world: Path) -> None:
+    with pytest.raises(InputError, match="none of 2 frames of train holds a Car of height >= 1000") as caught:
+        LabelledCrops(str(tiny_world), frames=2, min_height=1000).setup()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.assets.bank import AssetBank
+from datamodules.errors import InputError
+from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
+from datamodules.objects.photos.studio_photos import StudioPhotos
+from lit.callbacks.bank_writer import BankWriter
+from lit.callbacks.single_view_scores import SingleViewScores
+from lit.generators.g3dr import G3DR, in_box, mirrored
+from lit.generators.single_view_objective import LossWeights, SingleViewObjective
+from lit.generators.view_schedule import NormalTurns, ViewSchedule, WideningTurns
+from lit.losses.perceptual_levels import PerceptualLevels
+from lit.networks.fields.field_values import FieldValues
+from lit.networks.g3dr.network import SingleViewNetwork
+from lit.networks.g3dr.unet import PlaneUnet
+from lit.rendering.depth_regularisation import DepthKernel
+from lit.rendering.two_pass import TwoPass
+from tests.lit.posed_boxes import write_posed_boxes
+
+SIZE = 16
+
+
+def small(views: ViewSchedule | None = None, total: int = 1000, **objective: Any) -> G3DR:
+    torch.manual_seed(0)
+    network = SingleViewNetwork(PlaneUnet(SIZE, 4, 2, 8, (1, 2)), hidden=8)
+    settings = {"samples": TwoPass(8, 8), "perceptual": PerceptualLevels(network="convolutions")} | objective
+    return G3DR(network, SingleViewObjective(**settings), views, total, lr=3e-3, bake_shape=(16, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=4, views=6, size=SIZE)
+
+
+def data(folder: Path, **changes: Any) -> StudioPhotos:
+    settings = {"batch_size": 3, "flip": False, "val_every": 4, "val_views": 2, "steps_per_epoch": 4, "create": False}
+    made = StudioPhotos(str(folder), **(settings | changes))
+    made.setup()
+    return made
+
+
+def batch(folder: Path, step: int = 0) -> PhotoBatch:
+    photos: PhotoBatch = data(folder).train_dataloader().dataset[(0, step)]
+    return photos
+
+
+CANONICAL = ViewSchedule(cap=0.0)
+NOVEL = ViewSchedule(cap=0.5, slope=1e9)
+
+
+def gradients(model: G3DR, photos: PhotoBatch) -> tuple[dict[str, float], list[Tensor]]:
+    losses = model.losses(photos)
+    found = torch.autograd.grad(sum(losses.values()), list(model.network.parameters()), allow_unused=True)  # type: ignore[arg-type]
+    return {name: float(value.detach()) for name, value in losses.items()}, [g for g in found if g is not None]
+
+
+def test_regularisation_changes_gradients_in_the_photographs_view_alone(boxes: Path) -> None:
+    photos = batch(boxes)
+    plain, scaled = (gradients(small(CANONICAL, regularisation=k), photos) for k in (None, DepthKernel()))
+    assert plain[0] == scaled[0]
+    assert not all(torch.equal(a, b) for a, b in zip(plain[1], scaled[1]))
+    alpha = gradients(small(CANONICAL, regularisation=DepthKernel(), side="alpha"), photos)
+    for density_side, alpha_side in zip(scaled[1], alpha[1]):
+        torch.testing.assert_close(density_side, alpha_side, rtol=2e-3, atol=1e-5)
+    found = []
+    for kernel in (None, DepthKernel()):
+        model = small(NOVEL, regularisation=kernel)
+        model.images_seen = 500
+        seeds = (step for step in range(20))
+        kinds: dict[int, str] = {}
+        for step in seeds:
+            draw = torch.Generator().manual_seed(step)
+            kinds[step] = model.views.kind(model.progress, draw)
+        chosen = next(step for step, kind in kinds.items() if kind == "novel")
+        losses, grads = gradients(model, PhotoBatch(**{**vars(photos), "seed": chosen}))
+        assert set(losses) == {"smoothness", "novel_perceptual"}
+        found.append(grads)
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_every_loss_has_its_switch(boxes: Path) -> None:
+    photos = batch(boxes)
+    assert set(small(CANONICAL).losses(photos)) == {"reconstruction", "depth", "perceptual"}
+    weights = LossWeights(opacity=1.0, near_depth=0.1, perceptual=0.0)
+    model = small(CANONICAL, weights=weights, regularisation=DepthKernel(), guided=1.0, squared=True)
+    losses = model.losses(photos)
+    assert set(losses) == {"reconstruction", "depth", "opacity", "near_depth"}
+    assert all(torch.isfinite(value) and value >= 0 for value in losses.values())
+    late = small(CANONICAL, weights=LossWeights(opacity=1.0), late=True)
+    first = late.losses(photos)
+    assert "perceptual" not in first
+    assert float(first["opacity"].detach()) == 0.0
+    late.images_seen = 600
+    second = late.losses(photos)
+    early = small(CANONICAL, weights=LossWeights(opacity=1.0)).losses(photos)
+    torch.testing.assert_close(2 * second["perceptual"], early["perceptual"])
+    torch.testing.assert_close(second["opacity"], early["opacity"])
+
+
+def test_hidden_pixels_teach_nothing(boxes: Path) -> None:
+    photos = batch(boxes)
+    blocked = {**vars(photos), "known": torch.zeros_like(photos.known)}
+    model = small(CANONICAL, weights=LossWeights(opacity=1.0))
+    losses, grads = gradients(model, PhotoBatch(**blocked))
+    assert all(value == 0 for value in losses.values())
+    assert all(not gradient.any() for gradient in grads)
+
+
+def test_a_mirrored_view_shows_a_symmetric_object_as_the_photograph_does(boxes: Path) -> None:
+    """A field that is symmetric in the box: both projections draw one picture, through different sides of it."""
+    photos, pixels, side = batch(boxes), TwoPass(64, 8), torch.tensor([0.0])
+
+    def in_cube(points: Tensor) -> FieldValues:
+        back = torch.linalg.inv(photos.frame[0]).float()
+        placed = points @ back[:3, :3].T + back[:3, 3]  # in the box
+        x, y, z = placed.unbind(-1)
+        rgb = torch.stack([0.5 + 0.4 * x, 0.5 + 0.4 * y, 0.5 + 0.4 * torch.where(side > 0, z, z.abs())], 1)
+        return FieldValues(rgb, 30 * (0.8 - placed.square().sum(-1)))
+
+    own = pixels.draw(in_cube, photos.projection[0], SIZE, SIZE)
+    other = pixels.draw(in_cube, mirrored(photos.projection, photos.frame)[0], SIZE, SIZE)
+    assert float((own.rgb - other.rgb).abs().mean()) < 2e-3
+    assert float((own.depth - other.depth).abs().mean()) < 2e-2
+    side += 1
+    wrong = pixels.draw(in_cube, mirrored(photos.projection, photos.frame)[0], SIZE, SIZE)
+    assert float((own.rgb - wrong.rgb).abs().mean()) > 0.02
+    assert own.opacity.max() > 0.9
+
+
+def test_mirrored_views_need_boxes(boxes: Path) -> None:
+    model = small(ViewSchedule(cap=0.0, mirrored=1.0))
+    assert "reconstruction" in model.losses(batch(boxes))
+    with pytest.raises(InputError, match="expected photographs of known boxes"):
+        model.losses(PhotoBatch(**{**vars(batch(boxes)), "framed": False}))
+
+
+def test_schedule_and_turns_follow_paper_and_code() -> None:
+    schedule, draw = ViewSchedule(), torch.Generator().manual_seed(0)
+    assert [schedule.novel_share(t) for t in (0.0, 0.1, 0.2, 0.9)] == pytest.approx([0, 0.2, 0.4, 0.4])
+    kinds = [schedule.kind(1.0, draw) for _ in range(2000)]
+    assert kinds.count("novel") / 2000 == pytest.approx(0.4, abs=0.04)
+    assert "mirrored" not in kinds
+    yaw, pitch = NormalTurns().draw(5000, 0.5, draw)
+    assert (float(yaw.std()), float(pitch.std())) == pytest.approx((0.3, 0.15), rel=0.05)
+    for progress, divisor in ((0.0, 24), (1 / 6, 15), (1 / 3, 6), (1.0, 6)):
+        yaw, pitch = WideningTurns().draw(5000, progress, draw)
+        assert float(yaw.abs().max()) == pytest.approx(math.pi / divisor, rel=0.02)
+        assert float(pitch.abs().max()) == pytest.approx(math.pi / 18, rel=0.02)
+    with pytest.raises(InputError, match="views: cap"):
+        ViewSchedule(cap=0.7)
+
+
+def test_some_steps_learn_the_photographs(boxes: Path) -> None:
+    model = small(ViewSchedule(cap=0.2), 240, regularisation=DepthKernel(s2=0.1), weights=LossWeights(opacity=0.5))
+    optimizer, dataset = model.configure_optimizers(), data(boxes, steps_per_epoch=60).train_dataloader().dataset
+    before = float(sum(small(CANONICAL).losses(batch(boxes)).values()))
+    for step in range(60):
+        optimizer.zero_grad()
+        sum(model.losses(dataset[(0, step)]).values()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    model.views = CANONICAL
+    assert float(sum(v for k, v in model.losses(batch(boxes)).items() if k != "opacity")) < 0.5 * before
+
+
+def test_density_of_a_baked_field_is_that_of_the_box() -> None:
+    frame = torch.diag(torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
+
+    def cube(points: Tensor) -> FieldValues:
+        return FieldValues(points.transpose(1, 2), torch.ones(points.shape[:2]) * 6)
+
+    values = in_box(cube, frame)(torch.ones(1, 2, 3))  # type: ignore[arg-type]
+    assert values.density.tolist() == [[3.0, 3.0]]
+    assert values.rgb.flatten().tolist() == [0.5] * 6
+
+
+def test_a_run_scores_views_and_writes_a_bank(boxes: Path, tmp_path: Path) -> None:
+    scores = SingleViewScores([0.0, 30.0], "random:0", folder=str(tmp_path))
+    settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    settings |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "default_root_dir": tmp_path}
+    trainer = pl.Trainer(**settings, max_epochs=1, callbacks=[scores, BankWriter(str(tmp_path / "bank"))])
+    model, photos = small(regularisation=DepthKernel()), data(boxes, val_every=2)
+    trainer.fit(model, datamodule=photos)
+    logged = trainer.callback_metrics
+    assert model.images_seen == 12
+    for name in ("psnr_photo", "depth_accuracy", "nfs_yaw_0", "nfs_yaw_30", "fid_yaw_0", "fid_yaw_30"):
+        assert math.isfinite(float(logged[f"val/{name}"])), name
+    assert 1 <= float(logged["val/nfs_yaw_0"]) <= 64
+    assert any(name.startswith("val/psnr_to_") for name in logged)
+    assert (tmp_path / "single_view_val.png").is_file()
+    trainer.predict(model, datamodule=photos)
+    bank = AssetBank(str(tmp_path / "bank"))
+    assert len(bank) == 4
+    views = next(iter(photos.val_dataloader()))
+    assert isinstance(views, PhotoViews)
+    drawn = model.draw(views.photo, views.photo.projection)
+    again = model.turned(views.photo, [0.0, 0.4])
+    torch.testing.assert_close(drawn.rgba[0], again.rgba[0], atol=1e-4, rtol=0)
+    assert not np.allclose(again.rgba[0], again.rgba[1])
