@@ -19,7 +19,7 @@ from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import Sample, read_samples, scene_moments, to_global
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import REAL, Frame
@@ -30,7 +30,7 @@ from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box
 @pytest.fixture(scope="module")
 def samples(tiny_surround: Path) -> list[Sample]:
     tables = Tables(tiny_surround / "v1.0-world")
-    return read_samples(tables, read_truth(tables, str(tiny_surround / "ImageSets" / "train.txt")).split())
+    return read_samples(tables, str(tiny_surround / "ImageSets" / "train.txt"))
 
 
 @pytest.fixture(scope="module")
