@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ TABLES = (
     "sample", "sample_annotation", "sample_data", "scene", "sensor",
 )  # fmt: skip
 TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
-BLOCK = 1 << 22  # bytes that are decoded at once
+BLOCK = 1 << 19  # bytes that are decoded at once
 NEXT_ROW = re.compile(rb"\}\s*(,)\s*\{")
+TOKEN = attrgetter("token")
 KEY = re.compile(rb'"\s*:')
 
 
@@ -48,7 +50,7 @@ def read_rows(folder: Path, table: str, block: int | None = None) -> Iterator[li
     path = folder / f"{table}.json"
     hashes = []
     for rows in _blocks(path, block or BLOCK):
-        hashes.append(np.fromiter((hash(row.token) for row in rows), np.int64, len(rows)))
+        hashes.append(np.fromiter(map(hash, map(TOKEN, rows)), np.int64, len(rows)))
         yield rows
     ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.int64)
     if (ordered[1:] == ordered[:-1]).any():
@@ -95,12 +97,13 @@ def _parts(path: Path, rest: bytes, read: Callable[[int], bytes], size: int) -> 
     while more := read(step):
         cut = _last_row(rest)
         if cut:
+            part = b"".join((opening, memoryview(rest)[:cut], b"]"))
             try:
-                rows = _fast(path, opening + rest[:cut] + b"]")
+                rows = _fast(path, part)
             except msgspec.DecodeError:  # cut inside a text, or a table that is none: the next block tells
                 rows = None
             if rows is None:
-                rows = _whole(path, opening + rest[:cut] + b"]")
+                rows = _whole(path, part)
             if rows is not None:
                 yield rows
                 opening, start, rest = b"[", start + cut + 1, rest[cut + 1 :]
