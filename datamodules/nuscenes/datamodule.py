@@ -39,6 +39,7 @@ from datamodules.scene import Batch, Capture, Frame, Objects, collate
 from datamodules.surround import InstanceFile, Surround
 
 FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
+KEPT_SCENES = 64  # whose surroundings a process keeps, some 30 MB; more would grow with the data set
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
 
 
@@ -97,8 +98,8 @@ class NuscenesDataset:
         self.samples, self.root, self.extras = samples, root, extras
         self.road_masks = root / "road" if road_masks is None else road_masks
         self.ids = FrameIds(samples)
-        scenes = samples.scenes if extras else np.zeros(0, np.int64)
-        self._scenes = {int(scene): np.flatnonzero(scenes == scene) for scene in np.unique(scenes)}
+        self._scene = samples.scenes if extras else np.zeros(0, np.int64)
+        self._kept: dict[int, SceneMoments] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,9 +144,13 @@ class NuscenesDataset:
         return frame.with_(light=light, surround=self._surround(sample, instances))
 
     def _surround(self, sample: int, instances: InstanceFile | None) -> Surround:
-        mine = self._scenes[int(self.samples.scenes[sample])]
-        scene = SceneMoments(self.samples[mine], self.road_masks)
-        return Surround(scene, int(np.searchsorted(mine, sample)), instances)
+        number = int(self._scene[sample])
+        mine = np.flatnonzero(self._scene == number)
+        if number not in self._kept:
+            while len(self._kept) >= KEPT_SCENES:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = SceneMoments(self.samples[mine], self.road_masks)
+        return Surround(self._kept[number], int(np.searchsorted(mine, sample)), instances)
 
 
 class SampleFrames(Dataset[tuple[Frame, ...]]):
@@ -208,7 +213,7 @@ class NuscenesDataModule(DetectionDataModule):
         self.scene_share, self.scene_seed, self.road_masks = scene_share, scene_seed, road_masks
         self.table_cache = table_cache
         self.train_scenes: tuple[str, ...] = ()
-        self._rows: dict[str, int] = {}  # of the evaluation samples, by token
+        self._rows: dict[str, int] = {}  # of the evaluation samples in their table, by token
 
     @staticmethod
     def reads(root: str, version: str = "v1.0-trainval", **_: Any) -> tuple[str, list[Path]]:
@@ -247,8 +252,9 @@ class NuscenesDataModule(DetectionDataModule):
         samples = read_samples(tables, self.val_split)
         self._check(samples, self.val_split)
         self.val_reader = NuscenesDataset(samples, root)
-        self._rows = {samples.token(index): index for index in range(len(samples))}
-        self.groups = {token: samples.scene(index) for token, index in self._rows.items()}
+        tokens = [samples.token(index) for index in range(len(samples))]
+        self._rows = dict(zip(tokens, samples.rows.tolist()))
+        self.groups = {token: samples.scene(index) for index, token in enumerate(tokens)}
 
     def _check(self, samples: Samples, split: str) -> None:
         """Refuse a split with missing pictures, or of sizes that make no batch; say when its labels are of no use."""
@@ -290,7 +296,7 @@ class NuscenesDataModule(DetectionDataModule):
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:
         """Tokens and annotations of the samples in an evaluation batch."""
         tokens = dict.fromkeys(capture.sample for capture in batch.captures)
-        return [(token, self.val_reader.samples.truth(self._rows[token])) for token in tokens]
+        return [(token, self.val_reader.samples.tables.sample_truth(self._rows[token])) for token in tokens]
 
     def sample_predictions(self, outputs: Sequence[Objects], batch: Batch) -> list[tuple[str, GlobalBoxes]]:
         """What the six cameras of each sample found together, in the global frame."""

@@ -208,7 +208,7 @@ def read_samples(tables: Tables, split: str) -> Samples:
 
 
 class SceneMoments(Sequence[Moment]):
-    """The moments of one scene, in time, made where they are looked at.
+    """The moments of one scene, in time, each made when it is first looked at.
 
     Args:
         samples: of the scene, in time.
@@ -217,6 +217,7 @@ class SceneMoments(Sequence[Moment]):
 
     def __init__(self, samples: Sequence[Sample], masks: Path) -> None:
         self.samples, self.masks = samples, masks
+        self._made: dict[int, Moment] = {}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -228,12 +229,9 @@ class SceneMoments(Sequence[Moment]):
     def __getitem__(self, index: int | slice) -> Moment | SceneMoments:
         if isinstance(index, slice):
             return SceneMoments(self.samples[index], self.masks)
-        return _moment(self.samples[index], self.masks)
-
-
-def scene_moments(samples: Sequence[Sample], masks: Path) -> tuple[Moment, ...]:
-    """The moments of one scene, in time, with the road masks that lie under ``masks``, by camera."""
-    return tuple(_moment(sample, masks) for sample in sorted(samples, key=lambda sample: sample.seconds))
+        if index not in self._made:
+            self._made[index] = _moment(self.samples[index], self.masks)
+        return self._made[index]
 
 
 def _moment(sample: Sample, masks: Path) -> Moment:
