@@ -17,6 +17,7 @@ from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
+from datamodules.nuscenes import datamodule
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import Samples, SceneMoments, read_samples, to_global
 from datamodules.nuscenes.tables import Tables
@@ -79,6 +80,17 @@ def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples:
         != inject(reader.read(k), injection()).image.tobytes()
         for k in range(6)
     )
+
+
+def test_the_surroundings_of_so_many_scenes_are_kept(
+    samples: Samples, tiny_surround: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule, "KEPT_SCENES", 1)
+    reader = NuscenesDataset(samples, tiny_surround, extras=True)
+    assert samples.scene(0) != samples.scene(len(samples) - 1)
+    seen = [reader.read(index).surround for index in (0, len(reader) - 1, 0)]
+    assert len(reader._kept) == 1
+    assert [one.moment.token for one in seen if one] == [samples.token(index) for index in (0, len(samples) - 1, 0)]
 
 
 def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: Samples) -> None:
