@@ -17,7 +17,9 @@ to the global frame, and by way of that :func:`moved` brings boxes from one mome
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -84,16 +86,16 @@ class Surround:
     """A moment and the scene it belongs to.
 
     Attributes:
-        scene: the scene's moments, in time.
+        scene: the scene's moments, in time; some sequences make each where it is looked at.
         now: index of the frame's own moment.
         instances: where the frame's instance mask lies, or None.
     """
 
-    scene: tuple[Moment, ...]
+    scene: Sequence[Moment]
     now: int
     instances: InstanceFile | None = None
 
-    @property
+    @cached_property
     def moment(self) -> Moment:
         """The frame's own moment."""
         return self.scene[self.now]

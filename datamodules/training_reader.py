@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -18,7 +18,7 @@ class FrameReader(Protocol):
     """A data set that can decode frame ``index``."""
 
     @property
-    def ids(self) -> list[str]: ...
+    def ids(self) -> Sequence[str]: ...
     def __len__(self) -> int: ...
     def read(self, index: int) -> Frame: ...
 
@@ -46,7 +46,7 @@ class TrainingReader:
         return len(self.reader)
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> Sequence[str]:
         """Ids of all frames, broken ones included."""
         return self.reader.ids
 

@@ -39,11 +39,17 @@ PLACES = (
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
     "trainer.logger",
+    "data.init_args.table_cache",
     "checkpoint",
     "record",
     "config",
 )
-WRITES = ("trainer.", "checkpoint.", "record.")  # paths below these are written, not read
+WRITES = (
+    "trainer.",
+    "checkpoint.",
+    "record.",
+    "data.init_args.table_cache.",
+)  # paths below these are written, not read
 MOST_READ = 16 << 30  # of one input that are read; beyond it names and sizes have to do
 
 

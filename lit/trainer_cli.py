@@ -27,6 +27,7 @@ from datamodules.files.training_checkpoints import check_checkpoint
 from datamodules.files.typed_json import read_yaml
 from datamodules.processes import ending_children
 from lit.callbacks.last_checkpoint import LastCheckpoint
+from lit.callbacks.logged import log_file
 from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
 from lit.config_errors import causes, construction, explain
@@ -205,6 +206,9 @@ class SuiteCLI(LightningCLI):
         path = self.record.write(self.trainer, split, command)
         if self.trainer.is_global_zero:
             print(f"wrote {path}")
+            sheets = (file for kind in ("png", "json") for file in sorted(path.parent.glob(f"*_{split}.{kind}")))
+            for file in (path, path.parent / "injected.png", *sheets):
+                log_file(self.trainer, file)
 
 
 def run(argv: list[str]) -> int:

@@ -17,12 +17,13 @@ from datamodules.errors import InputError
 CHECKSUMS = "checksums.json"
 FOLDERS_ABOVE = 3  # folders above a file in which its checksums may lie
 SEAL = "itself"
+DIGEST = 16  # bytes
 AGAIN = "copy it again, or delete the folder and write it again"
 
 
 def digest_of(content: bytes | memoryview) -> str:
     """32 hexadecimal digits that stand for some bytes."""
-    return blake2b(content, digest_size=16).hexdigest()
+    return blake2b(content, digest_size=DIGEST).hexdigest()
 
 
 def checksums_text(files: dict[str, str]) -> str:
@@ -40,17 +41,42 @@ def verify(path: Path, content: bytes) -> None:
     Raises:
         InputError: they differ, or the checksums themselves are damaged.
     """
+    stated = _stated(path)
+    if stated is not None and stated[1] != digest_of(content):
+        raise _differs(path, stated[0])
+
+
+def verify_file(path: Path) -> None:
+    """As :func:`verify`, of a file that is too large to be held; it is only read where a checksum is stated.
+
+    Raises:
+        InputError: as :func:`verify`.
+        OSError: the file cannot be read.
+    """
+    stated = _stated(path)
+    if stated is None:
+        return
+    digest = blake2b(digest_size=DIGEST)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    if stated[1] != digest.hexdigest():
+        raise _differs(path, stated[0])
+
+
+def _stated(path: Path) -> tuple[Path, str] | None:
+    """The list that holds a file's digest, and the digest; the nearest list decides: masks that were written anew into
+    a world have their own."""
     for folder in list(path.parents)[:FOLDERS_ABOVE]:
         files = read_checksums(folder)
-        if files is None:
-            continue
-        stated = files.get(path.relative_to(folder).as_posix())
-        if stated is not None and stated != digest_of(content):
-            raise InputError(
-                f"{path}: differs from its checksum in {folder / CHECKSUMS}, expected the file as it was written; "
-                f"{AGAIN}"
-            )
-        return  # the nearest list decides: masks that were written anew into a world have their own
+        if files is not None:
+            stated = files.get(path.relative_to(folder).as_posix())
+            return None if stated is None else (folder / CHECKSUMS, stated)
+    return None
+
+
+def _differs(path: Path, checksums: Path) -> InputError:
+    return InputError(f"{path}: differs from its checksum in {checksums}, expected the file as it was written; {AGAIN}")
 
 
 def require_checksums(index: Path) -> None:

@@ -20,7 +20,7 @@ OVERSAMPLING = 8  # random ground points drawn for each one wanted, most of whic
 MASK_WIDTH = 400  # pixels; placement needs no finer road
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)  # two scenes of forty samples, 46 MB
 def _road(path: Path) -> np.ndarray:
     """(h, w) bool at :data:`MASK_WIDTH` or less; kept, because all frames of a sample, and of a scene, ask for it."""
     mask = read_image(path, -1)

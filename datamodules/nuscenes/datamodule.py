@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -29,15 +29,17 @@ from datamodules.nuscenes.boxes import (
     SampleTruth,
 )
 from datamodules.nuscenes.quaternions import quaternion_matrix
-from datamodules.nuscenes.samples import CAMERAS, Sample, Shot, read_samples, scene_moments, to_global, to_level
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.samples import Samples, SceneMoments, Shot, read_samples, to_global, to_level
+from datamodules.nuscenes.table_columns import CAMERAS
+from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
 from datamodules.samplers import ShardSampler
 from datamodules.scene import Batch, Capture, Frame, Objects, collate
-from datamodules.surround import InstanceFile, Moment, Surround
+from datamodules.surround import InstanceFile, Surround
 
 FOLDERS = "ROOT/{samples/CAM_*/*.jpg,VERSION/*.json}"
+KEPT_SCENES = 64  # whose surroundings a process keeps, some 30 MB; more would grow with the data set
 MERGE_IOU = 0.05  # of two overlapping boxes of a class, from one camera or two, the better one stays
 
 
@@ -54,6 +56,28 @@ def choose_scenes(names: Sequence[str], share: float, seed: int) -> tuple[str, .
     return tuple(name for index, name in enumerate(names) if index in chosen)
 
 
+class FrameIds(Sequence[str]):
+    """Ids of the pictures of some samples, "<sample token>/<channel>", made where they are looked at."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(CAMERAS) * len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        sample, camera = divmod(index % len(self), len(CAMERAS))
+        return f"{self.samples.token(sample)}/{CAMERAS[camera]}"
+
+
 class NuscenesDataset:
     """Camera pictures of some scenes, a frame each; frame ``6 i + k`` is camera k of sample i.
 
@@ -62,9 +86,7 @@ class NuscenesDataset:
         ids: frame ids, "<sample token>/<channel>".
     """
 
-    def __init__(
-        self, samples: Sequence[Sample], root: Path, extras: bool = False, road_masks: Path | None = None
-    ) -> None:
+    def __init__(self, samples: Samples, root: Path, extras: bool = False, road_masks: Path | None = None) -> None:
         """Open; no image is read yet.
 
         Args:
@@ -73,11 +95,11 @@ class NuscenesDataset:
             extras: attach what injection needs: the surroundings, and where masks are.
             road_masks: folder of the road masks; by default ``road`` of the root.
         """
-        self.samples, self.root, self.extras = list(samples), root, extras
+        self.samples, self.root, self.extras = samples, root, extras
         self.road_masks = root / "road" if road_masks is None else road_masks
-        self.ids = [f"{sample.token}/{shot.channel}" for sample in self.samples for shot in sample.shots]
-        self._scenes: dict[str, tuple[Moment, ...]] = {}
-        self._at = [(sample, shot) for sample in self.samples for shot in sample.shots]
+        self.ids = FrameIds(samples)
+        self._scene = samples.scenes if extras else np.zeros(0, np.int64)
+        self._kept: dict[int, SceneMoments] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,15 +110,16 @@ class NuscenesDataset:
         Raises:
             InputError: its image is missing or broken, or has another size than the tables say.
         """
-        sample, shot = self._at[index]
+        sample, camera = divmod(index, len(CAMERAS))
+        shot, truth = self.samples.shot(sample, camera)
         image = read_image(shot.file)
         if image.shape[1:] != (shot.camera.height, shot.camera.width):
             raise InputError(
                 f"{shot.file}: {image.shape[1]} x {image.shape[2]} pixels, expected {shot.camera.height} x "
                 f"{shot.camera.width} as in sample_data.json; copy the image again"
             )
-        objects, rows = visible_objects(sample.truth.boxes, shot)
-        capture = Capture(sample.token, sample.scene, shot.channel, shot.world)
+        objects, rows = visible_objects(truth.boxes, shot)
+        capture = Capture(self.samples.token(sample), self.samples.scene(sample), shot.channel, shot.world)
         frame = Frame(image, shot.camera, objects, self.ids[index], capture=capture)
         return self._with_extras(frame, sample, shot, rows) if self.extras else frame
 
@@ -111,21 +134,23 @@ class NuscenesDataset:
                 objects = visible_objects(boxes, shot)[0]
                 yield objects.boxes, objects.names
 
-    def _with_extras(self, frame: Frame, sample: Sample, shot: Shot, rows: np.ndarray) -> Frame:
+    def _with_extras(self, frame: Frame, sample: int, shot: Shot, rows: np.ndarray) -> Frame:
         """The frame with what injection needs; ``rows`` are its objects' numbers among the sample's annotations."""
-        light = read_lights(self.root).get(sample.scene)
+        light = read_lights(self.root).get(self.samples.scene(sample))
         if light is not None:  # the sun in the camera's label frame
             light = replace(light, sun=shot.world[:3, :3].T @ light.sun)
         path = self.root / "instances" / shot.channel / f"{shot.file.stem}.png"
         instances = InstanceFile(path, rows) if path.is_file() else None
         return frame.with_(light=light, surround=self._surround(sample, instances))
 
-    def _surround(self, sample: Sample, instances: InstanceFile | None) -> Surround:
-        if sample.scene not in self._scenes:
-            mine = [other for other in self.samples if other.scene == sample.scene]
-            self._scenes[sample.scene] = scene_moments(mine, self.road_masks)
-        scene = self._scenes[sample.scene]
-        return Surround(scene, [moment.token for moment in scene].index(sample.token), instances)
+    def _surround(self, sample: int, instances: InstanceFile | None) -> Surround:
+        number = int(self._scene[sample])
+        mine = np.flatnonzero(self._scene == number)
+        if number not in self._kept:
+            while len(self._kept) >= KEPT_SCENES:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = SceneMoments(self.samples[mine], self.road_masks)
+        return Surround(self._kept[number], int(np.searchsorted(mine, sample)), instances)
 
 
 class SampleFrames(Dataset[tuple[Frame, ...]]):
@@ -167,6 +192,7 @@ class NuscenesDataModule(DetectionDataModule):
         scene_share: float = 1.0,
         scene_seed: int | None = 0,
         road_masks: str | None = None,
+        table_cache: str | None = None,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -179,12 +205,15 @@ class NuscenesDataModule(DetectionDataModule):
             scene_share: share of the training scenes to train on; 0.1 of 700 are 70.
             scene_seed: chooses which, a smaller share among a larger one's; None takes the run's seed.
             road_masks: folder of the road masks, one of ``prepare road-masks``; by default ``road`` of the root.
+            table_cache: folder where the decoded tables are kept, for all processes of a machine and for later runs;
+                by default ``liftbench`` in the user's cache folder, for tables of more than 32 MiB.
         """
         super().__init__(**options)
         self.root, self.version, self.train_split, self.val_split = root, version, train_split, val_split
         self.scene_share, self.scene_seed, self.road_masks = scene_share, scene_seed, road_masks
+        self.table_cache = table_cache
         self.train_scenes: tuple[str, ...] = ()
-        self._truths: dict[str, SampleTruth] = {}
+        self._rows: dict[str, int] = {}  # of the evaluation samples in their table, by token
 
     @staticmethod
     def reads(root: str, version: str = "v1.0-trainval", **_: Any) -> tuple[str, list[Path]]:
@@ -201,13 +230,15 @@ class NuscenesDataModule(DetectionDataModule):
         root = Path(self.root)
         if not root.is_dir():
             raise DatasetNotFound(f"{root} does not exist; expected {FOLDERS}; correct data.root")
-        tables = Tables(root / self.version)
+        tables = Tables(root / self.version, self.table_cache)
         if stage in (None, "fit"):
-            samples = read_samples(tables, read_truth(tables, self.train_split).split())
-            names = list(dict.fromkeys(sample.scene for sample in samples))
+            samples = read_samples(tables, self.train_split)
+            scenes = samples.scenes
+            names = {int(scene): tables.scene_names[int(scene)] for scene in dict.fromkeys(scenes.tolist())}
             drawn = self.position().seed if self.scene_seed is None else self.scene_seed
-            self.train_scenes = choose_scenes(names, self.scene_share, drawn)
-            kept = [sample for sample in samples if sample.scene in set(self.train_scenes)]
+            self.train_scenes = choose_scenes(list(names.values()), self.scene_share, drawn)
+            chosen = set(self.train_scenes)
+            kept = samples[np.isin(scenes, [scene for scene, name in names.items() if name in chosen])]
             if self.on_error == "raise":
                 self._check(kept, self.train_split)
             masks = None if self.road_masks is None else Path(self.road_masks)
@@ -218,28 +249,35 @@ class NuscenesDataModule(DetectionDataModule):
                 )
             self.train_reader = self.for_training(NuscenesDataset(kept, root, self.injection is not None, masks))
             self._write_scenes()
-        samples = read_samples(tables, read_truth(tables, self.val_split).split())
+        samples = read_samples(tables, self.val_split)
         self._check(samples, self.val_split)
         self.val_reader = NuscenesDataset(samples, root)
-        self._truths = {sample.token: sample.truth for sample in samples}
-        self.groups = {sample.token: sample.scene for sample in samples}
+        tokens = [samples.token(index) for index in range(len(samples))]
+        self._rows = dict(zip(tokens, samples.rows.tolist()))
+        self.groups = {token: samples.scene(index) for index, token in enumerate(tokens)}
 
-    def _check(self, samples: Sequence[Sample], split: str) -> None:
+    def _check(self, samples: Samples, split: str) -> None:
         """Refuse a split with missing pictures, or of sizes that make no batch; say when its labels are of no use."""
-        files = [shot.file for sample in samples for shot in sample.shots]
-        there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {f.parent for f in files}}
-        missing = [file for file in files if file.name not in there[file.parent]]
+        root, files = Path(self.root), samples.files()
+        there: dict[str, set[str]] = {}
+        missing = []
+        for file in files:
+            folder, _, name = file.rpartition("/")
+            if folder not in there:
+                there[folder] = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
+            if name not in there[folder]:
+                missing.append(file)
         if missing:
             raise DatasetNotFound(
-                f"{missing[0]} does not exist, one of {len(missing)} missing out of {len(files)} pictures of {split}; "
-                "download the version's image files, or name scenes that are there in a text file"
+                f"{root / missing[0]} does not exist, one of {len(missing)} missing out of {len(files)} pictures of "
+                f"{split}; download the version's image files, or name scenes that are there in a text file"
             )
-        sizes = sorted({(shot.camera.height, shot.camera.width) for sample in samples for shot in sample.shots})
+        sizes = sorted((height, width) for width, height in np.unique(samples.sizes.reshape(-1, 2), axis=0).tolist())
         if self.size is None and len(sizes) > 1:
             raise InputError(
                 f"data.size null with pictures of sizes {sizes}: a batch has one, expected data.size [height, width]"
             )
-        labels = Counter(DETECTION_NAMES[label] for sample in samples for label in sample.truth.boxes.labels.tolist())
+        labels = Counter(DETECTION_NAMES[label] for label in samples.labels().tolist())
         if labels or split != "test":
             self.warn_of_classes(labels, f"split {split} of {self.root}")
 
@@ -257,7 +295,8 @@ class NuscenesDataModule(DetectionDataModule):
 
     def sample_truths(self, batch: Batch) -> list[tuple[str, SampleTruth]]:
         """Tokens and annotations of the samples in an evaluation batch."""
-        return [(token, self._truths[token]) for token in dict.fromkeys(capture.sample for capture in batch.captures)]
+        tokens = dict.fromkeys(capture.sample for capture in batch.captures)
+        return [(token, self.val_reader.samples.tables.sample_truth(self._rows[token])) for token in tokens]
 
     def sample_predictions(self, outputs: Sequence[Objects], batch: Batch) -> list[tuple[str, GlobalBoxes]]:
         """What the six cameras of each sample found together, in the global frame."""

@@ -11,20 +11,20 @@ cameras in the one frame of the car.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y, wrap_angle
-from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth
+from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth, take_groups
 from datamodules.nuscenes.quaternions import matrix_quaternion, quaternion_matrix, rigid
-from datamodules.nuscenes.tables import Row, Tables
+from datamodules.nuscenes.table_columns import CAMERAS, LIDAR
+from datamodules.nuscenes.tables import Tables
 from datamodules.surround import Moment, SurroundCamera
 
-CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 # Columns: nuScenes' box axes (x forward, y left, z up) in the canonical object frame (x forward, y down, z left).
 BOX_AXES = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
@@ -110,52 +110,128 @@ def to_global(boxes: Boxes3D, world: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return middle @ world[:3, :3].T + world[:3, 3], boxes.dims[:, [2, 0, 1]], matrix_quaternion(rotation)
 
 
-def read_samples(tables: Tables, truths: Mapping[str, SampleTruth]) -> list[Sample]:
-    """Samples in the order of scenes and time.
+class Samples(Sequence[Sample]):
+    """Samples of a version's tables, made where they are looked at.
 
     Args:
         tables: of the version.
-        truths: annotations by sample token; these samples are read.
+        rows: (K,) int64 the samples, as rows of the sample table.
+    """
+
+    def __init__(self, tables: Tables, rows: np.ndarray) -> None:
+        self.tables, self.rows = tables, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> Samples: ...
+    def __getitem__(self, index: int | slice | np.ndarray) -> Sample | Samples:
+        if isinstance(index, slice | np.ndarray):
+            return Samples(self.tables, self.rows[index])
+        truth = self.truth(index)
+        up = common_up(truth.boxes)
+        shots = tuple(self._shot(int(self.rows[index]), camera, up) for camera in range(len(CAMERAS)))
+        seconds = int(self.tables.columns["sample_time"][self.rows[index]]) * 1e-6
+        return Sample(self.token(index), self.scene(index), seconds, self._ego(index, up), shots, truth)
+
+    def token(self, index: int) -> str:
+        """Token of a sample."""
+        return self.tables.sample_tokens[int(self.rows[index])]
+
+    def scene(self, index: int) -> str:
+        """Scene of a sample."""
+        return self.tables.scene_names[int(self.tables.columns["sample_scene"][self.rows[index]])]
+
+    def truth(self, index: int) -> SampleTruth:
+        """Annotations of a sample."""
+        return self.tables.sample_truth(int(self.rows[index]))
+
+    def shot(self, index: int, camera: int) -> tuple[Shot, SampleTruth]:
+        """One camera's picture of a sample, a place in :data:`CAMERAS`; and the sample's annotations."""
+        truth = self.truth(index)
+        return self._shot(int(self.rows[index]), camera, common_up(truth.boxes)), truth
+
+    @property
+    def scenes(self) -> np.ndarray:
+        """(K,) the scene of each, a row of the scene table."""
+        return np.asarray(self.tables.columns["sample_scene"][self.rows])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(K, 6, 2) width and height of the pictures."""
+        return np.asarray(self.tables.columns["shot_size"][self.rows])
+
+    def files(self) -> list[str]:
+        """All pictures below the data root, six a sample."""
+        return self.tables.shot_files.take((len(CAMERAS) * self.rows[:, None] + np.arange(len(CAMERAS))).ravel())
+
+    def labels(self) -> np.ndarray:
+        """(M,) classes of all annotated boxes."""
+        chosen, _ = take_groups(self.tables.columns["box_offsets"], self.rows)
+        return np.asarray(self.tables.columns["box_codes"][chosen, 0])
+
+    def _ego(self, index: int, up: np.ndarray) -> np.ndarray:
+        pose = _pose(self.tables.columns["shot_pose"][self.rows[index], LIDAR])
+        return level_frame(pose[:3, 3], pose[:3, 0], up)
+
+    def _shot(self, row: int, camera: int, up: np.ndarray) -> Shot:
+        of = self.tables.columns
+        rig = of["rig"][of["shot_rig"][row, camera]]
+        camera_to_global = _pose(of["shot_pose"][row, camera]) @ _pose(rig[:7])
+        world = level_frame(camera_to_global[:3, 3], camera_to_global[:3, 2], up)
+        tilt = camera_to_global[:3, :3].T @ world[:3, :3]  # label frame into the camera's own axes
+        projection = np.column_stack([rig[7:].reshape(3, 3) @ tilt, np.zeros(3)])
+        width, height = of["shot_size"][row, camera].tolist()
+        file = self.tables.folder.parent / self.tables.shot_files[len(CAMERAS) * row + camera]
+        return Shot(CAMERAS[camera], file, Camera(projection, width, height), world)
+
+
+def read_samples(tables: Tables, split: str) -> Samples:
+    """Samples of a split in the order of scenes and time.
+
+    Args:
+        tables: of the version.
+        split: see :func:`datamodules.nuscenes.tables.read_truth`.
 
     Raises:
-        InputError: a row that points nowhere, or a sample without one of the six cameras.
+        InputError: an unknown split, a row that points nowhere, or a sample without one of the six cameras.
     """
-    channels = {
-        token: tables.find("sensor", row["sensor_token"], "calibrated_sensor")["channel"]
-        for token, row in tables.rows["calibrated_sensor"].items()
-    }
-    data: dict[str, dict[str, Row]] = {token: {} for token in truths}
-    for row in tables.rows["sample_data"].values():
-        if row["is_key_frame"] and row["sample_token"] in data:
-            tables.find("calibrated_sensor", row["calibrated_sensor_token"], "sample_data")
-            data[row["sample_token"]][channels[row["calibrated_sensor_token"]]] = row
-    samples = []
-    for token, truth in truths.items():
-        row, mine = tables.rows["sample"][token], data[token]
-        missing = [name for name in CAMERAS if name not in mine]
-        if missing:
-            place = tables.folder / "sample_data.json"
-            raise InputError(
-                f"{place}: sample {token} has no key frame of {missing[0]}; copy the tables of one release again"
-            )
-        up = common_up(truth.boxes)
-        pose = _pose(tables.find("ego_pose", mine["LIDAR_TOP"]["ego_pose_token"], "sample_data"))
-        samples.append(
-            Sample(
-                token,
-                tables.find("scene", row["scene_token"], "sample")["name"],
-                row["timestamp"] * 1e-6,
-                level_frame(pose[:3, 3], pose[:3, 0], up),
-                tuple(_shot(tables, name, mine[name], up) for name in CAMERAS),
-                truth,
-            )
-        )
-    return sorted(samples, key=lambda sample: (sample.scene, sample.seconds))
+    chosen = tables.samples_of(split)
+    tables.problems.raise_first("shots", chosen)
+    names = list(tables.scene_names)
+    place = {name: number for number, name in enumerate(sorted(set(names)))}
+    scene = np.array([place[name] for name in names])[tables.columns["sample_scene"][chosen]]
+    return Samples(tables, chosen[np.lexsort((tables.columns["sample_time"][chosen], scene))])
 
 
-def scene_moments(samples: Sequence[Sample], masks: Path) -> tuple[Moment, ...]:
-    """The moments of one scene, in time, with the road masks that lie under ``masks``, by camera."""
-    return tuple(_moment(sample, masks) for sample in sorted(samples, key=lambda sample: sample.seconds))
+class SceneMoments(Sequence[Moment]):
+    """The moments of one scene, in time, each made when it is first looked at.
+
+    Args:
+        samples: of the scene, in time.
+        masks: folder of the road masks, by camera.
+    """
+
+    def __init__(self, samples: Sequence[Sample], masks: Path) -> None:
+        self.samples, self.masks = samples, masks
+        self._made: dict[int, Moment] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Moment: ...
+    @overload
+    def __getitem__(self, index: slice) -> SceneMoments: ...
+    def __getitem__(self, index: int | slice) -> Moment | SceneMoments:
+        if isinstance(index, slice):
+            return SceneMoments(self.samples[index], self.masks)
+        if index not in self._made:
+            self._made[index] = _moment(self.samples[index], self.masks)
+        return self._made[index]
 
 
 def _moment(sample: Sample, masks: Path) -> Moment:
@@ -170,20 +246,6 @@ def _moment(sample: Sample, masks: Path) -> Moment:
     return Moment(sample.token, sample.ego, boxes, names, tuple(cameras))
 
 
-def _shot(tables: Tables, channel: str, row: Row, up: np.ndarray) -> Shot:
-    sensor = tables.find("calibrated_sensor", row["calibrated_sensor_token"], "sample_data")
-    ego = _pose(tables.find("ego_pose", row["ego_pose_token"], "sample_data"))
-    camera_to_global = ego @ _pose(sensor)
-    world = level_frame(camera_to_global[:3, 3], camera_to_global[:3, 2], up)
-    tilt = camera_to_global[:3, :3].T @ world[:3, :3]  # label frame into the camera's own axes
-    intrinsics = np.asarray(sensor["camera_intrinsic"], dtype=np.float64)
-    if intrinsics.shape != (3, 3):
-        place = tables.folder / "calibrated_sensor.json"
-        raise InputError(f"{place}: {channel} has no 3 x 3 camera_intrinsic; copy the tables of one release again")
-    projection = np.column_stack([intrinsics @ tilt, np.zeros(3)])
-    return Shot(channel, tables.folder.parent / row["filename"], Camera(projection, row["width"], row["height"]), world)
-
-
-def _pose(row: Row) -> np.ndarray:
-    """(4, 4) transform of a row with ``rotation`` and ``translation``."""
-    return rigid(row["rotation"], row["translation"])
+def _pose(values: np.ndarray) -> np.ndarray:
+    """(4, 4) transform of a rotation and a translation, side by side."""
+    return rigid(values[:4], values[4:7])

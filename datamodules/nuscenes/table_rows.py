@@ -1,11 +1,14 @@
 """The rows of nuScenes' tables that are read, and what their values may be.
 
-A field that a table lacks is complained of where it is needed; one that is there has to fit. Bounds are those of a
-planet's city: what lies beyond is a slip, and would be a number nobody notices.
+A field that a table lacks is complained of where it is needed; one that is there has to fit. A lacking vector is NaN.
+Bounds are those of a planet's city: what lies beyond is a slip, and would be a number nobody notices.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -18,7 +21,8 @@ Entry = Annotated[float, Meta(ge=-1e5, le=1e5)]  # of intrinsics: pixels
 Time = Annotated[int, Meta(ge=0, le=10**17)]  # microseconds
 Points = Annotated[int, Meta(ge=0, le=10**7)]
 Pixels = Annotated[int, Meta(ge=0, le=1 << 16)]
-FilePath = Annotated[str, Meta(max_length=1000, pattern=r"^(?!/)(?!.*\.\.)[^\x00]*\Z")]  # below the data root
+BELOW = r"^(?!/)(?!.*\.\.)[^\x00]*\Z"
+FilePath = Annotated[str, Meta(max_length=1000, pattern=BELOW)]  # below the data root
 
 Translation = tuple[Coordinate, Coordinate, Coordinate]
 Rotation = tuple[Quaternion, Quaternion, Quaternion, Quaternion]
@@ -30,34 +34,38 @@ WANTED = {
 }  # fmt: skip
 
 
-class NamedRow(Struct):
+LACKING = float("nan")
+NOWHERE, UNTURNED = (LACKING,) * 3, (LACKING,) * 4
+
+
+class NamedRow(Struct, gc=False):
     """Of the tables attribute, category and scene."""
 
     token: Name
     name: Name | UnsetType = UNSET
 
 
-class SensorRow(Struct):
+class SensorRow(Struct, gc=False):
     """One sensor."""
 
     token: Name
     channel: Name | UnsetType = UNSET
 
 
-class PoseRow(Struct):
+class PoseRow(Struct, gc=False):
     """A place and a turn."""
 
     token: Name
     timestamp: Time | UnsetType = UNSET
-    translation: Translation | UnsetType = UNSET
-    rotation: Rotation | UnsetType = UNSET
+    translation: Translation = NOWHERE
+    rotation: Rotation = UNTURNED
 
     def __post_init__(self) -> None:
-        if self.rotation is not UNSET and not any(self.rotation):
+        if not any(self.rotation):
             raise ValueError("a quaternion of zeros - at `$.rotation`")
 
 
-class CalibratedSensorRow(PoseRow):
+class CalibratedSensorRow(PoseRow, gc=False):
     """Where a sensor sits on the car, and the intrinsics of a camera."""
 
     sensor_token: Name | UnsetType = UNSET
@@ -72,14 +80,14 @@ class CalibratedSensorRow(PoseRow):
             raise ValueError("no intrinsics of a camera - at `$.camera_intrinsic`")
 
 
-class InstanceRow(Struct):
+class InstanceRow(Struct, gc=False):
     """One object over time."""
 
     token: Name
     category_token: Name | UnsetType = UNSET
 
 
-class SampleRow(Struct):
+class SampleRow(Struct, gc=False):
     """One moment."""
 
     token: Name
@@ -87,7 +95,7 @@ class SampleRow(Struct):
     scene_token: Name | UnsetType = UNSET
 
 
-class SampleDataRow(Struct):
+class SampleDataRow(Struct, gc=False):
     """One file of a sensor."""
 
     token: Name
@@ -100,24 +108,61 @@ class SampleDataRow(Struct):
     height: Pixels | UnsetType = UNSET
 
 
-class AnnotationRow(Struct):
+class AnnotationRow(Struct, gc=False):
     """One object in one sample."""
 
     token: Name
     sample_token: Name | UnsetType = UNSET
     instance_token: Name | UnsetType = UNSET
     attribute_tokens: list[Name] | UnsetType = UNSET
-    translation: Translation | UnsetType = UNSET
-    size: tuple[Side, Side, Side] | UnsetType = UNSET
-    rotation: Rotation | UnsetType = UNSET
+    translation: Translation = NOWHERE
+    size: tuple[Side, Side, Side] = NOWHERE
+    rotation: Rotation = UNTURNED
     prev: Name | UnsetType = UNSET
     next: Name | UnsetType = UNSET
     num_lidar_pts: Points | UnsetType = UNSET
     num_radar_pts: Points | UnsetType = UNSET
 
 
+class QuickPoseRow(Struct, gc=False):
+    """As :class:`PoseRow`; what no field says is looked at for many rows at once."""
+
+    token: Name
+    timestamp: Time | UnsetType = UNSET
+    translation: Translation = NOWHERE
+    rotation: Rotation = UNTURNED
+
+
+class QuickDataRow(Struct, gc=False):
+    """As :class:`SampleDataRow`, likewise."""
+
+    token: Name
+    sample_token: Name | UnsetType = UNSET
+    ego_pose_token: Name | UnsetType = UNSET
+    calibrated_sensor_token: Name | UnsetType = UNSET
+    filename: Name | UnsetType = UNSET
+    is_key_frame: bool | UnsetType = UNSET
+    width: Pixels | UnsetType = UNSET
+    height: Pixels | UnsetType = UNSET
+
+
+def turned(rows: Sequence[QuickPoseRow]) -> bool:
+    """Whether no quaternion is zero."""
+    return all(map(any, map(attrgetter("rotation"), rows)))
+
+
+def below(rows: Sequence[QuickDataRow]) -> bool:
+    """Whether the files of key frames, which alone are opened, lie below the data root."""
+    good = re.compile(BELOW).match
+    return all(row.filename is UNSET or good(row.filename) for row in rows if row.is_key_frame)
+
+
 ROWS: dict[str, Any] = {
     "attribute": list[NamedRow], "category": list[NamedRow], "scene": list[NamedRow], "sensor": list[SensorRow],
     "ego_pose": list[PoseRow], "calibrated_sensor": list[CalibratedSensorRow], "instance": list[InstanceRow],
     "sample": list[SampleRow], "sample_data": list[SampleDataRow], "sample_annotation": list[AnnotationRow],
+}  # fmt: skip
+FAST: dict[str, tuple[Any, Callable[[Any], bool] | None]] = {  # what is decoded first, and what is looked at then
+    **{table: (type_, None) for table, type_ in ROWS.items()},
+    "ego_pose": (list[QuickPoseRow], turned), "sample_data": (list[QuickDataRow], below),
 }  # fmt: skip

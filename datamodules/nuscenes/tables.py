@@ -1,63 +1,31 @@
-"""Ground truth of an official nuScenes folder, from its JSON tables, as nuscenes-devkit 1.2.0 loads it."""
+"""Ground truth of an official nuScenes folder, from its JSON tables, as nuscenes-devkit 1.2.0 loads it.
+
+The tables are decoded once, into columns that lie in a cache from then on and are mapped: all processes of a machine
+share them, and each opens them in a moment::
+
+    VERSION/*.json ──► rows, in blocks ──► columns ──► CACHE/nuscenes/VERSION-*/STATE/*.npy ──► mapped, by every process
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from datamodules.errors import DatasetNotFound, InputError, closest, printable
-from datamodules.files.checksums import verify
-from datamodules.files.text_files import decoded, read_text
-from datamodules.files.typed_json import quoted
+from datamodules.errors import DatasetNotFound, InputError, closest
+from datamodules.files.text_files import read_text
 from datamodules.nuscenes.box_checks import check_truth
-from datamodules.nuscenes.boxes import (
-    ATTRIBUTE_NAMES,
-    BOX_COLUMNS,
-    DETECTION_NAMES,
-    RACK_COLUMNS,
-    GlobalBoxes,
-    GroundTruth,
-    SampleTruth,
-)
+from datamodules.nuscenes.boxes import GlobalBoxes, GroundTruth, SampleBoxes, SampleTruth, take_groups
 from datamodules.nuscenes.format import collector_off
 from datamodules.nuscenes.splits import RELEASES, scenes_of
-from datamodules.nuscenes.table_rows import ROWS, WANTED
+from datamodules.nuscenes.table_boxes import read_boxes, warn_of_categories
+from datamodules.nuscenes.table_cache import cache_place, cached_columns
+from datamodules.nuscenes.table_columns import LIDAR, TEXTS, Columns, Problems, Texts, named
+from datamodules.nuscenes.table_shots import read_moments, read_shots
+from datamodules.nuscenes.table_stream import TABLE_FILES
 
-TABLES = (
-    "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
-    "sample", "sample_annotation", "sample_data", "scene", "sensor",
-)  # fmt: skip
-TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
-RACK = "static_object.bicycle_rack"
-CATEGORIES = {
-    "movable_object.barrier": "barrier",
-    "vehicle.bicycle": "bicycle",
-    "vehicle.bus.bendy": "bus",
-    "vehicle.bus.rigid": "bus",
-    "vehicle.car": "car",
-    "vehicle.construction": "construction_vehicle",
-    "vehicle.motorcycle": "motorcycle",
-    "human.pedestrian.adult": "pedestrian",
-    "human.pedestrian.child": "pedestrian",
-    "human.pedestrian.construction_worker": "pedestrian",
-    "human.pedestrian.police_officer": "pedestrian",
-    "movable_object.trafficcone": "traffic_cone",
-    "vehicle.trailer": "trailer",
-    "vehicle.truck": "truck",
-}
-LEFT_OUT = (  # of the detection task; lidar segmentation adds noise and whatever is flat, static or the car itself
-    r"animal|human\.pedestrian\.(personal_mobility|stroller|wheelchair)|movable_object\.(debris|pushable_pullable)|"
-    r"vehicle\.(emergency\.(ambulance|police)|ego)|noise|(flat|static)\..+"
-)
-MAX_TIME = 1.5  # s between neighbouring annotations that still give a velocity
 Row = dict[str, Any]
 
 
@@ -75,22 +43,30 @@ def read_dataset(dataroot: str | os.PathLike[str], version: str, split: str) -> 
     """
     tables = Tables(Path(dataroot) / version)
     truth = read_truth(tables, split)
-    if not tables.rows["sample_annotation"]:
+    if not tables.columns["annotations"][0]:
         place = tables.folder / "sample_annotation.json"
         raise InputError(f"{place} holds no annotations; expected those of {split}")
     return truth
 
 
 class Tables:
-    """The tables of a version by token.
+    """The columns of a version's tables.
 
     Attributes:
         folder: DATAROOT/VERSION.
-        rows: table name to its rows by token, in file order.
+        columns: arrays by name (:data:`datamodules.nuscenes.table_columns.COLUMNS`), and two for each of its texts.
+        problems: what is wrong with single samples.
+        sample_tokens: of all samples, in the order of their table.
+        scene_names: of all scenes, likewise.
+        shot_files: pictures below the data root, six a sample.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read them.
+    def __init__(self, folder: Path, cache: str | os.PathLike[str] | None = None) -> None:
+        """Read them, or map what was kept of them.
+
+        Args:
+            folder: DATAROOT/VERSION.
+            cache: folder where their columns are kept; by default, of tables of some size, the user's cache.
 
         Raises:
             DatasetNotFound: a missing folder or table.
@@ -102,23 +78,98 @@ class Tables:
             raise DatasetNotFound(
                 f"{folder} does not exist; expected {TABLE_FILES}; {hint}; correct the folder or the version"
             )
-        self.folder = folder
-        with collector_off():
-            self.rows = {name: _read_table(folder / f"{name}.json") for name in TABLES}
+        self.folder, self._cache = folder, cache
+        place = cache_place(folder, cache)
+        self._mapped = False
+        if place is None:
+            self.columns, self.problems = read_columns(folder)
+        else:
+            self.columns, self.problems, self._mapped = cached_columns(place, lambda: read_columns(folder))
+        self.sample_tokens, self.scene_names, self.shot_files, self.category_names = (
+            Texts(self.columns[name], self.columns[f"{name}_ends"]) for name in TEXTS
+        )
 
-    def find(self, table: str, token: str, source: str) -> Row:
-        """The row that another row names.
+    def __len__(self) -> int:
+        return len(self.sample_tokens)
+
+    def __reduce__(self) -> Any:
+        """For processes that share no memory: what is mapped is mapped there again."""
+        return (Tables, (self.folder, self._cache)) if self._mapped else super().__reduce__()
+
+    def samples_of(self, split: str) -> np.ndarray:
+        """Rows (K,) of a split's samples, whose annotations are sound.
 
         Raises:
-            InputError: there is none.
+            InputError: see :func:`read_truth`.
         """
+        scenes, names = _scene_names(split, self.folder.name), list(self.scene_names)
+        if split not in RELEASES and not scenes <= set(names):
+            missing = min(scenes - set(names))
+            raise InputError(
+                f"{split}: scene {missing!r} is not in {self.folder / 'scene.json'}; correct the name or the version"
+            )
+        wanted = np.array([name in scenes for name in names], np.bool_)
+        chosen = np.flatnonzero(wanted[self.columns["sample_scene"]])
+        if not len(chosen):
+            raise InputError(
+                f"{self.folder}: no sample of split {split}; expected some of its scenes; correct the version or the "
+                "split"
+            )
+        warn_of_categories(self.folder, self.category_names)
+        self.problems.raise_first("lidar", chosen)
+        self.problems.raise_first("boxes", chosen)
+        if self.problems.found.get("values"):  # of some sample; which one is said of the split
+            check_truth(self.truth(chosen), str(self.folder))
+        return chosen
+
+    def truth(self, chosen: np.ndarray) -> GroundTruth:
+        """Annotations of some samples (K,), copied."""
+        return _truth(self.columns, self.sample_tokens, chosen)
+
+    def sample_truth(self, row: int) -> SampleTruth:
+        """Annotations of one sample; most of it are views of the columns."""
+        of = self.columns
+        boxes, racks = (slice(*of[f"{name}_offsets"][row : row + 2].tolist()) for name in ("box", "rack"))
+        return SampleTruth(_boxes(of, boxes), of["shot_pose"][row, LIDAR, 4:], of["racks"][racks])
+
+
+def _truth(of: Columns, tokens: Texts, chosen: np.ndarray) -> GroundTruth:
+    rows, offsets = take_groups(of["box_offsets"], chosen)
+    racks, rack_offsets = take_groups(of["rack_offsets"], chosen)
+    boxes = SampleBoxes(tuple(tokens.take(chosen)), offsets, _boxes(of, rows))
+    return GroundTruth(boxes, of["shot_pose"][chosen, LIDAR, 4:], of["racks"][racks], rack_offsets)
+
+
+def _boxes(of: Columns, rows: np.ndarray | slice) -> GlobalBoxes:
+    geometry, velocity, codes = (of[f"box_{name}"][rows] for name in ("geometry", "velocity", "codes"))
+    parts = geometry[:, :3], geometry[:, 3:6], geometry[:, 6:], velocity
+    labels, attributes, points = codes.astype(np.int64).T
+    return GlobalBoxes(*parts, labels, attributes, np.full(len(codes), np.nan), points)
+
+
+def read_columns(folder: Path) -> tuple[Columns, Problems]:
+    """Decode the tables of a folder.
+
+    Returns:
+        The columns, and what is wrong with single samples.
+
+    Raises:
+        DatasetNotFound: a missing table.
+        InputError: an ill-formed table, or one that points nowhere in a way that concerns all samples.
+    """
+    problems = Problems()
+    with collector_off():
+        scenes, names = named(folder, "scene", "name")
+        samples, columns = read_moments(folder, scenes)
+        columns |= Texts.columns("scene_name", names)
+        columns |= read_shots(folder, samples, problems)
+        columns |= read_boxes(folder, samples, columns["sample_time"], problems)
+        tokens = Texts(columns["sample_token"], columns["sample_token_ends"])
         try:
-            return self.rows[table][token]
-        except KeyError:
-            place = f"{self.folder / source}.json"
-            cure = "copy all tables of one release again"
-            complaint = f"{place}: names {table} {token!r}, which {table}.json does not hold; {cure}"
-            raise InputError(printable(complaint)) from None
+            check_truth(_truth(columns, tokens, np.arange(len(tokens))), str(folder))
+        except InputError as error:
+            problems.add("values", 0, (0, 0), error)
+    return columns, problems
 
 
 def read_truth(tables: Tables, split: str) -> GroundTruth:
@@ -135,178 +186,7 @@ def read_truth(tables: Tables, split: str) -> GroundTruth:
     Raises:
         InputError: an unknown split or one of another version, or a row that points nowhere.
     """
-    folder = tables.folder
-    scenes = _scene_names(split, folder.name)
-    known = {row["name"] for row in tables.rows["scene"].values()}
-    if split not in RELEASES and not scenes <= known:
-        missing = min(scenes - known)
-        raise InputError(
-            f"{split}: scene {missing!r} is not in {folder / 'scene.json'}; correct the name or the version"
-        )
-    chosen = {
-        token: sample
-        for token, sample in tables.rows["sample"].items()
-        if tables.find("scene", sample["scene_token"], "sample")["name"] in scenes
-    }
-    if not chosen:
-        raise InputError(
-            f"{folder}: no sample of split {split}; expected some of its scenes; correct the version or the split"
-        )
-    _warn_of_categories(tables)
-    poses = _lidar_poses(tables, chosen)
-    boxes: dict[str, list[list[float]]] = {token: [] for token in chosen}
-    racks: dict[str, list[list[float]]] = {token: [] for token in chosen}
-    for row in tables.rows["sample_annotation"].values():
-        token = row["sample_token"]
-        if token not in chosen:
-            continue
-        instance = tables.find("instance", row["instance_token"], "sample_annotation")
-        category = tables.find("category", instance["category_token"], "instance")["name"]
-        if category == RACK:
-            racks[token].append(_geometry(row))
-        elif category in CATEGORIES:
-            boxes[token].append(_box(tables, row, CATEGORIES[category]))
-    truth = GroundTruth.join(
-        {
-            token: SampleTruth(
-                GlobalBoxes.from_rows(np.array(boxes[token], dtype=np.float64).reshape(-1, BOX_COLUMNS)),
-                np.array(poses[token], dtype=np.float64),
-                np.array(racks[token], dtype=np.float64).reshape(-1, RACK_COLUMNS),
-            )
-            for token in chosen
-        }
-    )
-    check_truth(truth, str(folder))
-    return truth
-
-
-def _warn_of_categories(tables: Tables) -> None:
-    """Say which categories are none of nuScenes' own: their objects are left out."""
-    names = [row["name"] for row in tables.rows["category"].values()]
-    known = (*CATEGORIES, RACK)
-    foreign = [name for name in names if name not in known and not re.fullmatch(LEFT_OUT, name)]
-    if foreign:
-        place = f"{tables.folder / 'category.json'}: {quoted(foreign[0])}"
-        rest = f"one of {len(foreign)} categories that nuScenes does not have; their objects are left out"
-        warnings.warn(printable(f"{place}, {rest}{closest(foreign[0], known)}"), stacklevel=3)
-
-
-def _lidar_poses(tables: Tables, samples: dict[str, Row]) -> dict[str, list[float]]:
-    """Place of the car (3,) at each sample's key frame of the upper lidar."""
-    lidars = {
-        token
-        for token, row in tables.rows["calibrated_sensor"].items()
-        if tables.find("sensor", row["sensor_token"], "calibrated_sensor")["channel"] == "LIDAR_TOP"
-    }
-    poses = {
-        row["sample_token"]: _geometry(tables.find("ego_pose", row["ego_pose_token"], "sample_data"), ("translation",))
-        for row in tables.rows["sample_data"].values()
-        if row["is_key_frame"] and row["calibrated_sensor_token"] in lidars and row["sample_token"] in samples
-    }
-    if len(poses) < len(samples):
-        token = next(token for token in samples if token not in poses)
-        place = tables.folder / "sample_data.json"
-        raise InputError(f"{place}: sample {token} has no key frame of LIDAR_TOP; copy the tables of one release again")
-    return poses
-
-
-def _box(tables: Tables, row: Row, name: str) -> list[float]:
-    """One of ``GlobalBoxes.rows``."""
-    attributes = [tables.find("attribute", t, "sample_annotation")["name"] for t in row["attribute_tokens"]]
-    if len(attributes) > 1 or not set(attributes) <= set(ATTRIBUTE_NAMES):
-        place = f"{tables.folder / 'sample_annotation.json'}: {row['token']}"
-        raise InputError(f"{place}: attributes {attributes}, expected at most one of {', '.join(ATTRIBUTE_NAMES)}")
-    attribute = ATTRIBUTE_NAMES.index(attributes[0]) if attributes else -1
-    points = row["num_lidar_pts"] + row["num_radar_pts"]
-    geometry = _geometry(row)
-    return [*geometry, *_velocity(tables, row), DETECTION_NAMES.index(name), attribute, np.nan, points]
-
-
-def _geometry(row: Row, keys: tuple[str, ...] = ("translation", "size", "rotation")) -> list[float]:
-    """The numbers of some vectors of a row, one after another."""
-    return [number for key in keys for number in row[key]]
-
-
-def _velocity(tables: Tables, row: Row) -> tuple[float, float]:
-    """Difference of the previous and next annotation of the instance (or this one) over time, x and y; or NaN."""
-    first, last = (
-        tables.find("sample_annotation", row[side], "sample_annotation") if row[side] else row
-        for side in ("prev", "next")
-    )
-    for neighbour in (first, last):
-        tables.find("instance", neighbour["instance_token"], "sample_annotation")
-    if not first["instance_token"] == last["instance_token"] == row["instance_token"]:
-        place = printable(f"{tables.folder / 'sample_annotation.json'}: row {row['token']}")
-        raise InputError(f"{place}: prev or next is of another instance; copy all tables of one release again")
-    begin, end = (
-        1e-6 * tables.find("sample", end["sample_token"], "sample_annotation")["timestamp"] for end in (first, last)
-    )
-    longest = 2 * MAX_TIME if row["prev"] and row["next"] else MAX_TIME
-    if end == begin or end - begin > longest:
-        return np.nan, np.nan
-    (x, y, _), (next_x, next_y, _) = first["translation"], last["translation"]
-    return (next_x - x) / (end - begin), (next_y - y) / (end - begin)
-
-
-def _read_table(path: Path) -> dict[str, Row]:
-    """Rows by token, in file order."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        cause = f"{path}: cannot be read ({error.strerror}); expected {TABLE_FILES}"
-        raise DatasetNotFound(f"{cause}; download the version's metadata") from error
-    verify(path, raw)
-    text = decoded(raw, path, "a nuScenes table")
-    try:
-        rows = json.loads(text)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and type(row["token"]) is str for row in rows):
-            raise TypeError("no list of rows with tokens")
-        if len(re.findall(r'"\s*:', text)) > sum(map(len, rows)):  # JSON keeps the last of two equal keys only
-            json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        expected = "expected a JSON list of rows with tokens"
-        problem = printable(f"{path}: not a nuScenes table ({error!r})")
-        raise InputError(f"{problem}; {expected}; copy it again") from error
-    found: dict[str, Row] = {row["token"]: _Row(path, row) for row in rows}
-    if len(found) < len(rows):
-        token = next(token for token, count in Counter(row["token"] for row in rows).items() if count > 1)
-        raise InputError(printable(f"{path}: two rows have the token {token}, expected one; copy it again"))
-    _check_rows(path, rows)
-    return found
-
-
-def _check_rows(path: Path, rows: list[Row]) -> None:
-    """Compare rows with their structure (:mod:`datamodules.nuscenes.table_rows`)."""
-    try:
-        msgspec.convert(rows, ROWS[path.stem])
-    except (msgspec.ValidationError, UnicodeError) as error:
-        place = re.search(r"\$\[(\d+)\]", str(error))
-        field = re.search(r"`\$(?:\[\d+\])?\.(\w+)", str(error))
-        row, key = rows[int(place[1])] if place else {}, field[1] if field else ""
-        wanted = WANTED.get(key, "text" if key else "a row of this table")
-        where = f"{path}: row {row.get('token')}: {key} {quoted(row.get(key))}"
-        bound = re.search(r" (?:>=|<=) \S+", str(error))
-        raise InputError(
-            printable(f"{where}, expected {wanted}{bound[0] if bound else ''}; copy the table again")
-        ) from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Row:
-    name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
-    if count > 1:
-        raise ValueError(f"the key {name!r} stands twice in one row")
-    return dict(pairs)
-
-
-class _Row(dict[str, Any]):
-    """A row that says which file lacks a field."""
-
-    def __init__(self, path: Path, fields: Row) -> None:
-        super().__init__(fields)
-        self.path = path
-
-    def __missing__(self, key: str) -> Any:
-        raise InputError(f"{self.path}: row {self['token']} has no {key}; copy all tables of one release again")
+    return tables.truth(tables.samples_of(split))
 
 
 def _scene_names(split: str, version: str) -> frozenset[str]:

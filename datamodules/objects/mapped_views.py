@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import disk_refusals, read_bytes
-from datamodules.files.folder_lock import folder_lock
+from datamodules.files.atomic_files import read_bytes
+from datamodules.files.mapped_arrays import mapped_arrays
 
-FOLDER, BUILDING = ".arrays", ".building"
+FOLDER = ".arrays"
 
 
 class MappedViews:
@@ -93,42 +92,27 @@ def map_objects(
         found = path.stat()
         stamp.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
     place = folder / FOLDER / stamp.hexdigest()[:16]
-    if not place.is_dir():
-        with disk_refusals(place):
-            place.parent.mkdir(exist_ok=True)
-        with folder_lock(place.parent, "unpacked views", wait=True), disk_refusals(place):
-            if not place.is_dir():  # or another process has written them meanwhile
-                _write(place, ids, read)
-    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
+    return mapped_arrays(place, "unpacked views", lambda building: _stack(building, ids, read))
 
 
-def _write(place: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]) -> None:
-    """Stack the arrays under another name and rename the folder, so that it is complete or not there."""
-    for old in place.parent.iterdir():  # of another state of the set, or of a process that died
-        if old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-    building = place.parent / BUILDING
-    building.mkdir()
-    try:
-        maps: dict[str, Any] = {}
-        for row, name in enumerate(ids):
-            arrays = read(name)
-            if not row:
-                _check_room(place.parent, len(ids) * sum(value.nbytes for value in arrays.values()))
-                for key, value in arrays.items():
-                    shape = (len(ids), *value.shape)
-                    maps[key] = np.lib.format.open_memmap(building / f"{key}.npy", "w+", value.dtype, shape)
-            for key in list(maps):
-                if key in arrays:
-                    maps[key][row] = arrays[key]
-                else:
-                    del maps[key]
-                    (building / f"{key}.npy").unlink()
-        for mapped in maps.values():
-            mapped.flush()
-        os.rename(building, place)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+def _stack(building: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]) -> None:
+    """Write the arrays of all objects, one after the other."""
+    maps: dict[str, Any] = {}
+    for row, name in enumerate(ids):
+        arrays = read(name)
+        if not row:
+            _check_room(building.parent, len(ids) * sum(value.nbytes for value in arrays.values()))
+            for key, value in arrays.items():
+                shape = (len(ids), *value.shape)
+                maps[key] = np.lib.format.open_memmap(building / f"{key}.npy", "w+", value.dtype, shape)
+        for key in list(maps):
+            if key in arrays:
+                maps[key][row] = arrays[key]
+            else:
+                del maps[key]
+                (building / f"{key}.npy").unlink()
+    for mapped in maps.values():
+        mapped.flush()
 
 
 def _check_room(folder: Path, wanted: int) -> None:

@@ -124,7 +124,7 @@ class PosedImageSet:
         if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
             mapped = map_objects(folder, ids, lambda name: _read_object(folder / f"{name}.npz", views, size))
             stacked = {key: MappedViews(value) for key, value in mapped.items()}
-            stacked["projection"] = np.array(mapped["projection"])
+            stacked["projection"] = np.asarray(mapped["projection"])
         else:
             loaded = [first, *(_read_object(folder / f"{name}.npz", views, size) for name in ids[1:])]
             for key in (*REQUIRED, *OPTIONAL):

@@ -1,4 +1,4 @@
-"""TensorBoard images: what a detector was shown, what it should find and what it found."""
+"""Pictures for the loggers: what a detector was shown, what it should find and what it found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from datamodules.geometry import Boxes3D
 from datamodules.scene import REAL, Batch, Frame, Objects
+from lit.callbacks.logged import log_picture, takes_pictures
 from lit.pictures.pictures import draw_boxes, resized, stacked
 
 GREEN, ORANGE, MAGENTA = (60, 210, 90), (255, 150, 20), (255, 40, 200)  # labelled, injected, predicted; RGB
@@ -89,7 +90,7 @@ def frames_of(batch: Batch, count: int) -> list[Frame]:
 
 
 class Drawing(pl.Callback):
-    """Draws frames to TensorBoard: ``train/boxes`` every so many steps, ``val/boxes`` at each evaluation.
+    """Draws frames for the loggers: ``train/boxes`` every so many steps, ``val/boxes`` at each evaluation.
 
     Labelled boxes are green, injected ones orange, predicted ones magenta; the bird's-eye view is on the right.
 
@@ -104,12 +105,11 @@ class Drawing(pl.Callback):
         self.frames, self.every_steps, self.width, self.min_score = frames, every_steps, width, min_score
 
     def _add(self, trainer: pl.Trainer, name: str, batch: Batch, predictions: list[Objects]) -> None:
-        experiment: Any = getattr(trainer.logger, "experiment", None)
-        if not trainer.is_global_zero or trainer.sanity_checking or not hasattr(experiment, "add_image"):
+        if not trainer.is_global_zero or trainer.sanity_checking or not takes_pictures(trainer):
             return
         pairs = zip(frames_of(batch, self.frames), predictions)
         image = stacked([draw_frame(frame, found, self.width, self.min_score) for frame, found in pairs])
-        experiment.add_image(name, image, trainer.global_step, dataformats="HWC")
+        log_picture(trainer, name, image)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int

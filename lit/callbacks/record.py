@@ -15,6 +15,7 @@ import torch
 from datamodules.files.atomic_files import write_atomically
 from datamodules.scene import REAL, Batch, Frame
 from lit.callbacks.injected import InjectedObjects
+from lit.callbacks.logged import log_configuration
 from lit.provenance import RunKey, git_commit, run_key
 from lit.results import SCHEMA, result_file, write_record
 
@@ -53,6 +54,7 @@ class Record(pl.Callback):
         """
         if self.key is None and stage != "predict" and trainer.is_global_zero:
             self.key = run_key(self.config, varied=self.varied)
+            log_configuration(trainer, self.config)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A sheet of pictures and its figures, where people look for them: in TensorBoard and in the run's folder."""
+"""A sheet of pictures and its figures, where people look for them: with the loggers and in the run's folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from datamodules.images import write_image
+from lit.callbacks.logged import log_picture
 from lit.results import write_json
 
 
@@ -19,16 +20,15 @@ def leave_sheet(
     """Log a sheet as ``STAGE/NAME`` and write ``NAME_STAGE.png`` and ``.json``; call it in the first process only.
 
     Args:
-        trainer: whose logger takes the picture; a ``fast_dev_run`` writes no file.
+        trainer: whose loggers take the picture; a ``fast_dev_run`` writes no file.
         stage: "val", "test" or another.
         name: of the sheet.
         sheet: (H, W, 3) uint8, or None when there is nothing to show.
         figures: written as JSON.
         folder: where to; None for the run's folder.
     """
-    experiment: Any = getattr(trainer.logger, "experiment", None)
-    if sheet is not None and hasattr(experiment, "add_image"):
-        experiment.add_image(f"{stage}/{name}", sheet, trainer.global_step, dataformats="HWC")
+    if sheet is not None:
+        log_picture(trainer, f"{stage}/{name}", sheet)
     if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning's setup, not declared
         return
     target = Path(folder or trainer.default_root_dir)

@@ -11,6 +11,7 @@ SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
     "inject": ("loader.run", "pasting, measured inside the loader, where it costs"),
     "loader": ("loader.run", "what injection costs a data loader"),
+    "nuscenes-tables": ("nuscenes_tables.run", "starting on nuScenes: seconds and memory, beside nuscenes-devkit"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
 OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
@@ -25,5 +26,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json", help="also write the figures here")
     if argv[0] in OF_FRAMES:
         parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a KITTI folder to take frames of")
+    if argv[0] == "nuscenes-tables":
+        parser.add_argument(
+            "--share", type=float, default=0.1, help="of trainval's size, which is written for it (0.1)"
+        )
+        parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a nuScenes folder instead")
+        parser.add_argument("--no-devkit", dest="devkit", action="store_false", help="leave nuscenes-devkit out")
     run(**vars(parser.parse_args(argv[1:])))
     return 0

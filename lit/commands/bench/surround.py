@@ -11,7 +11,7 @@ from datamodules.injection.placement import Placement
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import read_samples
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.scene import REAL, Frame
 from datamodules.world.surround.world import write_surround_world
@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
             progress=False,
         )  # fmt: skip
         tables = Tables(root / "v1.0-world")
-        samples = read_samples(tables, read_truth(tables, str(root / "ImageSets" / "train.txt")).split())
+        samples = read_samples(tables, str(root / "ImageSets" / "train.txt"))
         plain, populated = NuscenesDataset(samples, root), NuscenesDataset(samples, root, extras=True)
         placement, compositor = Placement(depth=(5.0, 40.0)), Compositor(occluders="instances")
         injection = SurroundInjection(BakedCars(), placement, compositor, probability=1.0, count=COUNT)

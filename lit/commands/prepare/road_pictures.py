@@ -13,7 +13,7 @@ from datamodules.kitti.format import read_calibration, read_label
 from datamodules.kitti.tree import not_found, picture_ids, picture_path
 from datamodules.nuscenes.datamodule import visible_objects
 from datamodules.nuscenes.samples import Shot, read_samples
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 from datamodules.scene import Objects
 
 
@@ -80,7 +80,7 @@ def nuscenes_pictures(root: Path, version: str, split: str) -> RoadPictures:
     tables = Tables(root / version)
     shots = {
         f"{shot.channel}/{shot.file.stem}": (shot, visible_objects(sample.truth.boxes, shot)[0])
-        for sample in read_samples(tables, read_truth(tables, split).split())
+        for sample in read_samples(tables, split)
         for shot in sample.shots
     }
     files = {name: shot.file for name, (shot, _) in shots.items()}

@@ -17,9 +17,10 @@ from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
+from datamodules.nuscenes import datamodule
 from datamodules.nuscenes.datamodule import NuscenesDataset
-from datamodules.nuscenes.samples import Sample, read_samples, scene_moments, to_global
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.samples import Samples, SceneMoments, read_samples, to_global
+from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import REAL, Frame
@@ -28,13 +29,13 @@ from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box
 
 
 @pytest.fixture(scope="module")
-def samples(tiny_surround: Path) -> list[Sample]:
+def samples(tiny_surround: Path) -> Samples:
     tables = Tables(tiny_surround / "v1.0-world")
-    return read_samples(tables, read_truth(tables, str(tiny_surround / "ImageSets" / "train.txt")).split())
+    return read_samples(tables, str(tiny_surround / "ImageSets" / "train.txt"))
 
 
 @pytest.fixture(scope="module")
-def reader(samples: list[Sample], tiny_surround: Path) -> NuscenesDataset:
+def reader(samples: Samples, tiny_surround: Path) -> NuscenesDataset:
     return NuscenesDataset(samples, tiny_surround, extras=True)
 
 
@@ -67,7 +68,7 @@ def test_an_object_stands_at_one_place_in_all_pictures_of_a_sample(reader: Nusce
     assert max(seen.values()) >= 2, "no object was drawn by two cameras that overlap"
 
 
-def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples: list[Sample]) -> None:
+def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples: Samples) -> None:
     one = inject(reader.read(2), injection())
     fresh = NuscenesDataset(samples, reader.root, extras=True)
     for k in (5, 0):
@@ -81,7 +82,18 @@ def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples:
     )
 
 
-def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: list[Sample]) -> None:
+def test_the_surroundings_of_so_many_scenes_are_kept(
+    samples: Samples, tiny_surround: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule, "KEPT_SCENES", 1)
+    reader = NuscenesDataset(samples, tiny_surround, extras=True)
+    assert samples.scene(0) != samples.scene(len(samples) - 1)
+    seen = [reader.read(index).surround for index in (0, len(reader) - 1, 0)]
+    assert len(reader._kept) == 1
+    assert [one.moment.token for one in seen if one] == [samples.token(index) for index in (0, len(samples) - 1, 0)]
+
+
+def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: Samples) -> None:
     assert samples[0].scene == samples[1].scene
     keep = injection(persistent=True)
     first, second = (
@@ -143,8 +155,8 @@ def test_what_a_camera_hardly_sees_hides_nothing() -> None:
     assert both.hidden_share == alone.hidden_share
 
 
-def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample], tmp_path: Path) -> None:
-    site = SurroundSite(scene_moments(samples[:1], tmp_path)[0], (5, 40), (-3.5, 2.5), 20.0)
+def test_without_road_masks_only_the_corridor_is_built_on(samples: Samples, tmp_path: Path) -> None:
+    site = SurroundSite(SceneMoments(samples[:1], tmp_path)[0], (5, 40), (-3.5, 2.5), 20.0)
     assert not site.mapped
     points = site.sample(derive(0), 50)
     assert ((points[:, 0] >= -3.5) & (points[:, 0] <= 2.5)).all()
@@ -154,8 +166,8 @@ def test_without_road_masks_only_the_corridor_is_built_on(samples: list[Sample],
     np.testing.assert_allclose(points[:, 1], 0, atol=0.3)  # the ground under the car
 
 
-def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: list[Sample]) -> None:
-    site = SurroundSite(scene_moments(samples[:1], reader.root / "road")[0], (5, 35), (-3.5, 2.5), 20.0)
+def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: Samples) -> None:
+    site = SurroundSite(SceneMoments(samples[:1], reader.root / "road")[0], (5, 35), (-3.5, 2.5), 20.0)
     assert site.mapped
     points = site.sample(derive(0), 20)
     assert site.drivable(points[:, [0, 2]]).all()

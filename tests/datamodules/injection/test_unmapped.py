@@ -21,7 +21,7 @@ from datamodules.injection.site import standing
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import read_samples
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import REAL, Frame
@@ -144,7 +144,7 @@ def test_the_effective_range_is_one_line() -> None:
 @pytest.fixture(scope="module")
 def maskless(tiny_surround: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingReader:
     tables = Tables(tiny_surround / "v1.0-world")
-    samples = read_samples(tables, read_truth(tables, str(tiny_surround / "ImageSets" / "train.txt")).split())
+    samples = read_samples(tables, str(tiny_surround / "ImageSets" / "train.txt"))
     return TrainingReader(NuscenesDataset(samples, tmp_path_factory.mktemp("nothing"), extras=True))
 
 

@@ -18,7 +18,7 @@ from datamodules.nuscenes.samples import (
     to_global,
     to_level,
 )
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 
 REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "nuscenes_real"
 has_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real nuScenes frames beside the repository")
@@ -59,7 +59,7 @@ def test_projected_boxes_agree_with_the_devkit(tmp_path: Path) -> None:
     utils = pytest.importorskip("nuscenes.utils.geometry_utils")
     devkit = nuscenes.NuScenes("v1.0-mini", str(REAL), verbose=False)
     tables = Tables(REAL / "v1.0-mini")
-    (sample,) = read_samples(tables, read_truth(tables, scene_file(tmp_path)).split())
+    (sample,) = read_samples(tables, scene_file(tmp_path))
     assert [shot.channel for shot in sample.shots] == list(CAMERAS)
     compared = 0
     for shot in sample.shots:
@@ -88,7 +88,7 @@ def test_projected_boxes_agree_with_the_devkit(tmp_path: Path) -> None:
 @has_real
 def test_real_frames_are_read(tmp_path: Path) -> None:
     tables = Tables(REAL / "v1.0-mini")
-    samples = read_samples(tables, read_truth(tables, scene_file(tmp_path)).split())
+    samples = read_samples(tables, scene_file(tmp_path))
     frames = NuscenesDataset(samples, REAL)
     assert len(frames) == 6
     for index in range(6):

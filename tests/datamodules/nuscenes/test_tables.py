@@ -15,7 +15,9 @@ import pytest
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, DETECTION_NAMES, GroundTruth
 from datamodules.nuscenes.splits import RELEASES, scenes_of
-from datamodules.nuscenes.tables import CATEGORIES, TABLES, read_dataset
+from datamodules.nuscenes.table_boxes import CATEGORIES
+from datamodules.nuscenes.table_stream import TABLES
+from datamodules.nuscenes.tables import read_dataset
 from tests.datamodules.nuscenes_folder import write_folder
 
 REAL = Path(os.environ.get("LIFTBENCH_SHARED", "/nonexistent")) / "data" / "nuscenes_real"

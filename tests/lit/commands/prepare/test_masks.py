@@ -13,7 +13,7 @@ from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataset
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import read_samples
-from datamodules.nuscenes.tables import Tables, read_truth
+from datamodules.nuscenes.tables import Tables
 from lit.cli import main
 from lit.proxies.segmentation import Segmenter
 
@@ -155,7 +155,7 @@ def test_road_masks_of_nuscenes_are_where_surround_injection_reads_them(
     assert main(["prepare", "road-masks", *command, "--version", "v1.0-world", "--split", split]) == 0
     assert "24 of 24 masks" in capsys.readouterr().out
     tables = Tables(tiny_surround / "v1.0-world")
-    samples = read_samples(tables, read_truth(tables, split).split())
+    samples = read_samples(tables, split)
     surround = NuscenesDataset(samples, tiny_surround, True, out).read(0).surround
     assert surround is not None
     places = [camera.road for camera in surround.moment.cameras]

@@ -1,0 +1,139 @@
+"""Where the columns of nuScenes' tables are kept: arrays in a cache folder, mapped by all processes of a machine.
+
+A state of the tables is known by their names, sizes and dates. Another state takes the place of the one before, and so
+does a cache that is damaged or of something else: it holds nothing that cannot be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from datamodules.errors import InputError, printable
+from datamodules.files.mapped_arrays import mapped_arrays
+from datamodules.nuscenes.table_columns import COLUMNS, TEXTS, Columns, Problems
+from datamodules.nuscenes.table_stream import TABLES
+
+FORMAT = 1  # of the columns
+WORTH_A_CACHE = 32 << 20  # bytes of tables; fewer are decoded before anybody notices
+SETTLED = 2.0  # s since a table's last change, before which another one might bear the same date
+INDEX = "columns.json"
+
+
+class _Index(msgspec.Struct):
+    """What a cache says of itself: its state, a checksum of each array, and what is wrong with single samples."""
+
+    state: str
+    checksums: dict[str, int]
+    problems: dict[str, list[tuple[int, int, int, str]]]
+
+
+def user_cache() -> Path:
+    """The folder for what can be made again, in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftbench"
+
+
+def cache_place(folder: Path, cache: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of the columns of some tables as they are now; None where they are better decoded each time.
+
+    Args:
+        folder: of the tables.
+        cache: folder that the user chose; None stands for the user's cache, and for tables that are worth it.
+    """
+    try:
+        found = [(name, (folder / f"{name}.json").stat()) for name in TABLES]
+    except OSError:
+        return None  # whoever reads them says so
+    changed = max(one.st_mtime for _, one in found)
+    if not 0 <= time.time() - changed < SETTLED and (cache or sum(one.st_size for _, one in found) >= WORTH_A_CACHE):
+        stamps = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in found]
+        state = hashlib.sha256("\n".join([str(FORMAT), *stamps]).encode()).hexdigest()[:16]
+        whose = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        return Path(cache or user_cache()) / "nuscenes" / f"{folder.name}-{whose}" / state
+    return None
+
+
+def cached_columns(place: Path, read: Callable[[], tuple[Columns, Problems]]) -> tuple[Columns, Problems, bool]:
+    """The columns at a place, made where they are not there.
+
+    Args:
+        place: of :func:`cache_place`.
+        read: decodes the tables.
+
+    Returns:
+        The columns, what is wrong with single samples, and whether the columns are mapped: where the folder cannot be
+        written, this process keeps its own, and a warning says so.
+
+    Raises:
+        InputError: what ``read`` raises.
+    """
+    if place.is_dir():
+        try:
+            return *_checked(place, mapped_arrays(place, "", lambda _: None)), True
+        except (OSError, ValueError) as error:
+            reason = printable(str(error).split("\n")[0])
+            warnings.warn(f"{place}: no cache of these tables ({reason}); they are decoded anew", stacklevel=4)
+            shutil.rmtree(place, ignore_errors=True)
+    made: list[tuple[Columns, Problems]] = []
+    refused: list[InputError] = []
+
+    def build(folder: Path) -> None:
+        try:
+            made.append(read())
+        except InputError as error:
+            refused.append(error)
+            raise
+        _write(folder, place.name, *made[0])
+
+    try:
+        return *_checked(place, mapped_arrays(place, "columns of nuScenes' tables", build)), True
+    except (InputError, OSError, ValueError) as error:
+        if refused:
+            raise refused[0] from None
+        said = f"{error}; every process decodes the tables for itself; data.table_cache names another folder"
+        warnings.warn(printable(said), stacklevel=4)
+    return *(made[0] if made else read()), False
+
+
+def _write(folder: Path, state: str, columns: Columns, problems: Problems) -> None:
+    checksums = {}
+    for name, column in columns.items():
+        np.save(folder / f"{name}.npy", column)
+        checksums[name] = zlib.crc32(np.ascontiguousarray(column).data)
+    said = {
+        step: [(sample, *order, str(error)) for sample, (order, error) in mine.items()]
+        for step, mine in problems.found.items()
+    }
+    (folder / INDEX).write_bytes(msgspec.json.encode(_Index(state, checksums, said)))
+
+
+def _checked(place: Path, columns: Columns) -> tuple[Columns, Problems]:
+    """The mapped columns, compared with what their index says, and the problems that it holds.
+
+    Raises:
+        OSError, ValueError: they are not what they should be.
+    """
+    index = msgspec.json.decode((place / INDEX).read_bytes(), type=_Index)
+    if index.state != place.name:
+        raise ValueError("it is of other tables")
+    wanted = {**COLUMNS, **dict.fromkeys(TEXTS, (np.uint8, ())), **{f"{n}_ends": (np.int64, ()) for n in TEXTS}}
+    if wanted.keys() != columns.keys():
+        raise ValueError(f"it has not the columns {', '.join(sorted(wanted.keys() ^ columns.keys()))}")
+    for name, (kind, shape) in wanted.items():
+        column = columns[name]
+        if column.dtype != kind or column.shape[1:] != shape or zlib.crc32(column.data) != index.checksums.get(name):
+            raise ValueError(f"its column {name} is damaged")
+    problems = Problems()
+    for step, mine in index.problems.items():
+        for sample, first, second, said in mine:
+            problems.add(step, sample, (first, second), InputError(said))
+    return {name: np.asarray(column) for name, column in columns.items()}, problems
