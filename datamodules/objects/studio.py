@@ -86,15 +86,30 @@ def render_views(
         raise InputError(f"{len(azimuths)} azimuths and {len(elevations)} elevations: expected as many, at least one")
     chosen = light or Light(specular=0.3)
     views = [
-        _render_view(mesh, view_projection(mesh.dims, a, e, size), size, chosen, supersample)
+        render_view(mesh, view_projection(mesh.dims, a, e, size), size, chosen, supersample)
         for a, e in zip(azimuths, elevations)
     ]
-    return {key: np.stack([view[key] for view in views]) for key in views[0]}
+    stacked = {key: np.stack([view[key] for view in views]) for key in views[0]}
+    depth, normals = stacked["depth"].astype(np.float16), np.rint(stacked["normals"] * 127).astype(np.int8)
+    return stacked | {"depth": depth, "normals": normals}
 
 
-def _render_view(
+def render_view(
     mesh: CarMesh, projection: np.ndarray, size: int, light: Light, supersample: int
 ) -> dict[str, np.ndarray]:
+    """Draw one view (S, S) through any camera.
+
+    Args:
+        mesh: the object.
+        projection: (3, 4) canonical cube to pixels, third row depth in metres.
+        size: pixels of the square view, S.
+        light: illumination with the sun in the object frame.
+        supersample: rays a pixel and axis.
+
+    Returns:
+        ``rgba`` uint8 (S, S, 4), straight colour; ``depth`` float64 metres, 0 where empty; ``normals`` float64
+        (S, S, 3), unit vectors in the object frame, 0 where empty; ``parts`` and ``edges`` uint8; ``projection``.
+    """
     origin, directions = pixel_rays(projection, 0, 0, size, size, supersample)
     seen = cast_car(mesh, origin, directions, light)
     pixel, count = seen.ray // supersample**2, size * size
@@ -117,8 +132,8 @@ def _render_view(
     return {
         "rgba": np.rint(rgba * 255).astype(np.uint8).reshape(*shape, 4),
         "projection": projection,
-        "depth": depth.astype(np.float16),
-        "normals": np.rint(facing * 127).astype(np.int8),
+        "depth": depth,
+        "normals": facing,
         "parts": parts.astype(np.uint8).reshape(shape),
         "edges": _edges(np.where(solid.reshape(shape), depth, 0), facing, parts.reshape(shape), float(mesh.dims[0])),
     }

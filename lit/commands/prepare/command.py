@@ -12,6 +12,7 @@ TARGETS = {
     "road-masks": ("road_masks.road_masks", "write where a segmenter sees road in a KITTI or nuScenes folder"),
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),
+    "dst-renders": ("dst_renders.dst_renders", "render CAD models with exact 3D annotations (3D-DST)"),
     "weights": ("checkpoints.weights", "convert official checkpoints to safetensors"),
     "released": ("checkpoints.released", "bake Lift3D's released car"),
 }
