@@ -2,8 +2,8 @@
 
 ``<synset>/<model>/image_render/NNN.png`` (straight RGBA), ``depth/NNN.png`` (16 bits, the annotation says metres a
 count, 0 is empty), ``normal/NNN.png`` (camera frame, x right, y down, z forward; [-1, 1] as [0, 255], black is empty)
-and ``annotation/NNN.json`` (:mod:`datamodules.renders.annotation`), which is written after its pictures; ``renders.json``,
-written last of all. What is made of the renders later lies in further folders beside them.
+and ``annotation/NNN.json`` (:mod:`datamodules.renders.annotation`), written after its pictures; ``renders.json``,
+written last. What is made of the renders later lies in further folders beside them.
 """
 
 from __future__ import annotations

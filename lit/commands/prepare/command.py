@@ -13,6 +13,7 @@ TARGETS = {
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),
     "dst-renders": ("dst_renders.dst_renders", "render CAD models with exact 3D annotations (3D-DST)"),
+    "dst-prompts": ("dst_prompts.dst_prompts", "write edge, depth, normal and text prompts of such renders"),
     "weights": ("checkpoints.weights", "convert official checkpoints to safetensors"),
     "released": ("checkpoints.released", "bake Lift3D's released car"),
 }
