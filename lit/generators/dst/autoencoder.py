@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
 from datamodules.renders.prompted_images import PromptedBatch
+from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
+from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
 
@@ -29,6 +32,14 @@ def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: i
         norm_num_groups=groups,
         sample_size=size,
     )
+
+
+def sampled(posterior: Any) -> Tensor:
+    """A draw (B, 4, s, s) from the latents' normal distributions, the same whatever the number of processes."""
+    shape, mean = posterior.mean.shape[1:], posterior.mean
+    noise = batch_draw(lambda count: torch.randn(count, *shape, device=mean.device), len(mean))
+    drawn: Tensor = mean + posterior.std * noise
+    return drawn
 
 
 class DstAutoencoder(Generator):
@@ -75,12 +86,15 @@ class DstAutoencoder(Generator):
     def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         images = from_pixels(batch.images)
         posterior = self.network.encode(images).latent_dist
-        latents = posterior.sample()
+        with part_of_batch(self.trainer.global_rank, self.trainer.world_size):
+            latents = sampled(posterior)
         error = (self.network.decode(latents).sample - images).abs().mean()
         divergence = posterior.kl().mean() / latents[0].numel()
         with torch.no_grad():  # a running mean: the spread moves while the autoencoder learns
-            self.latent_scale.lerp_(1 / latents.std().clamp_min(1e-3), 0.02)
-        self.log_dict({"train/absolute_error": error, "train/divergence": divergence})
+            spread = mean_over_ranks(latents.var()).sqrt().clamp_min(1e-3)
+            self.latent_scale.lerp_(1 / spread, 0.02)
+            seen = {"train/absolute_error": error, "train/divergence": divergence}
+            self.log_dict({name: mean_over_ranks(value.detach().clone()) for name, value in seen.items()})
         self.count_images(len(images))
         loss: Tensor = error + self.hparams["kl_weight"] * divergence
         return loss

@@ -11,22 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import ControlNetModel, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from datamodules.errors import InputError
+from datamodules.randomness import derive
 from datamodules.renders.model_meshes import STUDIO_CLASSES
 from datamodules.renders.prompted_images import PromptedBatch
+from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder
+from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
+from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
 
-SCHEDULE = {  # Stable Diffusion's
-    "num_train_timesteps": 1000,
+STEPS = 1000  # of noise
+SCHEDULE: dict[str, Any] = {  # Stable Diffusion's
+    "num_train_timesteps": STEPS,
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
@@ -38,7 +43,7 @@ class DstDiffusion(Generator):
     """Predicts the noise in latents, shown the prompt and the edges; both are left out at times.
 
     Args:
-        autoencoder: checkpoint of :class:`DstAutoencoder` that training starts with.
+        autoencoder: checkpoint of :class:`DstAutoencoder` that training starts with; "none": a random one.
         base: checkpoint of a model like this one, frozen: only the ControlNet learns, from a copy of its U-Net.
         size: pixels of the square pictures.
         encoder_channels, encoder_layers: of the autoencoder.
@@ -138,11 +143,11 @@ class DstDiffusion(Generator):
             )
             self.controlnet.load_state_dict(fresh.state_dict())
             self.latent_scale.copy_(base.latent_scale)
-        elif h.autoencoder is not None:
+        elif h.autoencoder not in (None, "none"):
             encoder = DstAutoencoder.load(h.autoencoder)
             self._take("vae", encoder.network, h.autoencoder)
             self.latent_scale.copy_(encoder.latent_scale)
-        else:
+        elif h.autoencoder is None:
             raise InputError(
                 "model.autoencoder null: diffusion works in the latents of a trained autoencoder, expected its "
                 "checkpoint; train conf/experiment/dst_autoencoder.yaml and give runs/dst_autoencoder/last.ckpt"
@@ -183,20 +188,27 @@ class DstDiffusion(Generator):
 
     def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         h: Any = self.hparams
-        count = len(batch.images)
-        with torch.no_grad():
-            latents = self.vae.encode(from_pixels(batch.images)).latent_dist.sample() * self.latent_scale
-        noise = torch.randn_like(latents)
-        steps = torch.randint(SCHEDULE["num_train_timesteps"], (count,), device=self.device)
-        silent = (torch.rand(count) < h.drop_text).tolist()
-        text = self.encode_text(["" if quiet else prompt for quiet, prompt in zip(silent, batch.prompts)])
-        keep = (torch.rand(count, device=self.device) >= h.drop_control).float()
-        noisy = self.noise.add_noise(latents, noise, steps)
-        found = self.predicted_noise(noisy, steps, text, batch.controls.float() / 255, keep)
-        loss = F.mse_loss(found, noise)
-        self.log("train/loss", loss)
+        count, place = len(batch.images), self.device
+        with part_of_batch(self.trainer.global_rank, self.trainer.world_size), torch.no_grad():
+            latents = sampled(self.vae.encode(from_pixels(batch.images)).latent_dist) * self.latent_scale
+            shape = latents.shape[1:]
+            noise = batch_draw(lambda rows: torch.randn(rows, *shape, device=place), count)
+            steps = batch_draw(lambda rows: torch.randint(STEPS, (rows,), device=place), count)
+            silent = batch_draw(torch.rand, count) < h.drop_text
+            keep = (batch_draw(torch.rand, count) >= h.drop_control).float().to(place)
+        prompts = ["" if quiet else prompt for quiet, prompt in zip(silent.tolist(), batch.prompts)]
+        loss = self.noise_loss(latents, noise, steps, prompts, batch, keep)
+        self.log("train/loss", mean_over_ranks(loss.detach().clone()))
         self.count_images(count)
         return loss
+
+    def noise_loss(
+        self, latents: Tensor, noise: Tensor, steps: Tensor, prompts: list[str], batch: PromptedBatch, keep: Tensor
+    ) -> Tensor:
+        """Mean squared error of the noise predicted for latents that were given it at steps (B,)."""
+        noisy = self.noise.add_noise(latents, noise, steps)
+        text = self.encode_text(prompts)
+        return F.mse_loss(self.predicted_noise(noisy, steps, text, batch.controls.float() / 255, keep), noise)
 
     def pipeline(self) -> Any:
         """diffusers' own pipeline around these very networks, with DDIM."""
@@ -232,6 +244,13 @@ class DstDiffusion(Generator):
 
     def validation_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         """Images (B, 3, S, S) uint8 from the held-out renders' edges and prompts, which callbacks compare with them."""
+        latents = self.vae.encode(from_pixels(batch.images)).latent_dist.mode() * self.latent_scale
+        drawn = [derive(self.hparams["seed"], key, "validation") for key in batch.ids]  # the same at every validation
+        noise = torch.from_numpy(np.stack([rng.standard_normal(latents.shape[1:]) for rng in drawn])).to(latents)
+        steps = torch.tensor([int(rng.integers(STEPS)) for rng in drawn], device=self.device)
+        keep = torch.ones(len(latents), device=self.device)
+        loss = self.noise_loss(latents, noise, steps, list(batch.prompts), batch, keep)
+        self.log("val/loss", loss, sync_dist=True, batch_size=len(latents))
         return self.sample(batch)
 
 

@@ -1,4 +1,4 @@
-"""3D-DST's diffusion stage on tiny random weights: trained, written, loaded by diffusers, drawn from, put into a bank."""
+"""3D-DST's diffusion stage on tiny random weights: trained, written, loaded by diffusers, drawn from, into a bank."""
 
 from __future__ import annotations
 
@@ -238,5 +238,5 @@ def test_a_bank_has_the_renders_outline(renders: RenderSet, folder: Path, tmp_pa
     overlap = (min(right, seen[2]) - max(left, seen[0])) * (min(bottom, seen[3]) - max(top, seen[1]))
     area = (right - left) * (bottom - top) + np.prod(seen[2:] - seen[:2]) - overlap
     assert overlap / area > 0.6
-    with pytest.raises(InputError, match="no view within 0.001 degrees"):
+    with pytest.raises(InputError, match=r"no view within 0.001 degrees"):
         list(view_assets(renders, images, 0.001))
