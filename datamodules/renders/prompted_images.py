@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,7 @@ from datamodules.renders.visual_prompts import canny_edges, on_white
 from datamodules.samplers import Position, endless_order
 
 
-@dataclass(frozen=True)
-class PromptedBatch:
+class PromptedBatch(NamedTuple):
     """Pictures with what a diffusion model shall draw them from.
 
     Attributes:

@@ -105,3 +105,5 @@ class DstAutoencoder(Generator):
         found = self.network.decode(self.network.encode(images).latent_dist.mode()).sample
         self.log("val/absolute_error", (found - images).abs().mean(), sync_dist=True, batch_size=len(images))
         return to_pixels(found)
+
+    test_step = validation_step

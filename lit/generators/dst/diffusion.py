@@ -253,6 +253,8 @@ class DstDiffusion(Generator):
         self.log("val/loss", loss, sync_dist=True, batch_size=len(latents))
         return self.sample(batch)
 
+    test_step = validation_step
+
 
 def _text_encoder(tokens: int, width: int, layers: int, heads: int, length: int) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel  # seconds to import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,46 @@ def test_a_bank_has_the_renders_outline(renders: RenderSet, folder: Path, tmp_pa
     assert overlap / area > 0.6
     with pytest.raises(InputError, match=r"no view within 0.001 degrees"):
         list(view_assets(renders, images, 0.001))
+
+
+def test_images_that_follow_their_edges_score_far_above_others(
+    renders: RenderSet, folder: Path, tmp_path: Path
+) -> None:
+    """The renders themselves, as if they had been generated, follow their own edges and not each other's."""
+    from datamodules.renders.generated import ImageLog
+    from datamodules.renders.visual_prompts import on_white
+
+    generate_images(renders, ControlledPipeline(settings(folder)), "noise")
+    for render in renders:
+        Generated(render, "perfect", 0).write(on_white(render.rgba), ImageLog("x", 0, "", "", 1.0, ""))
+    out = tmp_path / "edges.json"
+    assert (
+        main(["evaluate", "dst-edges", "--root", str(renders.root), "--name", "perfect", "noise", "--out", str(out)])
+        == 0
+    )
+    found = json.loads(out.read_text())
+    assert found["perfect/edge_ap"] > 0.8 > found["perfect/edge_ap_of_other_prompts"]
+    assert found["perfect/edge_ap"] > found["noise/edge_ap"] + 0.3
+
+
+def test_the_filter_and_the_pose_figures_run_on_generated_images(
+    renders: RenderSet, folder: Path, tmp_path: Path
+) -> None:
+    pipeline = ControlledPipeline(settings(folder))
+    generate_images(renders, pipeline, "kcf", per_render=2)
+    images = generated_images(renders, "kcf")
+    truth = tmp_path / "truth.csv"
+    stated = [f"{i.key},{i.render.annotation.azimuth},{i.render.annotation.elevation}" for i in images]
+    truth.write_text("\n".join(["key,azimuth,elevation", *stated]) + "\n")
+    words = ["--root", str(renders.root), "--name", "kcf"]
+    small = ["--weights", "none", "--backbone", "resnet10t", "--channels", "8", "8", "8", "8", "--size", "32"]
+    small += ["--folds", "2", "--epochs", "1", "--batch", "4", "--save", str(tmp_path / "e.ckpt"), "--stride", "16"]
+    assert main(["prepare", "dst-filter", *words, *small, "--truth", str(truth)]) == 0
+    content = json.loads((renders.root / "kcf_kcf.json").read_text())
+    assert content["figures"]["true_success_all"] == 1
+    assert sum(row["kept"] for row in content["rows"]) == 12  # of 16: a quarter of each class went
+    pose = ["evaluate", "dst-pose", *words, "--estimator", str(tmp_path / "e.ckpt"), "--filtered", "--out"]
+    assert main([*pose, str(tmp_path / "pose.json")]) == 0
+    assert json.loads((tmp_path / "pose.json").read_text())["images"] == 12
+    truth.write_text("key,azimuth,elevation\n")
+    assert main(["prepare", "dst-filter", *words, *small, "--truth", str(truth)]) == 2
