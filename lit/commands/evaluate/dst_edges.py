@@ -51,10 +51,8 @@ def dst_edges(argv: list[str]) -> int:
         for number, image in enumerate(images):
             pixels = image.read()
             if pixels.shape[:2] != prompts[number].shape:
-                raise InputError(
-                    f"{image.path}: {pixels.shape[1]} pixels a side, its prompt {prompts[number].shape[1]}; draw images "
-                    "of the renders' size to compare them"
-                )
+                sizes = f"{pixels.shape[1]} pixels a side, its prompt {prompts[number].shape[1]}"
+                raise InputError(f"{image.path}: {sizes}; draw images of the renders' size to compare them")
             found, far = edge_strength(pixels), prompts[(number + len(images) // 2) % len(images)]
             own.append(edge_counts(forgiving(prompts[number], found), prompts[number] > 0))
             other.append(edge_counts(forgiving(far, found), far > 0))
