@@ -141,8 +141,10 @@ def kept_by(losses: np.ndarray, classes: Sequence[str], drop: float = DROP) -> n
     return kept
 
 
-def success_rates(errors: np.ndarray, kept: np.ndarray, threshold: float = np.pi / 6) -> dict[str, float]:
+def success_rates(errors: np.ndarray, kept: np.ndarray, threshold: float = np.pi / 6) -> dict[str, float | None]:
     """Shares of images whose true pose is within a threshold (radians) of the annotated one: all, kept, dropped.
+
+    None stands for the share of no image.
 
     Args:
         errors: (N,) radians between true and annotated pose.
@@ -152,6 +154,6 @@ def success_rates(errors: np.ndarray, kept: np.ndarray, threshold: float = np.pi
     good = errors < threshold
     return {
         "all": float(good.mean()),
-        "kept": float(good[kept].mean()) if kept.any() else float("nan"),
-        "dropped": float(good[~kept].mean()) if not kept.all() else float("nan"),
+        "kept": float(good[kept].mean()) if kept.any() else None,
+        "dropped": float(good[~kept].mean()) if not kept.all() else None,
     }

@@ -92,7 +92,7 @@ def dst_filter(argv: list[str]) -> int:
         _save(estimator, options.save)
     print(f"wrote {path}: {int(kept.sum())} of {len(kept)} images kept")
     for key, value in figures.items():
-        print(f"  {key:<24} {value:.3f}")
+        print(f"  {key:<24} {'-' if value is None else format(value, '.3f')}")
     return 0
 
 
