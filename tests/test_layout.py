@@ -41,7 +41,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "pictures": set(),
     "metrics": {"features", "weights"},
     "proxies": NETWORKS | {"weights", "features", "losses"},
-    "posing": ENGINES | {"proxies", "pictures"},
+    "posing": ENGINES | {"metrics", "proxies", "pictures"},
     "editing": NETWORKS | {"rendering", "pictures"},
     "generators": SCORES,
     "callbacks": SCORES,

@@ -92,13 +92,27 @@ def render_views(
         render_view(mesh, view_projection(mesh.dims, a, e, size, distance, field_of_view), size, chosen, supersample)
         for a, e in zip(azimuths, elevations)
     ]
-    return {key: np.stack([view[key] for view in views]) for key in views[0]}
+    stacked = {key: np.stack([view[key] for view in views]) for key in views[0]}
+    depth, normals = stacked["depth"].astype(np.float16), np.rint(stacked["normals"] * 127).astype(np.int8)
+    return stacked | {"depth": depth, "normals": normals}
 
 
 def render_view(
     mesh: CarMesh, projection: np.ndarray, size: int, light: Light, supersample: int = 3
 ) -> dict[str, np.ndarray]:
-    """One view through a projection (3, 4); see :func:`render_views` for the rest."""
+    """Draw one view (S, S) through any camera.
+
+    Args:
+        mesh: the object.
+        projection: (3, 4) canonical cube to pixels, third row depth in metres.
+        size: pixels of the square view, S.
+        light: illumination with the sun in the object frame.
+        supersample: rays a pixel and axis.
+
+    Returns:
+        ``rgba`` uint8 (S, S, 4), straight colour; ``depth`` float64 metres, 0 where empty; ``normals`` float64
+        (S, S, 3), unit vectors in the object frame, 0 where empty; ``parts`` and ``edges`` uint8; ``projection``.
+    """
     origin, directions = pixel_rays(projection, 0, 0, size, size, supersample)
     seen = cast_car(mesh, origin, directions, light)
     pixel, count = seen.ray // supersample**2, size * size
@@ -121,8 +135,8 @@ def render_view(
     return {
         "rgba": np.rint(rgba * 255).astype(np.uint8).reshape(*shape, 4),
         "projection": projection,
-        "depth": depth.astype(np.float16),
-        "normals": np.rint(facing * 127).astype(np.int8),
+        "depth": depth,
+        "normals": facing,
         "parts": parts.astype(np.uint8).reshape(shape),
         "edges": _edges(np.where(solid.reshape(shape), depth, 0), facing, parts.reshape(shape), float(mesh.dims[0])),
     }

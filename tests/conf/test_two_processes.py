@@ -51,6 +51,10 @@ STYLEGAN2 = (
     "--model.channel_max 8 --model.z_dim 8 --model.w_dim 8 --trainer.callbacks.init_args.extractor random:0 "
     "--trainer.callbacks.init_args.weights null"
 )
+DST = (
+    "--data.folder {bank}-renders --data.create_classes [car] --data.create_models 3 --data.create_views 4 "
+    "--data.val_every 3 --data.val_batches 1 --model.groups 8 "
+)
 WORLD = "--data.root {world} --data.workers 0 --data.size [96,320] --data.train_frames 12 "
 SURROUND = (
     "--data.root {surround} --data.workers 0 --data.version v1.0-world "
@@ -86,6 +90,8 @@ def lift3d(words: str = REFINE) -> Case:
 
 
 CASES = {
+    "dst": Case(DST + "--model.autoencoder none --model.channels [8,16] --model.heads 2", exact=True),
+    "dst_autoencoder": Case(DST, exact=True),
     "giraffe": Case(GIRAFFE, exact=True, bank=True),
     "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
     "kitti_centernet": Case(

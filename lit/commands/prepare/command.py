@@ -17,6 +17,12 @@ TARGETS = {
     "road-masks": ("road_masks.road_masks", "write where a segmenter sees road in a KITTI or nuScenes folder"),
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),
+    "dst-renders": ("dst_renders.dst_renders", "render CAD models with exact 3D annotations (3D-DST)"),
+    "dst-prompts": ("dst_prompts.dst_prompts", "write edge, depth, normal and text prompts of such renders"),
+    "dst-pipeline": ("dst_images.dst_pipeline", "write the suite's small diffusion model as diffusers loads it"),
+    "dst-images": ("dst_images.dst_images", "turn renders into images by a diffusion model with ControlNets"),
+    "dst-filter": ("dst_filter.dst_filter", "drop generated images whose pose held-out estimators doubt"),
+    "dst-bank": ("dst_bank.dst_bank", "write renders or such images as an asset bank of posed views"),
     "weights": ("checkpoints.weights", "convert official checkpoints to safetensors"),
     "released": ("checkpoints.released", "bake Lift3D's released car"),
 }

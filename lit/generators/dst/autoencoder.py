@@ -1,0 +1,109 @@
+"""The small diffusion model's autoencoder: diffusers' AutoencoderKL, trained on pictures of single objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from datamodules.renders.prompted_images import PromptedBatch
+from detectors.rank_counts import mean_over_ranks
+from lit.generators.base import Generator
+from lit.networks.batch_draws import batch_draw, part_of_batch
+from lit.networks.image_range import from_pixels, to_pixels
+from lit.weights.fitting import restore
+
+LATENT_CHANNELS = 4  # Stable Diffusion's
+
+
+def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: int) -> AutoencoderKL:
+    """An AutoencoderKL whose latents have a side 2^(len(channels) - 1) times smaller than ``size``."""
+    depth = len(channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * depth,
+        up_block_types=("UpDecoderBlock2D",) * depth,
+        block_out_channels=tuple(channels),
+        layers_per_block=layers,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=groups,
+        sample_size=size,
+    )
+
+
+def sampled(posterior: Any) -> Tensor:
+    """A draw (B, 4, s, s) from the latents' normal distributions, the same whatever the number of processes."""
+    shape, mean = posterior.mean.shape[1:], posterior.mean
+    noise = batch_draw(lambda count: torch.randn(count, *shape, device=mean.device), len(mean))
+    drawn: Tensor = mean + posterior.std * noise
+    return drawn
+
+
+class DstAutoencoder(Generator):
+    """Absolute error of the pictures and a little of the latents' divergence from a standard normal.
+
+    Args:
+        size: pixels of the square pictures.
+        channels: of each resolution; each after the first halves the side.
+        layers: of each resolution.
+        groups: of group normalisation.
+        kl_weight: of the divergence, a latent value.
+        lr: of AdamW.
+        total_images: training stops after so many.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        channels: tuple[int, ...] = (32, 64, 64),
+        layers: int = 1,
+        groups: int = 16,
+        kl_weight: float = 1e-4,
+        lr: float = 1e-3,
+        total_images: int = 100_000,
+    ) -> None:
+        super().__init__(total_images)
+        self.save_hyperparameters()
+        self.network = build_autoencoder(size, channels, layers, groups)
+        self.register_buffer("latent_scale", torch.ones(()))
+        self.latent_scale: Tensor  # one over the latents' spread, as Stable Diffusion's scaling factor
+
+    @staticmethod
+    def load(path: str | Path) -> DstAutoencoder:
+        """A trained autoencoder in evaluation mode.
+
+        Raises:
+            InputError: no such file, or a checkpoint of something else.
+        """
+        return restore(DstAutoencoder, path, "a checkpoint of conf/experiment/dst_autoencoder.yaml; train one with it")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
+
+    def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
+        images = from_pixels(batch.images)
+        posterior = self.network.encode(images).latent_dist
+        with part_of_batch(self.trainer.global_rank, self.trainer.world_size):
+            latents = sampled(posterior)
+        error = (self.network.decode(latents).sample - images).abs().mean()
+        divergence = posterior.kl().mean() / latents[0].numel()
+        with torch.no_grad():  # a running mean: the spread moves while the autoencoder learns
+            spread = mean_over_ranks(latents.var()).sqrt().clamp_min(1e-3)
+            self.latent_scale.lerp_(1 / spread, 0.02)
+            seen = {"train/absolute_error": error, "train/divergence": divergence}
+            self.log_dict({name: mean_over_ranks(value.detach().clone()) for name, value in seen.items()})
+        self.count_images(len(images))
+        loss: Tensor = error + self.hparams["kl_weight"] * divergence
+        return loss
+
+    def validation_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
+        """The pictures decoded again, (B, 3, S, S) uint8."""
+        images = from_pixels(batch.images)
+        found = self.network.decode(self.network.encode(images).latent_dist.mode()).sample
+        self.log("val/absolute_error", (found - images).abs().mean(), sync_dist=True, batch_size=len(images))
+        return to_pixels(found)
+
+    test_step = validation_step

@@ -1,0 +1,88 @@
+"""Renders into images: in batches of one strength, each seed logged, finished ones skipped, shared by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import cv2
+import numpy as np
+
+from datamodules.errors import InputError
+from datamodules.processes import track
+from datamodules.randomness import derive
+from datamodules.renders.generated import Generated, ImageLog
+from datamodules.renders.render_set import PICTURES, RenderSet
+from datamodules.renders.text_prompts import PromptBook
+from datamodules.renders.visual_prompts import FOLDERS, visual_prompt
+from lit.generators.dst.pipelines import ControlledPipeline
+
+TAKEN = (*PICTURES, *FOLDERS.values(), "annotation")
+
+
+def image_seed(seed: int, image: Generated) -> int:
+    """The seed of one image's noise; of its key, so that neither order nor number of processes changes it."""
+    return int(derive(seed, "image", image.key).integers(2**31))
+
+
+def generate_images(
+    renders: RenderSet,
+    pipeline: ControlledPipeline,
+    name: str,
+    per_render: int = 1,
+    batch: int = 4,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: bool = False,
+) -> int:
+    """Draw the images that are missing, damaged, or of other settings; how many this process drew.
+
+    Args:
+        renders: with text prompts beside them.
+        pipeline: that draws.
+        name: folder of the images in each model's.
+        per_render: images of each render.
+        batch: images at a time.
+        seed: of the noise.
+        rank, world_size: this process draws every so many-th image; together they draw what one would.
+        progress: show a bar.
+
+    Raises:
+        InputError: a name that is taken, missing prompts, or a rank outside the number of processes.
+    """
+    if name in TAKEN or not name or "/" in name or name.startswith("."):
+        raise InputError(f"name {name!r}: expected a folder's name other than {', '.join(TAKEN)}")
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank {rank} of {world_size} processes: expected 0 to {world_size - 1}")
+    images = [Generated(render, name, variant) for render in renders for variant in range(per_render)]
+    missing = [image for image in images[rank::world_size] if not image.is_whole(pipeline.digest)]
+    book = PromptBook(renders.root)
+    batches = list(_batches(missing, batch))
+    for group in track(batches, "images", not progress):
+        _draw(group, pipeline, book, seed)
+    return len(missing)
+
+
+def _batches(images: Sequence[Generated], batch: int) -> Iterator[list[Generated]]:
+    """Runs of images that share the strength of their control, some at a time."""
+    for _, group in groupby(images, lambda image: image.render.annotation.strength):
+        members = list(group)
+        yield from (members[start : start + batch] for start in range(0, len(members), batch))
+
+
+def _draw(images: list[Generated], pipeline: ControlledPipeline, book: PromptBook, seed: int) -> None:
+    size = pipeline.settings.size
+    controls = []
+    for kind in pipeline.settings.controls:
+        shown = [visual_prompt(image.render, kind) for image in images]
+        if size is not None:
+            shown = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in shown]
+        controls.append(np.stack(shown))
+    texts = [book[image.render] for image in images]
+    strength = images[0].render.annotation.strength
+    seeds = [image_seed(seed, image) for image in images]
+    drawn = pipeline.draw(controls, [t[0] for t in texts], [t[1] for t in texts], seeds, strength)
+    for image, pixels, (prompt, negative), one in zip(images, drawn, texts, seeds):
+        total = strength * pipeline.settings.strength
+        image.write(pixels, ImageLog(pipeline.digest, one, prompt, negative, total, ""))

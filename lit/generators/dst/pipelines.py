@@ -1,0 +1,203 @@
+"""diffusers' Stable Diffusion pipelines with ControlNets, from folders: which one, with which options.
+
+Defaults are 3D-DST's: DDIM, 20 steps, eta 1, guidance 9, strength 1 (times the render's own).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import numpy as np
+import torch
+
+from datamodules.errors import InputError
+from datamodules.files.checksums import digest_of
+from datamodules.renders.visual_prompts import VisualKind
+from lit.weights.files import digest, shortened
+
+Family = Literal["sd", "sdxl", "sd3"]
+CLASSES: dict[str, tuple[str, str]] = {  # of each family: the pipeline, and the ControlNet's class
+    "sd": ("StableDiffusionControlNetPipeline", "ControlNetModel"),
+    "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel"),
+    "sd3": ("StableDiffusion3ControlNetPipeline", "SD3ControlNetModel"),
+}
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "dpm": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+CURE = (
+    "expected a diffusers folder (model_index.json, unet/, vae/, ...), such as a copy of Stable Diffusion 1.5 with the "
+    "canny ControlNet 1.1 beside it, or one of prepare dst-pipeline; give it as --pipeline"
+)
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """A pipeline and how it draws.
+
+    Attributes:
+        folder: the pipeline in diffusers' layout, or a hub's name where ``hub`` is true.
+        controlnets: their folders, one a control; empty where the pipeline's folder holds its own.
+        controls: what each of them is shown.
+        family: Stable Diffusion 1 and 2, XL, or 3.
+        scheduler: of :data:`SCHEDULERS`; None keeps the folder's own (the only choice for "sd3").
+        steps: of the sampler.
+        eta: of DDIM: 1 draws new noise at every step, 0 none.
+        guidance: weight of the text.
+        strength: of the control, times the render's own.
+        size: pixels a side; None for the render's.
+        dtype: of the weights.
+        hub: whether names may be fetched from a hub.
+    """
+
+    folder: str
+    controlnets: tuple[str, ...] = ()
+    controls: tuple[VisualKind, ...] = ("canny",)
+    family: Family = "sd"
+    scheduler: str | None = "ddim"
+    steps: int = 20
+    eta: float = 1.0
+    guidance: float = 9.0
+    strength: float = 1.0
+    size: int | None = None
+    dtype: str = "float32"
+    hub: bool = False
+
+    def __post_init__(self) -> None:
+        if self.controlnets and len(self.controlnets) != len(self.controls):
+            raise InputError(
+                f"{len(self.controlnets)} ControlNets for the controls {', '.join(self.controls)}: expected one each"
+            )
+        if not self.controls:
+            raise InputError("no control: expected canny, depth or normal, or several with a ControlNet each")
+        chosen = (("family", self.family, CLASSES), ("dtype", self.dtype, DTYPES))
+        if self.scheduler is not None:
+            chosen = (*chosen, ("scheduler", self.scheduler, SCHEDULERS))
+        for name, value, known in chosen:
+            if value not in known:
+                raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
+        if self.family == "sd3" and self.scheduler is not None:
+            raise InputError(
+                f"scheduler {self.scheduler!r} with family sd3: expected none, it follows a flow of its own"
+            )
+        limits = (("steps", self.steps, 1, 1000), ("eta", self.eta, 0, 1), ("guidance", self.guidance, 0, 50))
+        for name, value, low, high in (*limits, ("strength", self.strength, 0, 2)):
+            if not low <= value <= high:
+                raise InputError(f"{name} {value:g}: expected {low} to {high}")
+        if self.size is not None and (self.size < 16 or self.size % 8):
+            raise InputError(f"size {self.size}: expected a multiple of 8 from 16 on")
+
+
+class ControlledPipeline:
+    """A loaded pipeline that draws images from prompts.
+
+    Args:
+        settings: which one, and how.
+        device: where.
+
+    Attributes:
+        digest: of the settings and all weights: equal ones draw equal images.
+    """
+
+    def __init__(self, settings: PipelineSettings, device: torch.device | str = "cpu") -> None:
+        self.settings, self.device = settings, torch.device(device)
+        if not settings.hub:
+            for folder, index in (
+                (settings.folder, "model_index.json"),
+                *((f, "config.json") for f in settings.controlnets),
+            ):
+                if not (Path(folder) / index).is_file():
+                    what = f"no {index} in it" if Path(folder).is_dir() else "no such folder"
+                    raise InputError(f"{folder}: {what}, {CURE}{' and --controlnet' * (index == 'config.json')}")
+        try:
+            self.pipeline = self._load()
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(f"{settings.folder}: cannot be loaded ({shortened(error)}), {CURE}") from error
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.digest = digest_of(json.dumps([_stated(settings), self._weights(), diffusers.__version__]).encode())
+        self._taken = set(inspect.signature(self.pipeline.__call__).parameters)
+
+    def _load(self) -> Any:
+        s = self.settings
+        pipeline_class, control_class = CLASSES[s.family]
+        common: dict[str, Any] = {
+            "torch_dtype": DTYPES[s.dtype],
+            "local_files_only": not s.hub,
+            "use_safetensors": True,
+        }
+        options = dict(common)
+        if s.controlnets:
+            nets = [getattr(diffusers, control_class).from_pretrained(folder, **common) for folder in s.controlnets]
+            options["controlnet"] = nets[0] if len(nets) == 1 else nets
+        if s.family == "sd":  # objects on plain backdrops; a missing checker shall not be fetched
+            options |= {"safety_checker": None, "requires_safety_checker": False}
+        pipeline = getattr(diffusers, pipeline_class).from_pretrained(s.folder, **options)
+        if s.scheduler is not None:
+            pipeline.scheduler = getattr(diffusers, SCHEDULERS[s.scheduler]).from_config(pipeline.scheduler.config)
+        return pipeline.to(self.device)
+
+    def _weights(self) -> dict[str, str]:
+        """Digest of each file of weights by its path; a hub's name stands for itself."""
+        folders = [
+            Path(folder) for folder in (self.settings.folder, *self.settings.controlnets) if Path(folder).is_dir()
+        ]
+        files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.safetensors"))]
+        return {file.relative_to(folder).as_posix(): digest(file) for folder, file in files}
+
+    @torch.no_grad()
+    def draw(
+        self,
+        controls: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        strength: float = 1.0,
+    ) -> np.ndarray:
+        """Images (B, S, S, 3) uint8 RGB.
+
+        Args:
+            controls: one (B, S, S, 3) uint8 array a ControlNet.
+            prompts, negatives: B texts each.
+            seeds: of each image's noise, so that its neighbours in a batch change nothing.
+            strength: of the control, beside the settings' own.
+
+        Raises:
+            InputError: what comes out is not finite, as with half precision on a processor that lacks it.
+        """
+        s = self.settings
+        shown = [torch.from_numpy(np.ascontiguousarray(c.transpose(0, 3, 1, 2))).float() / 255 for c in controls]
+        shown = [c.to(self.device, DTYPES[s.dtype]) for c in shown]
+        scales = [strength * s.strength] * len(shown)
+        size = s.size or controls[0].shape[1]
+        call: dict[str, Any] = {
+            "prompt": list(prompts),
+            "negative_prompt": list(negatives),
+            "height": size,
+            "width": size,
+            "num_inference_steps": s.steps,
+            "guidance_scale": s.guidance,
+            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+            "controlnet_conditioning_scale": scales[0] if len(scales) == 1 else scales,
+            "output_type": "np",
+            "eta": s.eta,
+            "control_image" if "control_image" in self._taken else "image": shown[0] if len(shown) == 1 else shown,
+        }
+        images = self.pipeline(**{key: value for key, value in call.items() if key in self._taken}).images
+        if not np.isfinite(images).all():
+            raise InputError(f"{s.folder}: draws values that are not finite in {s.dtype}; give --dtype float32")
+        return np.asarray(np.rint(np.clip(images, 0, 1) * 255), np.uint8)
+
+
+def _stated(settings: PipelineSettings) -> dict[str, Any]:
+    """What decides the images, without where the folders lie."""
+    stated = {key: value for key, value in asdict(settings).items() if key not in ("folder", "controlnets", "hub")}
+    return stated if not settings.hub else {**stated, "folder": settings.folder, "controlnets": settings.controlnets}
