@@ -25,7 +25,7 @@ from lit.losses.regularisers import density_change
 from lit.networks.batch_draws import batch_draw
 from lit.networks.layers.synthesis import Noise
 from lit.networks.pix2pix3d.generator import LabelledPictures, Pix2Pix3DGenerator
-from lit.networks.pix2pix3d.super_resolution import resized
+from lit.networks.pix2pix3d.super_resolution import antialiased
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,12 @@ class LabelledGame(nn.Module):
     def real_images(self, play: Play) -> tuple[Tensor, Tensor]:
         """Real pictures, and the same at the rendered resolution, blurred if the fakes are judged so."""
         image = play.batch.images
-        return image, blurred(resized(image, self.generator.render_size), play.blur)
+        return image, blurred(antialiased(image, self.generator.render_size), play.blur)
 
     def real_pairs(self, play: Play) -> tuple[Tensor, Tensor]:
         """Real pictures and labels side by side, at both resolutions."""
         labels = self.generator.label_channels(play.batch.labels)
-        maps = (labels, resized(labels, self.generator.render_size))
+        maps = (labels, antialiased(labels, self.generator.render_size))
         image, raw = (torch.cat(pair, 1) for pair in zip(self.real_images(play), maps))
         return image, raw
 

@@ -33,7 +33,7 @@ class Upsampled(NamedTuple):
     first: Tensor | None
 
 
-def resized(images: Tensor, size: int) -> Tensor:
+def antialiased(images: Tensor, size: int) -> Tensor:
     """Images (B, C, H, W) at ``size`` x ``size`` pixels, bilinear and antialiased."""
     if images.shape[-2:] == (size, size):
         return images
@@ -98,6 +98,6 @@ class SuperResolution(nn.Module):
         """
         same = picture.shape[-1] == self.size and not self.block0.up
         rows = latent[:, -1:].expand(-1, 3, -1)
-        x, first = self.block0(resized(features, self.size), resized(picture, self.size), rows, noise)
+        x, first = self.block0(antialiased(features, self.size), antialiased(picture, self.size), rows, noise)
         _, image = self.block1(x, first, rows, noise)
         return Upsampled(image, first if same else None)

@@ -13,7 +13,7 @@ from lit.weights.official.stylegan2_names import FILTER, below, check_filter, ma
 UNUSED = {"dataset_label_std", "backbone.mapping.embed_mask.alpha"}
 """Saved with the generator, but without effect: the poses' spread, and the state of a progressive training (-1)."""
 ENCODER = "backbone.mapping.embed_mask."
-STYLE = re.compile(r"backbone\.mapping\.((?:embed|fc\d+)\.(?:weight|bias))")
+APPEARANCE = re.compile(r"backbone\.mapping\.((?:embed|fc\d+)\.(?:weight|bias))")
 UPSAMPLER = re.compile(r"(superresolution(?:_semantic)?)\.(block[01])\.(conv[01]|torgb)\.(.+)")
 DECODER = re.compile(r"decoder\.(net|net_semantic)\.([02])\.(weight|bias)")
 CRITIC = re.compile(r"b4\.(conv|fc|out)\.(weight|bias)")
@@ -102,7 +102,7 @@ def _downsampling(state: Mapping[str, Tensor], source: str, entry: str) -> dict[
 
 def _place(key: str, source: str) -> str:
     """Our name of an entry that is neither of the synthesis nor of the label encoder."""
-    if match := STYLE.fullmatch(key):
+    if match := APPEARANCE.fullmatch(key):
         return "mapping.style." + re.sub(r"^fc(\d+)", r"layers.\1", match[1])
     if match := UPSAMPLER.fullmatch(key):
         module, block, layer, rest = match.groups()

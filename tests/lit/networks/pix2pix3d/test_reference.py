@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit.networks.pix2pix3d.super_resolution import SuperResolution
-from lit.rendering.camera_march import camera_rays
+from lit.networks.fields.field_values import FieldValues
+from lit.networks.fields.quadrature import midpoints, ray_weights
+from lit.networks.fields.softplus_decoder import softplus_density
+from lit.networks.pix2pix3d.super_resolution import SuperResolution, antialiased
+from lit.rendering.camera_march import FLOOR, camera_rays
+from lit.rendering.samplers import importance, stratified
 from lit.weights.official.pix2pix3d_names import upsampler_state
 from tests.lit.networks.pix2pix3d.reference import (
     CASES,
@@ -176,3 +180,20 @@ def test_upsamplers_that_the_two_networks_do_not_use(name: str, resolution: int,
         assert far(drawn.picture.double().std((0, 2, 3)), stored[f"{size}_out_std64"]) < 1e-5
         changed = 0.0 if drawn.first is None else far(drawn.first, x[:, :channels])
         assert changed == pytest.approx(float(stored[f"{size}_rgb_after"]), abs=1e-4)
+
+
+@torch.no_grad()
+def test_samples_weights_and_resizing_alone() -> None:
+    misc = arrays("misc")
+    depths, raw = misc["march_depth_in"][..., 0], misc["march_sigma"][..., 0]
+    values = FieldValues(misc["march_colour"].permute(0, 3, 1, 2), raw)
+    pieces, _, widths = midpoints(values, depths, softplus_density)
+    weights = ray_weights(pieces.density * widths, bounded=True)
+    assert far(weights, misc["march_weights"][..., 0]) < 1e-6
+    for name, place in (("mid", (torch.arange(8) + 0.5) / 8), ("det", torch.linspace(0, 1, 8))):
+        found = importance(place, floor=FLOOR, released=True)(depths, misc["march_weights"][..., 0])
+        assert far(found, misc[f"importance_{name}"][..., 0]) < 1e-5
+    near, beyond = torch.tensor([0.1]), torch.tensor([2.6 + 2.5 / 15])
+    assert far(stratified(near, beyond, 16)[0][0], misc["stratified_mid"]) < 1e-6
+    for size in (64, 32):
+        assert far(antialiased(misc["resize_input"], size), misc[f"resize_128_to_{size}"]) < 1e-5
