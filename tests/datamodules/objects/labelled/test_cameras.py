@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
@@ -14,6 +14,7 @@ from datamodules.objects.studio import view_projection
 SIZE = 64
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     azimuth=st.floats(0, 360),
     elevation=st.floats(-10, 80),

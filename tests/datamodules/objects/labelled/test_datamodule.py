@@ -28,7 +28,9 @@ from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
 
 def data(folder: Path, **changes: Any) -> LabelledViewsDataModule:
     images, labels = folder / "images.zip", folder / "labels.zip"
-    module = LabelledViewsDataModule(str(images), str(labels), **{"val_every": 3, "batch_size": 4} | changes)
+    module = LabelledViewsDataModule(
+        str(images), str(labels), **{"val_every": 3, "batch_size": 4, "steps_per_epoch": 5} | changes
+    )
     module.setup()
     return module
 
