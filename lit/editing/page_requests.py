@@ -32,7 +32,7 @@ FILES = {
     "/edit.js": ("edit.js", "text/javascript; charset=utf-8"),
     "/edit.css": ("edit.css", "text/css; charset=utf-8"),
 }
-EDGE_BRUSHES = {"rubber": (255, 255, 255), "ink": (0, 0, 0)}
+EDGE_BRUSHES: dict[str, tuple[int, ...]] = {"rubber": (255, 255, 255), "ink": (0, 0, 0)}
 Angle = Annotated[float, Meta(ge=-1000.0, le=1000.0)]
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -109,7 +109,7 @@ class EditingPage:
         self.maps, self.orbit, self.seed, self.z_dim = maps, orbit, seed, network.z_dim
         self.session = session = EditingSession(network, maps[0].labels, self.latent(0), maps[0].camera)
         if session.classes is None:
-            self.brushes = dict(EDGE_BRUSHES)
+            self.brushes = EDGE_BRUSHES
         else:
             known = names or [f"class {number}" for number in range(session.classes)]
             if len(known) != session.classes:
@@ -139,7 +139,7 @@ class EditingPage:
         try:
             if method == "GET" and place.path in FILES:
                 name, media = FILES[place.path]
-                return Answer(200, media, resources.files("lit.editing").joinpath("page", name).read_bytes())
+                return Answer(200, media, (resources.files("lit.editing") / "page" / name).read_bytes())
             with self.lock:
                 if method == "GET" and place.path == "/state":
                     return self._json(200, self.state())

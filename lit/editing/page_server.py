@@ -58,10 +58,12 @@ class PageHandler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > LARGEST:
             self.close_connection = True
-            return self._send(refused(413, f"a request of {length or 'unknown'} bytes: expected at most {LARGEST}"))
+            self._send(refused(413, f"a request of {length or 'unknown'} bytes: expected at most {LARGEST}"))
+            return
         body = self.rfile.read(int(length))
         if self.headers.get_content_type() != "application/json":
-            return self._send(refused(415, "expected application/json"))
+            self._send(refused(415, "expected application/json"))
+            return
         self._send(self._refusal() or self.server.page.answer("POST", self.path, body))
 
     def _refusal(self) -> Answer | None:

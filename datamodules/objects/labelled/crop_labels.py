@@ -26,6 +26,7 @@ from datamodules.objects.labelled.studio_labels import FOCAL, RADIUS, world_scal
 
 FINE = 4  # times the wanted side: what the picture is turned at, then averaged, so that large crops do not alias
 CANNY = (60.0, 140.0)  # grey levels a pixel at which an edge ends and begins
+LEAST_RANGE = 64.0  # grey levels
 RECORD = "crops.json"  # written last
 
 
@@ -100,12 +101,24 @@ def drawn_edges(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         step = mask[here] != mask[ahead]
         lines[here] |= step
         lines[ahead] |= step
-    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    smooth = stretched(cv2.GaussianBlur(image, (0, 0), 1.0), mask)
     inside = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     for channel in range(3):
         found = cv2.Canny(np.ascontiguousarray(smooth[..., channel]), *CANNY) > 0
         lines |= cv2.dilate((found & inside).astype(np.uint8), np.ones((2, 2), np.uint8)) > 0
     return np.where(lines, 0, 255).astype(np.uint8)
+
+
+def stretched(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An (S, S, 3) uint8 picture whose object takes the whole range of grey, so that dark cars have windows, too.
+
+    The darkest and lightest fiftieth of the object are cut off; a range of a quarter is the least that is stretched.
+    """
+    if not mask.any():
+        return image
+    low, high = np.percentile(image[mask], (2, 98))
+    wide = max(high - low, LEAST_RANGE)
+    return ((image - low) * (255 / wide)).clip(0, 255).astype(np.uint8)
 
 
 def write_labelled_crops(folder: str | Path, crops: Sequence[CropAsset], size: int, source: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from lit.editing.page_server import PageServer
 from tests.lit.editing.test_page import page, picture
@@ -26,9 +27,9 @@ def test_the_script_draws_looks_elsewhere_and_takes_it_back() -> None:
     session = server.page.session
     replace = session.replace
 
-    def kept(labels: np.ndarray, camera: object) -> None:
+    def kept(labels: np.ndarray, camera: Tensor) -> None:
         drawn.append(labels)
-        replace(labels, camera)  # type: ignore[arg-type]
+        replace(labels, camera)
 
     session.replace = kept  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, daemon=True).start()

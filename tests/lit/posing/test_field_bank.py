@@ -138,7 +138,7 @@ def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pyte
 def test_background_and_white_fog_are_no_part_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     network, block = small().eval(), block_field(object_axes("+x", "+y"))
     fogs = {"background": (0, 0.5), "white": (1, 1.0), "neither": (1, 0.5)}  # class and grey of what lies around
-    found = {}
+    found: dict[str, VoxelAsset | None] = {}
     for name, (label, grey) in fogs.items():
 
         def foggy(features: torch.Tensor, label: int = label, grey: float = grey) -> Any:
