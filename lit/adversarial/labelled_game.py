@@ -20,7 +20,7 @@ from datamodules.objects.labelled_views import LabelledViews
 from lit.adversarial.diff_augment import DiffAugment
 from lit.adversarial.fading_blur import blurred
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_at
-from lit.losses.labels import edge_loss, label_cross_entropy, nearest_labels
+from lit.losses.labels import edge_loss, label_cross_entropy, labels_at
 from lit.losses.regularisers import density_change
 from lit.networks.batch_draws import batch_draw
 from lit.networks.layers.synthesis import Noise
@@ -195,7 +195,7 @@ class LabelledGame(nn.Module):
 
     def label_loss(self, fake: LabelledPictures, labels: Tensor) -> Tensor:
         """Distance of rendered labels from the given ones, without its weight."""
-        raw = nearest_labels(labels, fake.labels_raw.shape[-1])
+        raw = labels_at(labels, fake.labels_raw.shape[-1])
         pairs = [(fake.labels_raw, raw), *([(fake.labels, labels)] if self.weights.full_size else [])]
         if self.generator.kind == "edges":
             return torch.stack([edge_loss(*pair, self.weights.squared_edges) for pair in pairs]).sum()

@@ -32,7 +32,7 @@ def edge_loss(rendered: Tensor, edges: Tensor, squared: bool = False) -> Tensor:
     return F.smooth_l1_loss(rendered.float(), edges)
 
 
-def nearest_labels(labels: Tensor, size: int) -> Tensor:
+def labels_at(labels: Tensor, size: int) -> Tensor:
     """Label maps (B, H, W) of ids or (B, 1, H, W) of edges at ``size`` x ``size`` pixels.
 
     Pixel i is what lies at floor(i x scale), as in the released code.

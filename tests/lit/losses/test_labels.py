@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.objects.labelled_views import class_weights
-from lit.losses.labels import edge_loss, label_cross_entropy, nearest_labels
+from lit.losses.labels import edge_loss, label_cross_entropy, labels_at
 from lit.losses.regularisers import density_change
 
 MISC = Path(os.environ.get("LIFTBENCH_ORACLES", "/nonexistent")) / "pix2pix3d" / "misc.npz"
@@ -27,13 +27,13 @@ def test_cross_entropy_is_a_mean_by_weight_and_brings_logits_to_the_labels_size(
     assert label_cross_entropy(sharp, corners) < 0.5  # interpolated between the corners
 
 
-def test_edges_nearest_labels_and_density() -> None:
+def test_edges_labels_at_and_density() -> None:
     rendered, edges = torch.full((1, 1, 4, 4), 0.5), torch.zeros(1, 1, 4, 4)
     assert edge_loss(rendered, edges).item() == pytest.approx(0.125)
     assert edge_loss(rendered, edges, squared=True).item() == pytest.approx(0.25)
     ids = torch.arange(36).view(1, 6, 6)
-    assert nearest_labels(ids, 4)[0].tolist() == [[6 * i + j for j in (0, 1, 3, 4)] for i in (0, 1, 3, 4)]
-    assert nearest_labels(edges, 2).shape == (1, 1, 2, 2)
+    assert labels_at(ids, 4)[0].tolist() == [[6 * i + j for j in (0, 1, 3, 4)] for i in (0, 1, 3, 4)]
+    assert labels_at(edges, 2).shape == (1, 1, 2, 2)
     assert density_change(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 1.0])).item() == 1.5
 
 
@@ -50,4 +50,4 @@ def test_reference_answers() -> None:
             found = label_cross_entropy(misc["ce_logits"], misc[f"ce_target_{side}"].long(), weights)
             assert found.item() == pytest.approx(float(misc[f"ce_weight_{rule}_target_{side}"]), rel=1e-4)
     for side in (64, 48, 32):
-        assert torch.equal(nearest_labels(misc["label"], side), misc[f"label_nearest_{side}"])
+        assert torch.equal(labels_at(misc["label"], side), misc[f"label_nearest_{side}"])
