@@ -39,7 +39,7 @@ def small(views: ViewSchedule | None = None, total: int = 1000, **objective: Any
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=4, views=6, size=SIZE)
+    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=4, views=6, size=SIZE, relief=2.0)
 
 
 def data(folder: Path, **changes: Any) -> StudioPhotos:
