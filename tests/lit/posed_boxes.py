@@ -80,7 +80,7 @@ def render(projection: np.ndarray, size: int, colours: np.ndarray, oversample: i
 def write_posed_boxes(
     folder: Path, objects: int = 4, views: int = 12, size: int = 32, seed: int = 0, relief: float = 0.0
 ) -> Path:
-    """Write a posed image set of box cars and return its folder; depth grows by ``relief`` metres from left to right."""
+    """Write a posed image set of box cars and return its folder; depth grows by ``relief`` m from left to right."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, records, ramp = np.random.default_rng(seed), [], np.linspace(-relief / 2, relief / 2, size)
     for index in range(objects):
