@@ -27,7 +27,7 @@ def words(name: str, folder: Path) -> list[str]:
 
 
 def test_the_studio_experiment_trains_and_writes_a_bank(tmp_path: Path) -> None:
-    boxes = write_posed_boxes(tmp_path / "boxes", objects=5, views=4, size=16)
+    boxes = write_posed_boxes(tmp_path / "boxes", objects=5, views=4, size=16, relief=2.0)
     options = [*words("g3dr_small", tmp_path / "run"), "--data.folder", str(boxes), "--data.val_every", "3"]
     options += ["--data.val_views", "2", "--trainer.callbacks.init_args.folder", str(tmp_path / "bank")]
     assert main(["fit", *options]) == 0
@@ -70,6 +70,7 @@ def test_both_configurations_train_on_a_folder(model: str, tmp_path: Path, monke
 
 def test_absent_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_folder(tmp_path / "photos", 6)
-    assert main(["fit", *words("g3dr_paper", tmp_path / "run"), "--data.root", str(root)]) == 2
+    options = ["--data.root", str(root), "--trainer.callbacks.init_args.extractor", "random:0"]
+    assert main(["fit", *words("g3dr_paper", tmp_path / "run"), *options]) == 2
     (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "vgg16-397923af.pth" in said

@@ -77,10 +77,12 @@ def render(projection: np.ndarray, size: int, colours: np.ndarray, oversample: i
     return np.round(np.concatenate([colour, alpha], 1) * 255).astype(np.uint8).reshape(size, size, 4)
 
 
-def write_posed_boxes(folder: Path, objects: int = 4, views: int = 12, size: int = 32, seed: int = 0) -> Path:
-    """Write a posed image set of box cars and return its folder."""
+def write_posed_boxes(
+    folder: Path, objects: int = 4, views: int = 12, size: int = 32, seed: int = 0, relief: float = 0.0
+) -> Path:
+    """Write a posed image set of box cars and return its folder; depth grows by ``relief`` m from left to right."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng, records = np.random.default_rng(seed), []
+    rng, records, ramp = np.random.default_rng(seed), [], np.linspace(-relief / 2, relief / 2, size)
     for index in range(objects):
         dims = np.array([4.0, 1.5, 1.7]) * rng.uniform(0.9, 1.1, 3)
         colours = face_colours(rng)
@@ -89,7 +91,7 @@ def write_posed_boxes(folder: Path, objects: int = 4, views: int = 12, size: int
         projection = np.stack([orbit_projection(a, t, dims, size) for a, t in zip(angles, tilts)])
         rgba = np.stack([render(p, size, colours) for p in projection])
         parts = (rgba[..., 3] > 127).astype(np.uint8)
-        edges, depth = np.zeros_like(parts), np.where(parts > 0, 8.0, 0.0).astype(np.float16)
+        edges, depth = np.zeros_like(parts), np.where(parts > 0, 8.0 + ramp, 0.0).astype(np.float16)
         name = f"box{index:03d}"
         np.savez(folder / f"{name}.npz", rgba=rgba, projection=projection, depth=depth, parts=parts, edges=edges)
         records.append({"id": name, "dims": dims.tolist()})

@@ -49,7 +49,8 @@ class SingleViewFigures:
     * ``fid_yaw_X``, ``nfs_yaw_X``: views from a yaw drawn within X degrees, against the photographs.
 
     Depth accuracy counts pixels whose true depth is known. A map that is flat there has no normalised form: it scores 2
-    as an uncorrelated one does. NFS counts pixels of opacity above 0.5 over the cube's depths.
+    as an uncorrelated one does. NFS counts pixels of opacity above 0.5, or all where there are none, over
+    the cube's depths.
 
     Args:
         ranges: degrees of the yaw's ranges.
@@ -114,8 +115,8 @@ class SingleViewFigures:
             opacity: (S, S).
         """
         solid = opacity > 0.5
-        if bool(solid.any()):
-            self.rows[f"nfs_yaw_{degrees:g}"].update(place[None], [id], solid[None])
+        counted = solid if bool(solid.any()) else torch.ones_like(solid)
+        self.rows[f"nfs_yaw_{degrees:g}"].update(place[None], [id], counted[None])
         if self.sets:
             for image, real in ((photo, True), (shown, False)):
                 pixels = (image.clamp(0, 1) * 255).round().byte().permute(2, 0, 1)[None]

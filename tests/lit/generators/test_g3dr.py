@@ -39,7 +39,7 @@ def small(views: ViewSchedule | None = None, total: int = 1000, **objective: Any
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=4, views=6, size=SIZE)
+    return write_posed_boxes(tmp_path_factory.mktemp("posed") / "boxes", objects=4, views=6, size=SIZE, relief=2.0)
 
 
 def data(folder: Path, **changes: Any) -> StudioPhotos:
@@ -133,7 +133,7 @@ def test_a_mirrored_view_shows_a_symmetric_object_as_the_photograph_does(boxes: 
     assert float((own.depth - other.depth).abs().mean()) < 2e-2
     side += 1
     wrong = pixels.draw(in_cube, mirrored(photos.projection, photos.frame)[0], SIZE, SIZE)
-    assert float((own.rgb - wrong.rgb).abs().mean()) > 0.02
+    assert float((own.rgb - wrong.rgb).abs().mean()) > 0.005
     assert own.opacity.max() > 0.9
 
 
@@ -163,13 +163,16 @@ def test_schedule_and_turns_follow_paper_and_code() -> None:
 def test_some_steps_learn_the_photographs(boxes: Path) -> None:
     model = small(ViewSchedule(cap=0.2), 240, regularisation=DepthKernel(s2=0.1), weights=LossWeights(opacity=0.5))
     optimizer, dataset = model.configure_optimizers(), data(boxes, steps_per_epoch=60).train_dataloader().dataset
-    before = float(sum(small(CANONICAL).losses(batch(boxes)).values()))
+    with torch.no_grad():
+        before = float(sum(small(CANONICAL).losses(batch(boxes)).values()))
     for step in range(60):
         optimizer.zero_grad()
         sum(model.losses(dataset[(0, step)]).values()).backward()  # type: ignore[union-attr]
         optimizer.step()
     model.views = CANONICAL
-    assert float(sum(v for k, v in model.losses(batch(boxes)).items() if k != "opacity")) < 0.5 * before
+    with torch.no_grad():
+        after = float(sum(value for name, value in model.losses(batch(boxes)).items() if name != "opacity"))
+    assert after < 0.5 * before
 
 
 def test_density_of_a_baked_field_is_that_of_the_box() -> None:

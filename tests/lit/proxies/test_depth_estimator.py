@@ -63,6 +63,6 @@ def test_a_folder_without_a_network_is_one_line(tmp_path: Path) -> None:
         TransformersDepth(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
     pytest.importorskip("transformers")
-    with pytest.raises(InputError, match="no depth network of transformers") as caught:
+    with pytest.raises(InputError, match="no depth network that transformers can read") as caught:
         TransformersDepth(str(tmp_path))
     assert "\n" not in str(caught.value)
