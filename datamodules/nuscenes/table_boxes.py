@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +142,7 @@ class _Annotations:
         """The previous and the next row (K,) of some rows' instances; the row itself at an end."""
         index: dict[Any, int] = {token: number for number, token in enumerate(self.tokens)}
         index[""] = OTHER
-        every = (np.fromiter(map(index.get, links, repeat(LOST)), np.int64, len(links)) for links in self.links)
+        every = (np.fromiter((index.get(one, LOST) for one in links), np.int64, len(links)) for links in self.links)
         first, last = (np.where(found[rows] == OTHER, rows, found[rows]) for found in every)
         sample, instance = self.codes[:, 0], self.codes[:, 1]
         for key, links, found in (("prev", self.links[0], first), ("next", self.links[1], last)):

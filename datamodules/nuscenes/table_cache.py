@@ -125,7 +125,9 @@ def _checked(place: Path, columns: Columns) -> tuple[Columns, Problems]:
     index = msgspec.json.decode((place / INDEX).read_bytes(), type=_Index)
     if index.state != place.name:
         raise ValueError("it is of other tables")
-    wanted = {**COLUMNS, **dict.fromkeys(TEXTS, (np.uint8, ())), **{f"{n}_ends": (np.int64, ()) for n in TEXTS}}
+    wanted = dict(COLUMNS)
+    for name in TEXTS:
+        wanted |= {name: (np.uint8, ()), f"{name}_ends": (np.int64, ())}
     if wanted.keys() != columns.keys():
         raise ValueError(f"it has not the columns {', '.join(sorted(wanted.keys() ^ columns.keys()))}")
     for name, (kind, shape) in wanted.items():

@@ -25,7 +25,8 @@ CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BA
 CHANNELS = (*CAMERAS, "LIDAR_TOP")
 LIDAR = CHANNELS.index("LIDAR_TOP")
 OTHER, LOST = -1, -2  # codes of what is of no use here, and of what leads nowhere
-COLUMNS = {  # name: type and shape, N samples, C calibrated sensors, M boxes, B racks; texts are two arrays each
+# Type and shape of a row, of samples, calibrated sensors, boxes and racks. A text is two arrays (:class:`Texts`).
+COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "sample_time": (np.int64, ()), "sample_scene": (np.int32, ()),
     "shot_pose": (np.float64, (7, 7)), "shot_rig": (np.int32, (7,)), "shot_size": (np.int32, (6, 2)),
     "rig": (np.float64, (16,)), "box_offsets": (np.int64, ()), "box_geometry": (np.float64, (10,)),

@@ -98,11 +98,8 @@ def _parts(path: Path, rest: bytes, read: Callable[[int], bytes], size: int) -> 
         cut = _last_row(rest)
         if cut:
             part = b"".join((opening, memoryview(rest)[:cut], b"]"))
-            try:
-                rows = _fast(path, part)
-            except msgspec.DecodeError:  # cut inside a text, or a table that is none: the next block tells
-                rows = None
-            if rows is None:
+            rows = _fast(path, part)
+            if rows is None:  # perhaps cut inside a text, or a table that is none: the next block tells
                 rows = _whole(path, part)
             if rows is not None:
                 yield rows
@@ -127,11 +124,15 @@ def _decode(path: Path, raw: bytes, offset: int) -> list[Any]:
     Raises:
         InputError: it is none, or holds a row that is not what it has to be.
     """
+    rows = _fast(path, raw)
+    if rows is not None:
+        return rows
     try:
-        rows = _fast(path, raw)
-    except msgspec.DecodeError:
-        rows = None
-    return _strict(path, decoded(raw, path, "a nuScenes table"), offset) if rows is None else rows
+        raw[: len(raw) if offset else 0].decode()
+    except UnicodeDecodeError as error:
+        place = f"{path}: byte {offset + error.start} is no UTF-8"
+        raise InputError(f"{place}; expected a nuScenes table, saved as UTF-8") from None
+    return _strict(path, decoded(raw, path, "a nuScenes table"), offset)
 
 
 def _whole(path: Path, raw: bytes) -> list[Any] | None:
@@ -145,19 +146,15 @@ def _whole(path: Path, raw: bytes) -> list[Any] | None:
 
 
 def _fast(path: Path, raw: bytes) -> list[Any] | None:
-    """Rows, or None where a closer look is needed.
-
-    Raises:
-        msgspec.DecodeError: likewise.
-    """
+    """Rows, or None where a closer look is needed."""
     decoder, fit = _FAST[path.stem]
-    rows: list[Any] = decoder.decode(raw)
-    if not rows:
-        return rows
     try:
+        rows: list[Any] = decoder.decode(raw)
+        if not rows:
+            return rows
         first: list[Any] = []
         json.loads(raw[raw.index(b"{") : raw.index(b"}") + 1], object_pairs_hook=first.extend)
-    except ValueError:
+    except (msgspec.DecodeError, ValueError, RecursionError):  # a ValueError is also what is no UTF-8
         return None
     keys = len({name for name, _ in first}) * len(rows)  # rows of one table have the same keys
     if raw.count(b":") != keys and len(KEY.findall(raw)) != keys:

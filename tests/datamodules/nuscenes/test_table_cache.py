@@ -80,6 +80,17 @@ def test_what_is_wrong_is_found_in_blocks_too(
     assert str(caught.value).isprintable()
 
 
+def test_bytes_that_are_no_text_are_refused_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "sample_data.json"
+    content = path.read_bytes()
+    for block in (table_stream.BLOCK, 300):
+        monkeypatch.setattr(table_stream, "BLOCK", block)
+        for place in (b"LIDAR_TOP True", b"0103 2 CAM_FRONT False"):
+            path.write_bytes(content.replace(place, b"\xe0" + place, 1))
+            with pytest.raises(InputError, match=rf"sample_data\.json: byte {content.index(place)} is no UTF-8"):
+                Tables(folder)
+
+
 def test_a_cache_gives_the_same_columns_and_is_read_the_second_time(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
