@@ -129,11 +129,7 @@ class ControlledPipeline:
     def _load(self) -> Any:
         s = self.settings
         pipeline_class, control_class, several = CLASSES[s.family]
-        common: dict[str, Any] = {
-            "torch_dtype": DTYPES[s.dtype],
-            "local_files_only": not s.hub,
-            "use_safetensors": True,
-        }
+        common: dict[str, Any] = {"local_files_only": not s.hub, "use_safetensors": True}
         options = dict(common)
         nets: list[Any] = []
         if s.controlnets:
@@ -146,7 +142,7 @@ class ControlledPipeline:
             pipeline.register_modules(controlnet=getattr(diffusers, several)(nets))
         if s.scheduler is not None:
             pipeline.scheduler = getattr(diffusers, SCHEDULERS[s.scheduler]).from_config(pipeline.scheduler.config)
-        return pipeline.to(self.device)
+        return pipeline.to(self.device, DTYPES[s.dtype])
 
     def _weights(self) -> dict[str, str]:
         """Digest of each file of weights by its path; a hub's name stands for itself."""
