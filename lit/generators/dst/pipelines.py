@@ -22,7 +22,7 @@ from datamodules.renders.visual_prompts import VisualKind
 from lit.weights.files import digest, shortened
 
 Family = Literal["sd", "sdxl", "sd3"]
-CLASSES: dict[str, tuple[str, str, str]] = {  # of each family: the pipeline, a ControlNet, several of them
+PIPELINES: dict[str, tuple[str, str, str]] = {  # of each family: the pipeline, a ControlNet, several of them
     "sd": ("StableDiffusionControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
     "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
     "sd3": ("StableDiffusion3ControlNetPipeline", "SD3ControlNetModel", "SD3MultiControlNetModel"),
@@ -79,7 +79,7 @@ class PipelineSettings:
             )
         if not self.controls:
             raise InputError("no control: expected canny, depth or normal, or several with a ControlNet each")
-        chosen = (("family", self.family, CLASSES), ("dtype", self.dtype, DTYPES))
+        chosen = (("family", self.family, PIPELINES), ("dtype", self.dtype, DTYPES))
         if self.scheduler is not None:
             chosen = (*chosen, ("scheduler", self.scheduler, SCHEDULERS))
         for name, value, known in chosen:
@@ -128,7 +128,7 @@ class ControlledPipeline:
 
     def _load(self) -> Any:
         s = self.settings
-        pipeline_class, control_class, several = CLASSES[s.family]
+        pipeline_class, control_class, several = PIPELINES[s.family]
         common: dict[str, Any] = {"local_files_only": not s.hub, "use_safetensors": True}
         options = dict(common)
         nets: list[Any] = []
