@@ -18,14 +18,14 @@ from msgspec import Meta
 from datamodules.files.typed_json import Finite, Identifier, Metres, Text, read_json
 from datamodules.geometry import CORNER_SIGNS, Boxes3D, Camera
 from datamodules.renders.cad_models import CadModel
-from datamodules.renders.viewpoints import FIELD_OF_VIEW, Viewpoint
+from datamodules.renders.viewpoints import RENDER_FIELD_OF_VIEW, Viewpoint
 from datamodules.shapes.meshes import CarMesh
 
 SCHEMA = 1
 KIND = "an annotation of a render (`python -m lit prepare dst-renders` writes it)"
 
-Vector = tuple[Finite, Finite, Finite]
-Row = tuple[Finite, Finite, Finite, Finite]
+Point3D = tuple[Finite, Finite, Finite]
+Values4 = tuple[Finite, Finite, Finite, Finite]
 Pixel = tuple[Finite, Finite]
 
 
@@ -86,17 +86,17 @@ class Annotation(msgspec.Struct, kw_only=True):
     sampling: int
     strength: Finite
     dims: tuple[Metres, Metres, Metres]
-    center_cam: Vector
-    R_cam: tuple[Vector, Vector, Vector]
-    bbox3D_cam: list[Vector]
+    center_cam: Point3D
+    R_cam: tuple[Point3D, Point3D, Point3D]
+    bbox3D_cam: list[Point3D]
     bbox3D_pixels: list[Pixel]
-    bbox2D_proj: Row
-    bbox2D_amodal: Row
-    bbox2D_tight: Row | None
-    projection: tuple[Row, Row, Row]
+    bbox2D_proj: Values4
+    bbox2D_amodal: Values4
+    bbox2D_tight: Values4 | None
+    projection: tuple[Values4, Values4, Values4]
     level_yaw: Finite
-    level_center: Vector
-    level_projection: tuple[Row, Row, Row]
+    level_center: Point3D
+    level_projection: tuple[Values4, Values4, Values4]
     depth_unit: Annotated[float, Meta(gt=0, le=1)]
     watertight: bool
     files: dict[str, str]
@@ -114,7 +114,7 @@ class Annotation(msgspec.Struct, kw_only=True):
 
 def focal_length(size: int) -> float:
     """Pixels; 560 at 512."""
-    return size / (2 * float(np.tan(FIELD_OF_VIEW / 2)))
+    return size / (2 * float(np.tan(RENDER_FIELD_OF_VIEW / 2)))
 
 
 def annotate(
@@ -200,7 +200,7 @@ def _rows(matrix: np.ndarray) -> Any:  # tuples whose lengths are the matrix's
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def _rectangle(pixels: np.ndarray) -> Row:
+def _rectangle(pixels: np.ndarray) -> Values4:
     left, top = pixels.min(0).tolist()
     right, bottom = pixels.max(0).tolist()
     return float(left), float(top), float(right), float(bottom)

@@ -24,7 +24,7 @@ from datamodules.files.typed_json import read_json
 from datamodules.renders.synsets import SHAPENET
 from datamodules.shapes.meshes import CAD_SUFFIXES
 
-COLUMNS = ("synset", "model_id", "distance", "azimuth", "elevation", "strength", "sampling")
+LIST_COLUMNS = ("synset", "model_id", "distance", "azimuth", "elevation", "strength", "sampling")
 LAYOUTS = ("shapenet", "objaverse", "omniobject3d", "files")
 SHAPENET_FILES = ("models/model_normalized.obj", "model.obj", "model_normalized.obj")  # versions 2 and 1
 NAMED = re.compile(r"[\w.-]+")  # what may become a folder's name
@@ -167,18 +167,17 @@ def read_list(path: str | Path, found: Sequence[CadModel]) -> list[CadModel]:
     """
     rows = csv.DictReader(io.StringIO(read_text(path, "a CSV list of CAD models")), skipinitialspace=True)
     header = [name.strip() for name in rows.fieldnames or []]
-    if missing := [name for name in COLUMNS[:2] if name not in header]:
-        raise InputError(f"{path}: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
-    if unknown := [name for name in header if name not in COLUMNS]:
-        raise InputError(
-            f"{path}: unknown column {unknown[0]!r}; expected {', '.join(COLUMNS)}{closest(unknown[0], COLUMNS)}"
-        )
+    if missing := [name for name in LIST_COLUMNS[:2] if name not in header]:
+        raise InputError(f"{path}: no column {', '.join(missing)}; expected {', '.join(LIST_COLUMNS)}")
+    if unknown := [name for name in header if name not in LIST_COLUMNS]:
+        near = closest(unknown[0], LIST_COLUMNS)
+        raise InputError(f"{path}: unknown column {unknown[0]!r}; expected {', '.join(LIST_COLUMNS)}{near}")
     rows.fieldnames = header
     models = {(entry.synset, entry.model): entry for entry in found}
     loose = {entry.model: entry for entry in found if entry.synset == "object"}
     chosen: dict[tuple[str, str], CadModel] = {}
     for row in rows:
-        synset, model = ((row[name] or "").strip() for name in COLUMNS[:2])
+        synset, model = ((row[name] or "").strip() for name in LIST_COLUMNS[:2])
         entry = models.get((synset, model)) or loose.get(model)
         if entry is None:
             near = closest(model, [name for folder, name in models if folder == synset])
@@ -199,7 +198,7 @@ def read_list(path: str | Path, found: Sequence[CadModel]) -> list[CadModel]:
 
 
 def _alignment(row: dict[str, str | None], place: str) -> Alignment:
-    stated = {name: (row.get(name) or "").strip() for name in COLUMNS[2:]}
+    stated = {name: (row.get(name) or "").strip() for name in LIST_COLUMNS[2:]}
     try:
         numbers = {name: float(text) for name, text in stated.items() if text}
         if "sampling" in numbers and numbers["sampling"].is_integer():

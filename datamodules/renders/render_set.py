@@ -28,7 +28,7 @@ from datamodules.renders.annotation import Annotation, read_annotation
 
 RENDER_INDEX = "renders.json"
 RENDER_KIND = "a folder of annotated renders (`python -m lit prepare dst-renders` writes one)"
-PICTURES = {"image_render": "rgba", "depth": "depth", "normal": "normals"}
+RENDER_PICTURES = {"image_render": "rgba", "depth": "depth", "normal": "normals"}
 Value = str | int | float | bool | None
 
 
@@ -98,7 +98,7 @@ class Render:
         """A picture as it was written: (S, S, 4) uint8 RGBA, (S, S) uint16 depth or (S, S, 3) uint8 normals.
 
         Args:
-            kind: folder, one of :data:`PICTURES`.
+            kind: folder, one of :data:`RENDER_PICTURES`.
 
         Raises:
             InputError: missing, half-written, or other than the annotation says.

@@ -26,9 +26,9 @@ from datamodules.renders.annotation import annotate, annotation_text, read_annot
 from datamodules.renders.cad_models import CadModel, Layout
 from datamodules.renders.model_meshes import is_watertight, load_model
 from datamodules.renders.render_set import (
-    PICTURES,
     RENDER_INDEX,
     RENDER_KIND,
+    RENDER_PICTURES,
     LeftOut,
     Render,
     RenderedModel,
@@ -36,7 +36,7 @@ from datamodules.renders.render_set import (
     RenderSet,
 )
 from datamodules.renders.synsets import ON_GROUND
-from datamodules.renders.viewpoints import FIELD_OF_VIEW, Viewpoint, draw_viewpoints
+from datamodules.renders.viewpoints import RENDER_FIELD_OF_VIEW, Viewpoint, draw_viewpoints
 from datamodules.shapes.meshes import CarMesh
 
 BLOCK = 16  # views a job
@@ -214,7 +214,7 @@ def is_whole(render: Render, settings: str) -> bool:
     """Whether a view was written with these settings and its pictures are as they were written."""
     try:
         found = read_annotation(render.path("annotation", ".json"))
-        if found.settings != settings or found.files.keys() != PICTURES.keys():
+        if found.settings != settings or found.files.keys() != RENDER_PICTURES.keys():
             return False
         return all(
             digest_of(read_bytes(render.path(kind), "a picture")) == digest for kind, digest in found.files.items()
@@ -243,7 +243,7 @@ def _write_view(
     light = studio_light(derive(settings.seed, "renders", model.synset, model.model, render.view, "light"))
     distance = viewpoint.distance * float(mesh.dims.max())
     projection = view_projection(
-        mesh.dims, viewpoint.azimuth, viewpoint.elevation, settings.size, distance, FIELD_OF_VIEW
+        mesh.dims, viewpoint.azimuth, viewpoint.elevation, settings.size, distance, RENDER_FIELD_OF_VIEW
     )
     seen = render_view(mesh, projection, settings.size, light, settings.supersample)
     unit = 0.001 if seen["depth"].max() < 65 else 0.01  # millimetres, or centimetres of what is farther than 65 m

@@ -37,7 +37,7 @@ ROAD = (
     "on a cobbled square", "beside a park", "on a bridge", "in a car park", "on a winding mountain road",
     "in a snowy street", "at a petrol station",
 )  # fmt: skip
-PEOPLE = (
+PAVEMENTS = (
     "on a pavement", "at a zebra crossing", "in a park", "in front of a shop", "on a market square", "at a bus stop",
     "in a narrow lane", "on a promenade",
 )  # fmt: skip
@@ -75,7 +75,7 @@ def subject(model: RenderedModel, rng: np.random.Generator) -> str:
 
 def template_prompt(model: RenderedModel, rng: np.random.Generator) -> str:
     """One combination of opening, subject, place, light and quality."""
-    places = PEOPLE if model.words in ("pedestrian", "person") else ROAD if model.words in ON_GROUND else ANYWHERE
+    places = PAVEMENTS if model.words in ("pedestrian", "person") else ROAD if model.words in ON_GROUND else ANYWHERE
     parts = [OPENINGS, places, LIGHTS, QUALITIES]
     opening, place, light, quality = (str(part[int(rng.integers(len(part)))]) for part in parts)
     said = f"{opening.format(with_article(subject(model, rng)))} {place}"

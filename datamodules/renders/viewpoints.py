@@ -19,7 +19,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import wrap_angle
 
 LENS, SENSOR = 35.0, 32.0  # millimetres: f = 560 pixels at 512
-FIELD_OF_VIEW = 2 * float(np.arctan(SENSOR / (2 * LENS)))  # radians, of the square picture
+RENDER_FIELD_OF_VIEW = 2 * float(np.arctan(SENSOR / (2 * LENS)))  # radians, of the square picture
 FRONT = (-195.0, 15.0)  # degrees of theta, the object's front half and 15 more on either side
 DISTANCE_SPREAD, DISTANCE_RANGE = 0.5, (-0.5, 1.5)  # of a drawn distance about the given one, in longest sides
 STEEPEST = 89.5  # degrees of elevation either way: straight from above the picture has no upright
@@ -41,7 +41,7 @@ class ViewpointMode:
 
 
 FULL = (0.0, 360.0)
-MODES = {
+VIEWPOINT_MODES = {
     1: ViewpointMode(FULL, (0.0, 180.0), (90.0, 30.0)),
     2: ViewpointMode(FRONT, (0.0, 180.0), (90.0, 30.0)),
     3: ViewpointMode(FULL, (0.0, 195.0), (60.0, 20.0)),
@@ -93,7 +93,7 @@ def draw_viewpoints(
     """Draw viewpoints of one object.
 
     Args:
-        mode: 1 to 5, see :data:`MODES`.
+        mode: 1 to 5, see :data:`VIEWPOINT_MODES`.
         count: how many.
         distance: longest sides of the object's box.
         rng: of all draws.
@@ -106,15 +106,15 @@ def draw_viewpoints(
     Raises:
         InputError: unknown mode, a distance that enters the object, or a polar limit outside the mode's range.
     """
-    if mode not in MODES:
-        raise InputError(f"viewpoint mode {mode}: expected 1 to {len(MODES)}")
+    if mode not in VIEWPOINT_MODES:
+        raise InputError(f"viewpoint mode {mode}: expected 1 to {len(VIEWPOINT_MODES)}")
     nearest = distance + (DISTANCE_RANGE[0] if vary_distance else 0.0)
     if not (nearest >= 0.9 and distance <= 100):
         raise InputError(
             f"distance {distance:g}: expected 0.9 to 100 longest sides of the object (1.4 where it varies), for the "
             "camera must stay outside; give a larger one"
         )
-    chosen = MODES[mode]
+    chosen = VIEWPOINT_MODES[mode]
     low, high = chosen.phi[0], min(chosen.phi[1], max_polar, 180.0)
     if not low < high:
         raise InputError(f"max_polar {max_polar:g}: expected degrees in ({low:g}, 180]; 90 is the horizon")

@@ -18,7 +18,7 @@ from datamodules.processes import run_jobs
 from datamodules.renders.render_set import Render, RenderSet
 
 VisualKind = Literal["canny", "depth", "normal"]
-FOLDERS: dict[str, str] = {"canny": "canny", "depth": "depth_prompt", "normal": "normal_prompt"}
+PROMPT_FOLDERS: dict[str, str] = {"canny": "canny", "depth": "depth_prompt", "normal": "normal_prompt"}
 THRESHOLDS = (100.0, 200.0)
 FARTHEST_GREY = 40  # of 255: the farthest point of an object still stands out from the empty background
 
@@ -85,5 +85,7 @@ def _write_prompts(render: Render, kinds: tuple[VisualKind, ...], thresholds: tu
     for kind in kinds:
         picture = visual_prompt(render, kind, thresholds)
         stored = picture[..., ::-1] if kind == "normal" else picture[..., 0]
-        write_atomically(render.path(FOLDERS[kind]), cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes())
+        write_atomically(
+            render.path(PROMPT_FOLDERS[kind]), cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes()
+        )
     return len(kinds)

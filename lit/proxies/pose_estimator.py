@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from detectors.backbones import build_backbone
+from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.fitting import restore
 
 RANGES = ((0.0, 360.0), (-90.0, 90.0), (-180.0, 180.0))  # degrees: azimuth, elevation, rotation in the picture's plane
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 def bins_of(angles: Tensor, bins: int) -> Tensor:
@@ -98,8 +98,8 @@ class PoseEstimator(LightningModule):
                 raise InputError(f"pose estimator's {name} {value}: expected at least {low}")
         self.backbone, channels = build_backbone(backbone, options or {}, weights, stride)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(pool), nn.Flatten(), nn.Linear(channels[0] * pool**2, 3 * bins))
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None] * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(STD)[:, None, None] * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None] * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None] * 255, persistent=False)
         self.bins, self.size = bins, size
         self.mean: Tensor
         self.std: Tensor

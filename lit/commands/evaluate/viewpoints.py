@@ -13,7 +13,7 @@ from datamodules.errors import InputError
 from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
 
-FORM = "NAME=FOLDER of renders (dst-renders), posed images, or KITTI"
+SET_FORM = "NAME=FOLDER of renders (dst-renders), posed images, or KITTI"
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -24,14 +24,14 @@ def named_folder(text: str) -> tuple[str, Path]:
     """
     name, _, folder = text.partition("=")
     if not name or not folder:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected {FORM}")
+        raise argparse.ArgumentTypeError(f"got '{text}', expected {SET_FORM}")
     return name, typed_path(folder)
 
 
 def viewpoints(argv: list[str]) -> int:
     """Plot distributions of viewpoints of several sets, and say how even and how alike they are."""
     parser = Arguments("evaluate viewpoints", "Distributions of viewpoints of generated and real sets.")
-    parser.add_argument("--set", type=named_folder, nargs="+", required=True, metavar="NAME=FOLDER", help=FORM)
+    parser.add_argument("--set", type=named_folder, nargs="+", required=True, metavar="NAME=FOLDER", help=SET_FORM)
     parser.add_argument("--class", dest="name", help="only this class, as the set spells it (Car)")
     parser.add_argument("--split", default="train", help="of KITTI folders (default train)")
     parser.add_argument("--plot", type=typed_path, help="PNG to write")
@@ -77,7 +77,7 @@ def read_viewpoints(folder: Path, name: str | None = None, split: str = "train")
     elif (folder / "training" / "label_2").is_dir():
         azimuth, elevation = _of_kitti(folder, name, split)
     else:
-        raise InputError(f"{folder}: holds no renders.json, posed.json or training/label_2, expected {FORM}")
+        raise InputError(f"{folder}: holds no renders.json, posed.json or training/label_2, expected {SET_FORM}")
     if not len(azimuth):
         raise InputError(f"{folder}: holds no object{f' of class {name}' * bool(name)}; name another class")
     return azimuth, elevation

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 
 from datamodules.renders.cad_models import LAYOUTS, CadModel, Layout
-from datamodules.renders.viewpoints import MODES
+from datamodules.renders.viewpoints import VIEWPOINT_MODES
 from lit.arguments import Arguments, positive
 from lit.commands.prepare.paths import typed_path
 
@@ -41,7 +41,7 @@ def dst_renders(argv: list[str]) -> int:
     add("--views", type=positive, help="of each model (default 20)")
     add("--samples", type=positive, help="of each class in place of --views, shared evenly by its models")
     add("--size", type=positive, default=512, help="pixels a side (default 512, f = 560)")
-    add("--mode", type=int, choices=sorted(MODES), default=1, help="viewpoint mode (default 1)")
+    add("--mode", type=int, choices=sorted(VIEWPOINT_MODES), default=1, help="viewpoint mode (default 1)")
     add("--distance", type=float, default=2.2, help="of the camera, in the model's longest sides (default 2.2)")
     add("--vary-distance", action="store_true", help="truncated normal about it, 0.5 nearer to 1.5 farther")
     add("--max-polar", type=float, help="degrees, 90 is the horizon (default 95 for objects of the road, else 180)")

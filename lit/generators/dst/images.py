@@ -12,12 +12,12 @@ from datamodules.errors import InputError
 from datamodules.processes import track
 from datamodules.randomness import derive
 from datamodules.renders.generated import Generated, ImageLog
-from datamodules.renders.render_set import PICTURES, RenderSet
+from datamodules.renders.render_set import RENDER_PICTURES, RenderSet
 from datamodules.renders.text_prompts import PromptBook
-from datamodules.renders.visual_prompts import FOLDERS, visual_prompt
+from datamodules.renders.visual_prompts import PROMPT_FOLDERS, visual_prompt
 from lit.generators.dst.pipelines import ControlledPipeline
 
-TAKEN = (*PICTURES, *FOLDERS.values(), "annotation")
+TAKEN = (*RENDER_PICTURES, *PROMPT_FOLDERS.values(), "annotation")
 
 
 def image_seed(seed: int, image: Generated) -> int:

@@ -22,10 +22,10 @@ from datamodules.renders.visual_prompts import VisualKind
 from lit.weights.files import digest, shortened
 
 Family = Literal["sd", "sdxl", "sd3"]
-CLASSES: dict[str, tuple[str, str]] = {  # of each family: the pipeline, and the ControlNet's class
-    "sd": ("StableDiffusionControlNetPipeline", "ControlNetModel"),
-    "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel"),
-    "sd3": ("StableDiffusion3ControlNetPipeline", "SD3ControlNetModel"),
+PIPELINES: dict[str, tuple[str, str, str]] = {  # of each family: the pipeline, a ControlNet, several of them
+    "sd": ("StableDiffusionControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
+    "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
+    "sd3": ("StableDiffusion3ControlNetPipeline", "SD3ControlNetModel", "SD3MultiControlNetModel"),
 }
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -79,7 +79,7 @@ class PipelineSettings:
             )
         if not self.controls:
             raise InputError("no control: expected canny, depth or normal, or several with a ControlNet each")
-        chosen = (("family", self.family, CLASSES), ("dtype", self.dtype, DTYPES))
+        chosen = (("family", self.family, PIPELINES), ("dtype", self.dtype, DTYPES))
         if self.scheduler is not None:
             chosen = (*chosen, ("scheduler", self.scheduler, SCHEDULERS))
         for name, value, known in chosen:
@@ -128,22 +128,21 @@ class ControlledPipeline:
 
     def _load(self) -> Any:
         s = self.settings
-        pipeline_class, control_class = CLASSES[s.family]
-        common: dict[str, Any] = {
-            "torch_dtype": DTYPES[s.dtype],
-            "local_files_only": not s.hub,
-            "use_safetensors": True,
-        }
+        pipeline_class, control_class, several = PIPELINES[s.family]
+        common: dict[str, Any] = {"local_files_only": not s.hub, "use_safetensors": True}
         options = dict(common)
+        nets: list[Any] = []
         if s.controlnets:
             nets = [getattr(diffusers, control_class).from_pretrained(folder, **common) for folder in s.controlnets]
-            options["controlnet"] = nets[0] if len(nets) == 1 else nets
+            options["controlnet"] = nets[0]  # a folder that has one of its own refuses a list
         if s.family == "sd":  # objects on plain backdrops; a missing checker shall not be fetched
             options |= {"safety_checker": None, "requires_safety_checker": False}
         pipeline = getattr(diffusers, pipeline_class).from_pretrained(s.folder, **options)
+        if len(nets) > 1:
+            pipeline.register_modules(controlnet=getattr(diffusers, several)(nets))
         if s.scheduler is not None:
             pipeline.scheduler = getattr(diffusers, SCHEDULERS[s.scheduler]).from_config(pipeline.scheduler.config)
-        return pipeline.to(self.device)
+        return pipeline.to(self.device, DTYPES[s.dtype])
 
     def _weights(self) -> dict[str, str]:
         """Digest of each file of weights by its path; a hub's name stands for itself."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from datamodules.renders.text_prompts import ANYWHERE, LIGHTS, NEGATIVE, OPENINGS, PEOPLE, QUALITIES, ROAD
+from datamodules.renders.text_prompts import ANYWHERE, LIGHTS, NEGATIVE, OPENINGS, PAVEMENTS, QUALITIES, ROAD
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.()-'!?"
@@ -14,7 +14,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.()-'!?"
 
 def prompt_words(more: Iterable[str] = ()) -> list[str]:
     """Every word of the templates and of ``more`` texts, sorted."""
-    texts = (*OPENINGS, *ROAD, *PEOPLE, *ANYWHERE, *LIGHTS, *QUALITIES, NEGATIVE, "a an", *more)
+    texts = (*OPENINGS, *ROAD, *PAVEMENTS, *ANYWHERE, *LIGHTS, *QUALITIES, NEGATIVE, "a an", *more)
     return sorted({word for text in texts for word in re.findall(r"[a-z]+", text.lower())})
 
 

@@ -13,12 +13,12 @@ from datamodules.geometry import wrap_angle
 from datamodules.objects.studio import view_projection
 from datamodules.randomness import derive
 from datamodules.renders.annotation import focal_length
-from datamodules.renders.viewpoints import FIELD_OF_VIEW, draw_viewpoints, truncated_normal
+from datamodules.renders.viewpoints import RENDER_FIELD_OF_VIEW, draw_viewpoints, truncated_normal
 
 
 def test_the_camera_is_the_papers() -> None:
     assert focal_length(512) == pytest.approx(560)
-    assert np.rad2deg(FIELD_OF_VIEW) == pytest.approx(2 * np.rad2deg(np.arctan(256 / 560)))
+    assert np.rad2deg(RENDER_FIELD_OF_VIEW) == pytest.approx(2 * np.rad2deg(np.arctan(256 / 560)))
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3, 4, 5])
@@ -50,7 +50,7 @@ def test_truncated_normals_stay_inside(mean: float, spread: float, low: float, w
 def test_yaw_is_what_the_suite_calls_the_observation_angle(seed: int, offset: float) -> None:
     (view,) = draw_viewpoints(1, 1, 2.0, derive(seed), max_polar=95, elevation_offset=offset)
     dims = np.array([4.0, 1.5, 2.0])
-    projection = view_projection(dims, view.azimuth, view.elevation, 64, view.distance * 4, FIELD_OF_VIEW)
+    projection = view_projection(dims, view.azimuth, view.elevation, 64, view.distance * 4, RENDER_FIELD_OF_VIEW)
     alpha, elevation = observation_angles(projection, dims)
     assert wrap_angle(alpha - view.yaw) == pytest.approx(0, abs=1e-9)
     assert np.rad2deg(elevation) == pytest.approx(view.elevation, abs=1e-6)
