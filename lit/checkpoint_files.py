@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from datamodules.files.atomic_files import disk_refusals, write_atomically
-from datamodules.files.seals import SEAL
+from datamodules.files.seals import SEAL_KEY
 from datamodules.files.weight_files import seal
 
 
@@ -29,7 +29,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
             InputError: the disk refuses.
         """
         content = io.BytesIO()
-        torch.save(checkpoint | {SEAL: seal(checkpoint, path)}, content)
+        torch.save(checkpoint | {SEAL_KEY: seal(checkpoint, path)}, content)
         write_atomically(Path(path), content.getvalue())
 
 

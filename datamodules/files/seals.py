@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 
-SEAL = "liftbench_seal"
+SEAL_KEY = "liftbench_seal"
 
 
 def seal_of(values: Iterable[tuple[str, Any]]) -> str:
@@ -25,7 +25,7 @@ def seal_of(values: Iterable[tuple[str, Any]]) -> str:
     Args:
         values: by their dotted names; what is neither tensor, number nor text does not count, nor does a seal.
     """
-    lines = sorted(f"{name}: {line}" for name, value in values if name != SEAL and (line := _line(value)))
+    lines = sorted(f"{name}: {line}" for name, value in values if name != SEAL_KEY and (line := _line(value)))
     return blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
@@ -35,10 +35,10 @@ def verify_seal(content: Any, values: Iterable[tuple[str, Any]], path: Path) -> 
     Raises:
         InputError: they differ.
     """
-    if isinstance(content, Mapping) and SEAL in content and content[SEAL] != seal_of(values):
+    if isinstance(content, Mapping) and SEAL_KEY in content and content[SEAL_KEY] != seal_of(values):
         raise InputError(
             f"{path}: differs from its seal, expected the checkpoint as the training wrote it; take an untouched copy, "
-            f"or remove the key {SEAL} where the change is meant"
+            f"or remove the key {SEAL_KEY} where the change is meant"
         )
 
 

@@ -29,7 +29,7 @@ from datamodules.nuscenes.boxes import (
     SampleTruth,
 )
 from datamodules.nuscenes.quaternions import quaternion_matrix
-from datamodules.nuscenes.samples import Samples, SceneMoments, Shot, read_samples, to_global, to_level
+from datamodules.nuscenes.samples import LazySamples, SceneMoments, Shot, read_samples, to_global, to_level
 from datamodules.nuscenes.table_columns import CAMERAS
 from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
@@ -59,7 +59,7 @@ def choose_scenes(names: Sequence[str], share: float, seed: int) -> tuple[str, .
 class FrameIds(Sequence[str]):
     """Ids of the pictures of some samples, "<sample token>/<channel>", made where they are looked at."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: LazySamples) -> None:
         self.samples = samples
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class NuscenesDataset:
         ids: frame ids, "<sample token>/<channel>".
     """
 
-    def __init__(self, samples: Samples, root: Path, extras: bool = False, road_masks: Path | None = None) -> None:
+    def __init__(self, samples: LazySamples, root: Path, extras: bool = False, road_masks: Path | None = None) -> None:
         """Open; no image is read yet.
 
         Args:
@@ -256,7 +256,7 @@ class NuscenesDataModule(DetectionDataModule):
         self._rows = dict(zip(tokens, samples.rows.tolist()))
         self.groups = {token: samples.scene(index) for index, token in enumerate(tokens)}
 
-    def _check(self, samples: Samples, split: str) -> None:
+    def _check(self, samples: LazySamples, split: str) -> None:
         """Refuse a split with missing pictures, or of sizes that make no batch; say when its labels are of no use."""
         root, files = Path(self.root), samples.files()
         there: dict[str, set[str]] = {}

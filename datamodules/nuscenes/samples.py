@@ -21,7 +21,7 @@ import numpy as np
 from datamodules.geometry import Boxes3D, Camera, rotation_y, wrap_angle
 from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, SampleTruth, take_groups
 from datamodules.nuscenes.quaternions import matrix_quaternion, quaternion_matrix, rigid
-from datamodules.nuscenes.table_columns import CAMERAS, LIDAR
+from datamodules.nuscenes.table_columns import CAMERAS, LIDAR_INDEX
 from datamodules.nuscenes.tables import Tables
 from datamodules.surround import Moment, SurroundCamera
 
@@ -110,7 +110,7 @@ def to_global(boxes: Boxes3D, world: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return middle @ world[:3, :3].T + world[:3, 3], boxes.dims[:, [2, 0, 1]], matrix_quaternion(rotation)
 
 
-class Samples(Sequence[Sample]):
+class LazySamples(Sequence[Sample]):
     """Samples of a version's tables, made where they are looked at.
 
     Args:
@@ -127,10 +127,10 @@ class Samples(Sequence[Sample]):
     @overload
     def __getitem__(self, index: int) -> Sample: ...
     @overload
-    def __getitem__(self, index: slice | np.ndarray) -> Samples: ...
-    def __getitem__(self, index: int | slice | np.ndarray) -> Sample | Samples:
+    def __getitem__(self, index: slice | np.ndarray) -> LazySamples: ...
+    def __getitem__(self, index: int | slice | np.ndarray) -> Sample | LazySamples:
         if isinstance(index, slice | np.ndarray):
-            return Samples(self.tables, self.rows[index])
+            return LazySamples(self.tables, self.rows[index])
         truth = self.truth(index)
         up = common_up(truth.boxes)
         shots = tuple(self._shot(int(self.rows[index]), camera, up) for camera in range(len(CAMERAS)))
@@ -174,7 +174,7 @@ class Samples(Sequence[Sample]):
         return np.asarray(self.tables.columns["box_codes"][chosen, 0])
 
     def _ego(self, index: int, up: np.ndarray) -> np.ndarray:
-        pose = _pose(self.tables.columns["shot_pose"][self.rows[index], LIDAR])
+        pose = _pose(self.tables.columns["shot_pose"][self.rows[index], LIDAR_INDEX])
         return level_frame(pose[:3, 3], pose[:3, 0], up)
 
     def _shot(self, row: int, camera: int, up: np.ndarray) -> Shot:
@@ -189,7 +189,7 @@ class Samples(Sequence[Sample]):
         return Shot(CAMERAS[camera], file, Camera(projection, width, height), world)
 
 
-def read_samples(tables: Tables, split: str) -> Samples:
+def read_samples(tables: Tables, split: str) -> LazySamples:
     """Samples of a split in the order of scenes and time.
 
     Args:
@@ -204,7 +204,7 @@ def read_samples(tables: Tables, split: str) -> Samples:
     names = list(tables.scene_names)
     place = {name: number for number, name in enumerate(sorted(set(names)))}
     scene = np.array([place[name] for name in names])[tables.columns["sample_scene"][chosen]]
-    return Samples(tables, chosen[np.lexsort((tables.columns["sample_time"][chosen], scene))])
+    return LazySamples(tables, chosen[np.lexsort((tables.columns["sample_time"][chosen], scene))])
 
 
 class SceneMoments(Sequence[Moment]):

@@ -14,7 +14,16 @@ from msgspec import UNSET
 from datamodules.errors import InputError, closest, printable
 from datamodules.files.typed_json import quoted
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, DETECTION_NAMES, offsets_of
-from datamodules.nuscenes.table_columns import LOST, OTHER, Columns, Problems, Texts, linked, named, numbers
+from datamodules.nuscenes.table_columns import (
+    LOST,
+    NO_USE,
+    Problems,
+    TableColumns,
+    Texts,
+    linked,
+    names_by_token,
+    numbers,
+)
 from datamodules.nuscenes.table_stream import dangles, lacks, read_rows
 
 RACK = "static_object.bicycle_rack"
@@ -62,8 +71,8 @@ class _Annotations:
         self.links: tuple[list[str], list[str]] = [], []
         self.strays: dict[int, str] = {}
         self.unnamed: dict[int, InputError] = {}
-        categories, names = named(folder, "category", "name")
-        kinds = [RACKS if name == RACK else _LABELS.get(CATEGORIES.get(name, ""), OTHER) for name in names]
+        categories, names = names_by_token(folder, "category", "name")
+        kinds = [RACKS if name == RACK else _LABELS.get(CATEGORIES.get(name, ""), NO_USE) for name in names]
         self.category_names = names
         self.instances: dict[str, int] = {}
         self.classes: list[int] = []
@@ -75,7 +84,7 @@ class _Annotations:
                     self.lost[len(self.classes)] = linked(folder, "instance", row, "category_token", "category")
                 self.instances[row.token] = len(self.classes)
                 self.classes.append(LOST if category == LOST else kinds[category])
-        attributes, self.attribute_names = named(folder, "attribute", "name")
+        attributes, self.attribute_names = names_by_token(folder, "attribute", "name")
         known = {name: code for code, name in enumerate(ATTRIBUTE_NAMES)}
         self.attributes = {token: known.get(self.attribute_names[row], FOREIGN) for token, row in attributes.items()}
         self.attribute_rows = attributes
@@ -108,7 +117,7 @@ class _Annotations:
             row = rows[number]
             self.unnamed[first + number] = linked(self.folder, "sample_annotation", row, "instance_token", "instance")
         boxes = (codes[:, 2] >= 0) & (codes[:, 2] < RACKS)
-        bad = (codes[:, 2] == LOST) | (boxes & ((codes[:, 3] < OTHER) | (codes[:, 4] < 0)))
+        bad = (codes[:, 2] == LOST) | (boxes & ((codes[:, 3] < NO_USE) | (codes[:, 4] < 0)))
         for number in np.flatnonzero(bad & (codes[:, 0] >= 0)).tolist():
             error = self.unnamed.get(first + number) or self._complaint(rows[number], instance[number])
             self._note(first + number, sample[number], error)
@@ -117,7 +126,7 @@ class _Annotations:
     def _attribute(self, tokens: Any) -> int:
         if tokens is UNSET or len(tokens) > 1:
             return FOREIGN
-        return self.attributes.get(tokens[0], LOST) if tokens else OTHER
+        return self.attributes.get(tokens[0], LOST) if tokens else NO_USE
 
     def _note(self, row: int, sample: int, error: InputError) -> None:
         self.problems.add("boxes", sample, (0, row), error)
@@ -141,9 +150,9 @@ class _Annotations:
     def neighbours(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The previous and the next row (K,) of some rows' instances; the row itself at an end."""
         index: dict[Any, int] = {token: number for number, token in enumerate(self.tokens)}
-        index[""] = OTHER
+        index[""] = NO_USE
         every = (np.fromiter((index.get(one, LOST) for one in links), np.int64, len(links)) for links in self.links)
-        first, last = (np.where(found[rows] == OTHER, rows, found[rows]) for found in every)
+        first, last = (np.where(found[rows] == NO_USE, rows, found[rows]) for found in every)
         sample, instance = self.codes[:, 0], self.codes[:, 1]
         for key, links, found in (("prev", self.links[0], first), ("next", self.links[1], last)):
             for place in np.flatnonzero(found == LOST).tolist():
@@ -173,7 +182,7 @@ class _Annotations:
         return first, last
 
 
-def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray, problems: Problems) -> Columns:
+def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray, problems: Problems) -> TableColumns:
     """The annotations of the detection task, and racks, by sample.
 
     Args:
@@ -191,7 +200,7 @@ def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray, problem
     """
     table = _Annotations(folder, samples, problems)
     sample, label = table.codes[:, 0], table.codes[:, 2]
-    columns: Columns = {"annotations": np.array([len(table.tokens)], np.int64)}
+    columns: TableColumns = {"annotations": np.array([len(table.tokens)], np.int64)}
     for name, wanted in (("box", (label >= 0) & (label < RACKS)), ("rack", label == RACKS)):
         rows = np.flatnonzero(wanted & (sample >= 0))
         for row in rows[np.isnan(table.geometry[rows]).any(1)].tolist():

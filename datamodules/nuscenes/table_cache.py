@@ -20,13 +20,13 @@ import numpy as np
 
 from datamodules.errors import InputError, printable
 from datamodules.files.mapped_arrays import mapped_arrays
-from datamodules.nuscenes.table_columns import COLUMNS, TEXTS, Columns, Problems
+from datamodules.nuscenes.table_columns import COLUMN_KINDS, TEXT_COLUMNS, Problems, TableColumns
 from datamodules.nuscenes.table_stream import TABLES
 
 FORMAT = 1  # of the columns
 WORTH_A_CACHE = 32 << 20  # bytes of tables; fewer are decoded before anybody notices
 SETTLED = 2.0  # s since a table's last change, before which another one might bear the same date
-INDEX = "columns.json"
+COLUMN_INDEX = "columns.json"
 
 
 class _Index(msgspec.Struct):
@@ -62,7 +62,9 @@ def cache_place(folder: Path, cache: str | os.PathLike[str] | None) -> Path | No
     return None
 
 
-def cached_columns(place: Path, read: Callable[[], tuple[Columns, Problems]]) -> tuple[Columns, Problems, bool]:
+def cached_columns(
+    place: Path, read: Callable[[], tuple[TableColumns, Problems]]
+) -> tuple[TableColumns, Problems, bool]:
     """The columns at a place, made where they are not there.
 
     Args:
@@ -83,7 +85,7 @@ def cached_columns(place: Path, read: Callable[[], tuple[Columns, Problems]]) ->
             reason = printable(str(error).split("\n")[0])
             warnings.warn(f"{place}: no cache of these tables ({reason}); they are decoded anew", stacklevel=4)
             shutil.rmtree(place, ignore_errors=True)
-    made: list[tuple[Columns, Problems]] = []
+    made: list[tuple[TableColumns, Problems]] = []
     refused: list[InputError] = []
 
     def build(folder: Path) -> None:
@@ -104,7 +106,7 @@ def cached_columns(place: Path, read: Callable[[], tuple[Columns, Problems]]) ->
     return *(made[0] if made else read()), False
 
 
-def _write(folder: Path, state: str, columns: Columns, problems: Problems) -> None:
+def _write(folder: Path, state: str, columns: TableColumns, problems: Problems) -> None:
     checksums = {}
     for name, column in columns.items():
         np.save(folder / f"{name}.npy", column)
@@ -113,20 +115,20 @@ def _write(folder: Path, state: str, columns: Columns, problems: Problems) -> No
         step: [(sample, *order, str(error)) for sample, (order, error) in mine.items()]
         for step, mine in problems.found.items()
     }
-    (folder / INDEX).write_bytes(msgspec.json.encode(_Index(state, checksums, said)))
+    (folder / COLUMN_INDEX).write_bytes(msgspec.json.encode(_Index(state, checksums, said)))
 
 
-def _checked(place: Path, columns: Columns) -> tuple[Columns, Problems]:
+def _checked(place: Path, columns: TableColumns) -> tuple[TableColumns, Problems]:
     """The mapped columns, compared with what their index says, and the problems that it holds.
 
     Raises:
         OSError, ValueError: they are not what they should be.
     """
-    index = msgspec.json.decode((place / INDEX).read_bytes(), type=_Index)
+    index = msgspec.json.decode((place / COLUMN_INDEX).read_bytes(), type=_Index)
     if index.state != place.name:
         raise ValueError("it is of other tables")
-    wanted = dict(COLUMNS)
-    for name in TEXTS:
+    wanted = dict(COLUMN_KINDS)
+    for name in TEXT_COLUMNS:
         wanted |= {name: (np.uint8, ()), f"{name}_ends": (np.int64, ())}
     if wanted.keys() != columns.keys():
         raise ValueError(f"it has not the columns {', '.join(sorted(wanted.keys() ^ columns.keys()))}")

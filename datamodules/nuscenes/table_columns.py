@@ -1,8 +1,8 @@
 """nuScenes' tables as columns: what detection needs of them, joined by row numbers instead of tokens.
 
 Of the three tables that have millions of rows only key frames of the cameras and of the upper lidar are kept, their
-places, and the annotations of the detection task, sample by sample. :data:`COLUMNS` says what there is; the modules
-``table_shots`` and ``table_boxes`` make it.
+places, and the annotations of the detection task, sample by sample. :data:`COLUMN_KINDS` says what there is; the
+modules ``table_shots`` and ``table_boxes`` make it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from datamodules.nuscenes.boxes import RACK_COLUMNS, offsets_of
 from datamodules.nuscenes.table_stream import dangles, lacks, read_rows
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
-CHANNELS = (*CAMERAS, "LIDAR_TOP")
-LIDAR = CHANNELS.index("LIDAR_TOP")
-OTHER, LOST = -1, -2  # codes of what is of no use here, and of what leads nowhere
+SENSORS_READ = (*CAMERAS, "LIDAR_TOP")
+LIDAR_INDEX = SENSORS_READ.index("LIDAR_TOP")
+NO_USE, LOST = -1, -2  # codes of what is of no use here, and of what leads nowhere
 # Type and shape of a row, of samples, calibrated sensors, boxes and racks. A text is two arrays (:class:`Texts`).
-COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+COLUMN_KINDS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "sample_time": (np.int64, ()), "sample_scene": (np.int32, ()),
     "shot_pose": (np.float64, (7, 7)), "shot_rig": (np.int32, (7,)), "shot_size": (np.int32, (6, 2)),
     "rig": (np.float64, (16,)), "box_offsets": (np.int64, ()), "box_geometry": (np.float64, (10,)),
     "box_velocity": (np.float64, (2,)), "box_codes": (np.int32, (3,)), "rack_offsets": (np.int64, ()),
     "racks": (np.float64, (RACK_COLUMNS,)), "annotations": (np.int64, ()),
 }  # fmt: skip
-TEXTS = ("sample_token", "scene_name", "shot_file", "category_name")
-Columns = dict[str, np.ndarray]
+TEXT_COLUMNS = ("sample_token", "scene_name", "shot_file", "category_name")
+TableColumns = dict[str, np.ndarray]
 
 
 class Texts(Sequence[str]):
@@ -49,7 +49,7 @@ class Texts(Sequence[str]):
         self.letters, self.ends = letters, ends
 
     @staticmethod
-    def columns(name: str, texts: Iterable[str]) -> Columns:
+    def columns(name: str, texts: Iterable[str]) -> TableColumns:
         """The two arrays of some texts, as columns."""
         encoded = [text.encode() for text in texts]
         letters = np.frombuffer(b"".join(encoded), np.uint8)
@@ -99,7 +99,7 @@ class Problems:
             raise min(met, key=lambda one: one[0])[1]
 
 
-def named(folder: Path, table: str, key: str) -> tuple[dict[str, int], list[str]]:
+def names_by_token(folder: Path, table: str, key: str) -> tuple[dict[str, int], list[str]]:
     """Row numbers of a small table by token, and one field of its rows."""
     rows = list(chain.from_iterable(read_rows(folder, table)))
     values = [getattr(row, key) for row in rows]

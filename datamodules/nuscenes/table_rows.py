@@ -151,7 +151,7 @@ def turned(rows: Sequence[QuickPoseRow]) -> bool:
     return all(map(any, map(attrgetter("rotation"), rows)))
 
 
-def below(rows: Sequence[QuickDataRow]) -> bool:
+def strictly_below(rows: Sequence[QuickDataRow]) -> bool:
     """Whether the files of key frames, which alone are opened, lie below the data root."""
     good = re.compile(BELOW).match
     return all(row.filename is UNSET or good(row.filename) for row in rows if row.is_key_frame)
@@ -162,7 +162,7 @@ ROWS: dict[str, Any] = {
     "ego_pose": list[PoseRow], "calibrated_sensor": list[CalibratedSensorRow], "instance": list[InstanceRow],
     "sample": list[SampleRow], "sample_data": list[SampleDataRow], "sample_annotation": list[AnnotationRow],
 }  # fmt: skip
-FAST: dict[str, tuple[Any, Callable[[Any], bool] | None]] = {  # what is decoded first, and what is looked at then
+QUICK_FORMS: dict[str, tuple[Any, Callable[[Any], bool] | None]] = {  # decoded first, then looked at
     **{table: (type_, None) for table, type_ in ROWS.items()},
-    "ego_pose": (list[QuickPoseRow], turned), "sample_data": (list[QuickDataRow], below),
+    "ego_pose": (list[QuickPoseRow], turned), "sample_data": (list[QuickDataRow], strictly_below),
 }  # fmt: skip

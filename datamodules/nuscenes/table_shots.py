@@ -13,21 +13,21 @@ from msgspec import UNSET
 from datamodules.errors import InputError, printable
 from datamodules.nuscenes.table_columns import (
     CAMERAS,
-    CHANNELS,
-    LIDAR,
+    LIDAR_INDEX,
     LOST,
-    OTHER,
-    Columns,
+    NO_USE,
+    SENSORS_READ,
     Problems,
+    TableColumns,
     Texts,
     linked,
-    named,
+    names_by_token,
     numbers,
 )
 from datamodules.nuscenes.table_stream import dangles, lacks, read_rows
 
 
-def read_moments(folder: Path, scenes: dict[str, int]) -> tuple[dict[str, int], Columns]:
+def read_moments(folder: Path, scenes: dict[str, int]) -> tuple[dict[str, int], TableColumns]:
     """Row numbers of samples by token; their tokens, times and scenes."""
     rows = list(chain.from_iterable(read_rows(folder, "sample")))
     times, places = [row.timestamp for row in rows], [scenes.get(row.scene_token, LOST) for row in rows]
@@ -41,21 +41,21 @@ def read_moments(folder: Path, scenes: dict[str, int]) -> tuple[dict[str, int], 
 
 
 def _read_rigs(folder: Path) -> tuple[dict[str, int], list[int], list[Any]]:
-    """Row numbers of calibrated sensors by token, their places in :data:`CHANNELS` (-1 for another), their rows."""
-    sensors, names = named(folder, "sensor", "channel")
+    """Row numbers of calibrated sensors by token, their places in :data:`SENSORS_READ` (-1 for another), their rows."""
+    sensors, names = names_by_token(folder, "sensor", "channel")
     rows = list(chain.from_iterable(read_rows(folder, "calibrated_sensor")))
-    codes = [CHANNELS.index(name) if name in CHANNELS else OTHER for name in names]
+    codes = [SENSORS_READ.index(name) if name in SENSORS_READ else NO_USE for name in names]
     links = [sensors.get(row.sensor_token, LOST) for row in rows]
     if LOST in links:
         raise linked(folder, "calibrated_sensor", rows[links.index(LOST)], "sensor_token", "sensor")
     return {row.token: number for number, row in enumerate(rows)}, [codes[link] for link in links], rows
 
 
-def read_shots(folder: Path, samples: dict[str, int], problems: Problems) -> Columns:
+def read_shots(folder: Path, samples: dict[str, int], problems: Problems) -> TableColumns:
     """Key frames of the cameras and the lidar: which picture, through which sensor, and where the car was."""
     rigs, channels, rig_rows = _read_rigs(folder)
     count, token_of = len(samples), list(samples)
-    rig, pose = (np.full((count, len(CHANNELS)), -1, np.int32) for _ in range(2))
+    rig, pose = (np.full((count, len(SENSORS_READ)), -1, np.int32) for _ in range(2))
     size, files = np.full((count, len(CAMERAS), 2), -1, np.int32), [""] * (count * len(CAMERAS))
     wanted: dict[str, int] = {}
     for number, row in _key_frames(folder):
@@ -70,16 +70,16 @@ def read_shots(folder: Path, samples: dict[str, int], problems: Problems) -> Col
             problems.add("shots", sample, (0, number), error)
             continue
         channel = channels[link]
-        if channel == OTHER:
+        if channel == NO_USE:
             continue
         rig[sample, channel] = link
         pose[sample, channel] = LOST
         if row.ego_pose_token is UNSET:
-            step = "lidar" if channel == LIDAR else "shots"
+            step = "lidar" if channel == LIDAR_INDEX else "shots"
             problems.add(step, sample, (0, number), lacks(folder, "sample_data", row.token, "ego_pose_token"))
         else:
             pose[sample, channel] = wanted.setdefault(row.ego_pose_token, len(wanted))
-        if channel != LIDAR:
+        if channel != LIDAR_INDEX:
             for key in ("filename", "width", "height"):
                 if getattr(row, key) is UNSET:
                     problems.add("shots", sample, (1, sample), lacks(folder, "sample_data", row.token, key))
@@ -91,7 +91,12 @@ def read_shots(folder: Path, samples: dict[str, int], problems: Problems) -> Col
     _check_shots(folder, token_of, rig, pose, (list(wanted), values, found), problems)
     _check_rigs(folder, rig, rig_rows, problems)
     values = np.concatenate([values, np.full((2, 7), np.nan)])  # for those that are missing: -1 and LOST
-    columns: Columns = {"shot_pose": values[pose], "shot_rig": rig, "shot_size": size, "rig": _rig_columns(rig_rows)}
+    columns: TableColumns = {
+        "shot_pose": values[pose],
+        "shot_rig": rig,
+        "shot_size": size,
+        "rig": _rig_columns(rig_rows),
+    }
     return columns | Texts.columns("shot_file", files)
 
 
@@ -140,12 +145,12 @@ def _check_shots(
     names, values, found = poses
     for sample, channel in np.argwhere(rig < 0).tolist():
         place = printable(f"{folder / 'sample_data.json'}: sample {tokens[sample]}")
-        error = InputError(f"{place} has no key frame of {CHANNELS[channel]}; copy the tables of one release again")
-        problems.add("lidar" if channel == LIDAR else "shots", sample, (1, sample), error)
+        error = InputError(f"{place} has no key frame of {SENSORS_READ[channel]}; copy the tables of one release again")
+        problems.add("lidar" if channel == LIDAR_INDEX else "shots", sample, (1, sample), error)
     bad = np.append(~found | np.isnan(values).any(1), [False, False])
     for sample, channel in np.argwhere(bad[pose]).tolist():
         place = pose[sample, channel]
-        lidar = channel == LIDAR
+        lidar = channel == LIDAR_INDEX
         if not found[place]:
             step, error = "lidar" if lidar else "shots", dangles(folder, "sample_data", "ego_pose", names[place])
         else:

@@ -22,7 +22,7 @@ from datamodules.errors import DatasetNotFound, InputError, printable
 from datamodules.files.checksums import verify_file
 from datamodules.files.text_files import MARKS, decoded
 from datamodules.files.typed_json import quoted
-from datamodules.nuscenes.table_rows import FAST, ROWS, WANTED
+from datamodules.nuscenes.table_rows import QUICK_FORMS, ROWS, WANTED
 
 TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
@@ -32,7 +32,7 @@ TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
 BLOCK = 1 << 19  # bytes that are decoded at once
 NEXT_ROW = re.compile(rb"\}\s*(,)\s*\{")
 TOKEN = attrgetter("token")
-KEY = re.compile(rb'"\s*:')
+KEY_PATTERN = re.compile(rb'"\s*:')
 
 
 def read_rows(folder: Path, table: str, block: int | None = None) -> Iterator[list[Any]]:
@@ -157,7 +157,7 @@ def _fast(path: Path, raw: bytes) -> list[Any] | None:
     except (msgspec.DecodeError, ValueError, RecursionError):  # a ValueError is also what is no UTF-8
         return None
     keys = len({name for name, _ in first}) * len(rows)  # rows of one table have the same keys
-    if raw.count(b":") != keys and len(KEY.findall(raw)) != keys:
+    if raw.count(b":") != keys and len(KEY_PATTERN.findall(raw)) != keys:
         return None
     return rows if fit is None or fit(rows) else None
 
@@ -205,4 +205,4 @@ def _refuse_doubles(path: Path, hashes: set[int]) -> None:
             raise InputError(printable(f"{path}: two rows have the token {token}, expected one; copy it again"))
 
 
-_FAST = {table: (msgspec.json.Decoder(type_), fit) for table, (type_, fit) in FAST.items()}
+_FAST = {table: (msgspec.json.Decoder(type_), fit) for table, (type_, fit) in QUICK_FORMS.items()}

@@ -22,7 +22,7 @@ from datamodules.nuscenes.format import collector_off
 from datamodules.nuscenes.splits import RELEASES, scenes_of
 from datamodules.nuscenes.table_boxes import read_boxes, warn_of_categories
 from datamodules.nuscenes.table_cache import cache_place, cached_columns
-from datamodules.nuscenes.table_columns import LIDAR, TEXTS, Columns, Problems, Texts, named
+from datamodules.nuscenes.table_columns import LIDAR_INDEX, TEXT_COLUMNS, Problems, TableColumns, Texts, names_by_token
 from datamodules.nuscenes.table_shots import read_moments, read_shots
 from datamodules.nuscenes.table_stream import TABLE_FILES
 
@@ -86,7 +86,7 @@ class Tables:
         else:
             self.columns, self.problems, self._mapped = cached_columns(place, lambda: read_columns(folder))
         self.sample_tokens, self.scene_names, self.shot_files, self.category_names = (
-            Texts(self.columns[name], self.columns[f"{name}_ends"]) for name in TEXTS
+            Texts(self.columns[name], self.columns[f"{name}_ends"]) for name in TEXT_COLUMNS
         )
 
     def __len__(self) -> int:
@@ -130,24 +130,24 @@ class Tables:
         """Annotations of one sample; most of it are views of the columns."""
         of = self.columns
         boxes, racks = (slice(*of[f"{name}_offsets"][row : row + 2].tolist()) for name in ("box", "rack"))
-        return SampleTruth(_boxes(of, boxes), of["shot_pose"][row, LIDAR, 4:], of["racks"][racks])
+        return SampleTruth(_boxes(of, boxes), of["shot_pose"][row, LIDAR_INDEX, 4:], of["racks"][racks])
 
 
-def _truth(of: Columns, tokens: Texts, chosen: np.ndarray) -> GroundTruth:
+def _truth(of: TableColumns, tokens: Texts, chosen: np.ndarray) -> GroundTruth:
     rows, offsets = take_groups(of["box_offsets"], chosen)
     racks, rack_offsets = take_groups(of["rack_offsets"], chosen)
     boxes = SampleBoxes(tuple(tokens.take(chosen)), offsets, _boxes(of, rows))
-    return GroundTruth(boxes, of["shot_pose"][chosen, LIDAR, 4:], of["racks"][racks], rack_offsets)
+    return GroundTruth(boxes, of["shot_pose"][chosen, LIDAR_INDEX, 4:], of["racks"][racks], rack_offsets)
 
 
-def _boxes(of: Columns, rows: np.ndarray | slice) -> GlobalBoxes:
+def _boxes(of: TableColumns, rows: np.ndarray | slice) -> GlobalBoxes:
     geometry, velocity, codes = (of[f"box_{name}"][rows] for name in ("geometry", "velocity", "codes"))
     parts = geometry[:, :3], geometry[:, 3:6], geometry[:, 6:], velocity
     labels, attributes, points = codes.astype(np.int64).T
     return GlobalBoxes(*parts, labels, attributes, np.full(len(codes), np.nan), points)
 
 
-def read_columns(folder: Path) -> tuple[Columns, Problems]:
+def read_columns(folder: Path) -> tuple[TableColumns, Problems]:
     """Decode the tables of a folder.
 
     Returns:
@@ -159,7 +159,7 @@ def read_columns(folder: Path) -> tuple[Columns, Problems]:
     """
     problems = Problems()
     with collector_off():
-        scenes, names = named(folder, "scene", "name")
+        scenes, names = names_by_token(folder, "scene", "name")
         samples, columns = read_moments(folder, scenes)
         columns |= Texts.columns("scene_name", names)
         columns |= read_shots(folder, samples, problems)

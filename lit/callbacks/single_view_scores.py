@@ -14,7 +14,7 @@ from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from datamodules.randomness import derive
 from lit.callbacks.sheet import leave_sheet
 from lit.metrics.alignment import composite
-from lit.metrics.maps.single_view import RANGES, SingleViewFigures
+from lit.metrics.maps.single_view import YAW_RANGES, SingleViewFigures
 from lit.metrics.maps.views import premultiplied
 from lit.rendering.rendered_views import RenderedViews
 
@@ -41,7 +41,7 @@ class SingleViewScores(pl.Callback):
 
     def __init__(
         self,
-        ranges: Sequence[float] = RANGES,
+        ranges: Sequence[float] = YAW_RANGES,
         extractor: str | None = None,
         weights: str | None = None,
         sheet_photos: int = 6,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from datamodules.objects.photos.photo import PhotoBatch
-from lit.generators.view_schedule import Kind
+from lit.generators.view_schedule import ViewKind
 from lit.losses.depth import WeightsNearDepth, depth_loss
 from lit.losses.perceptual_levels import PerceptualLevels
 from lit.losses.regularisers import total_variation
@@ -99,7 +99,13 @@ class SingleViewObjective(nn.Module):
         self.perceptual, self.clip = perceptual, clip
 
     def forward(
-        self, field: Field, batch: PhotoBatch, kind: Kind, projection: Tensor, progress: float, draw: torch.Generator
+        self,
+        field: Field,
+        batch: PhotoBatch,
+        kind: ViewKind,
+        projection: Tensor,
+        progress: float,
+        draw: torch.Generator,
     ) -> dict[str, Tensor]:
         """Weighted losses by name.
 

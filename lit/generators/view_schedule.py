@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 
-Kind = Literal["canonical", "novel", "mirrored"]
+ViewKind = Literal["canonical", "novel", "mirrored"]
 
 
 class Turns(Protocol):
@@ -87,7 +87,7 @@ class ViewSchedule:
         """Probability of a view from elsewhere at a share of the training."""
         return min(self.cap, self.slope * progress)
 
-    def kind(self, progress: float, draw: torch.Generator) -> Kind:
+    def kind(self, progress: float, draw: torch.Generator) -> ViewKind:
         """What this step looks at, the same for the whole batch."""
         chance, mirror = torch.rand(2, generator=draw, device=draw.device).tolist()
         if chance < self.novel_share(progress):

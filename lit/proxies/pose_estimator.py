@@ -20,13 +20,17 @@ from detectors.backbones import build_backbone
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
 from lit.weights.fitting import restore
 
-RANGES = ((0.0, 360.0), (-90.0, 90.0), (-180.0, 180.0))  # degrees: azimuth, elevation, rotation in the picture's plane
+ANGLE_RANGES = (
+    (0.0, 360.0),
+    (-90.0, 90.0),
+    (-180.0, 180.0),
+)  # degrees: azimuth, elevation, rotation in the picture's plane
 
 
 def bins_of(angles: Tensor, bins: int) -> Tensor:
     """(B, 3) int64 bins of angles (B, 3) in degrees; azimuth and roll go round, elevation ends at its range."""
     found = []
-    for column, (low, high) in zip(angles.unbind(1), RANGES):
+    for column, (low, high) in zip(angles.unbind(1), ANGLE_RANGES):
         share = (column - low) / (high - low)
         found.append(share % 1 if high - low == 360 else share)
     return (torch.stack(found, 1) * bins).floor().long().clamp(0, bins - 1)
@@ -34,7 +38,7 @@ def bins_of(angles: Tensor, bins: int) -> Tensor:
 
 def centres_of(cells: Tensor, bins: int) -> Tensor:
     """(B, 3) degrees in the middle of bins (B, 3)."""
-    low, high = (torch.tensor(side, device=cells.device) for side in zip(*RANGES))
+    low, high = (torch.tensor(side, device=cells.device) for side in zip(*ANGLE_RANGES))
     return low + (cells + 0.5) / bins * (high - low)
 
 

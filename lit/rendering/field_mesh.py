@@ -15,7 +15,7 @@ from datamodules.files.atomic_files import write_atomically
 from lit.networks.fields.planes import DecodedPlanes
 from lit.rendering.marching_cubes import marching_cubes
 
-FORMATS = (".ply", ".glb")
+MESH_SUFFIXES = (".ply", ".glb")
 CHUNK = 1 << 17  # points that are decoded at once
 
 
@@ -86,8 +86,8 @@ def write_mesh(path: str | Path, mesh: FieldMesh, colours: np.ndarray | None = N
         InputError: another format, or the disk refuses.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: expected a name that ends in {' or '.join(FORMATS)}")
+    if path.suffix not in MESH_SUFFIXES:
+        raise InputError(f"{path}: expected a name that ends in {' or '.join(MESH_SUFFIXES)}")
     rgb = mesh.rgb if colours is None else colours
     opaque = np.concatenate([rgb, np.full((len(rgb), 1), 255, np.uint8)], 1)
     made = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=opaque, process=False)

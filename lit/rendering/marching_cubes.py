@@ -14,7 +14,7 @@ import numpy as np
 from datamodules.errors import InputError
 
 CORNERS = np.array([[c & 1, c >> 1 & 1, c >> 2 & 1] for c in range(8)])
-EDGES = [(a, a | bit) for bit in (1, 2, 4) for a in range(8) if not a & bit]
+CUBE_EDGES = [(a, a | bit) for bit in (1, 2, 4) for a in range(8) if not a & bit]
 """Corners of the twelve edges: four along each axis in turn, from the lower corner."""
 FACES = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
 """Corners of the six faces, counter-clockwise as seen from outside."""
@@ -23,7 +23,7 @@ FACES = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [
 @lru_cache
 def triangles_of_cases() -> np.ndarray:
     """(256, T, 3) edges of each case's triangles, -1 where there are fewer; bit c of a case: corner c is inside."""
-    number = {frozenset(edge): place for place, edge in enumerate(EDGES)}
+    number = {frozenset(edge): place for place, edge in enumerate(CUBE_EDGES)}
     found = [_triangles(case, number) for case in range(256)]
     table = np.full((256, max(map(len, found)), 3), -1)
     for case, triangles in enumerate(found):
@@ -97,7 +97,7 @@ def marching_cubes(values: np.ndarray, level: float) -> tuple[np.ndarray, np.nda
     cell, triangle = np.nonzero(edges[..., 0] >= 0)
     chosen = edges[cell, triangle]  # (M, 3)
     faces = np.empty_like(chosen)
-    for number, (corner, _) in enumerate(EDGES):
+    for number, (corner, _) in enumerate(CUBE_EDGES):
         here = chosen == number
         at = (where[cell] + CORNERS[corner])[np.nonzero(here)[0]]
         faces[here] = ids[number // 4][tuple(at.T)]

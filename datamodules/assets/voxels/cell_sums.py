@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 LANES = 8  # red, green, blue, opacity of a voxel and of the next one along z
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
 BYTES = ir.VectorType(ir.IntType(8), LANES)
-FAST = ("fast",)
+VECTOR_MATHS = ("fast",)
 
 
 def _constant(values: list[float]) -> ir.Constant:
@@ -57,9 +57,12 @@ def cell_sums(
         base = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [start])
         one = ir.Constant(ir.FloatType(), 1.0)
         # 1 - fz for the first voxel, fz for the second
-        change = builder.fmul(_spread(builder, fz), _constant([-1.0] * 4 + [1.0] * 4), flags=FAST)
-        weights_z = builder.fadd(change, _constant([1.0] * 4 + [0.0] * 4), flags=FAST)
-        weights_x, weights_y = (builder.fsub(one, fx, flags=FAST), fx), (builder.fsub(one, fy, flags=FAST), fy)
+        change = builder.fmul(_spread(builder, fz), _constant([-1.0] * 4 + [1.0] * 4), flags=VECTOR_MATHS)
+        weights_z = builder.fadd(change, _constant([1.0] * 4 + [0.0] * 4), flags=VECTOR_MATHS)
+        weights_x, weights_y = (
+            (builder.fsub(one, fx, flags=VECTOR_MATHS), fx),
+            (builder.fsub(one, fy, flags=VECTOR_MATHS), fy),
+        )
         sums = _constant([0.0] * LANES)
         opacity_lanes = ir.Constant(ir.VectorType(ir.IntType(1), LANES), [i % 4 == 3 for i in range(LANES)])
         for i in range(2):
@@ -70,12 +73,14 @@ def cell_sums(
                 )
                 pointer = builder.bitcast(builder.gep(base, [place]), BYTES.as_pointer())
                 voxels = builder.uitofp(builder.load(pointer, align=1), FLOATS)
-                column = builder.fmul(weights_x[i], weights_y[j], flags=FAST)
-                weight = builder.fmul(_spread(builder, column), weights_z, flags=FAST)
-                weight = builder.fmul(weight, _lanes(builder, voxels, [3] * 4 + [7] * 4), flags=FAST)
+                column = builder.fmul(weights_x[i], weights_y[j], flags=VECTOR_MATHS)
+                weight = builder.fmul(_spread(builder, column), weights_z, flags=VECTOR_MATHS)
+                weight = builder.fmul(weight, _lanes(builder, voxels, [3] * 4 + [7] * 4), flags=VECTOR_MATHS)
                 counted = builder.select(opacity_lanes, _constant([1.0] * LANES), voxels)
-                sums = builder.fadd(sums, builder.fmul(weight, counted, flags=FAST), flags=FAST)
-        both = builder.fadd(_lanes(builder, sums, [0, 1, 2, 3]), _lanes(builder, sums, [4, 5, 6, 7]), flags=FAST)
+                sums = builder.fadd(sums, builder.fmul(weight, counted, flags=VECTOR_MATHS), flags=VECTOR_MATHS)
+        both = builder.fadd(
+            _lanes(builder, sums, [0, 1, 2, 3]), _lanes(builder, sums, [4, 5, 6, 7]), flags=VECTOR_MATHS
+        )
         four = [builder.extract_element(both, ir.Constant(ir.IntType(32), i)) for i in range(4)]
         return context.make_tuple(builder, signature.return_type, four)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
-from lit.commands.bench.table_writer import VERSION, write_tables
+from lit.commands.bench.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
 LARGEST_FOR_DEVKIT = 0.3  # share of trainval; at the whole size it takes some 10 GB
@@ -50,7 +50,7 @@ def run(
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data = place / "data" if root is None else Path(root)
         if root is None:
-            measured["tables_samples"] = write_tables(data, share)
+            measured["tables_samples"] = write_large_tables(data, share)
             time.sleep(2.1)  # tables that changed this moment are not cached
         for name in ("cold", "warm"):
             measured |= _in_own_process(name, str(data), str(place / "cache"))

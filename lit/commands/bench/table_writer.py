@@ -23,7 +23,7 @@ SWEEPS = {**dict.fromkeys(CAMERAS, 6), "LIDAR_TOP": 10, **dict.fromkeys(RADARS, 
 INTRINSICS = "[[1266.4, 0.0, 816.2], [0.0, 1266.4, 491.5], [0.0, 0.0, 1.0]]"
 
 
-def write_tables(root: Path, share: float, seed: int = 0) -> int:
+def write_large_tables(root: Path, share: float, seed: int = 0) -> int:
     """Write the tables of some scenes of both splits, and an empty file for each picture.
 
     At the whole size: 850 scenes, 34,000 samples, 2.58 million files of sensors, 1.16 million annotations.

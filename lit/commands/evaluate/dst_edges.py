@@ -14,7 +14,7 @@ VERSION = "1"
 REACH = 1  # pixels that an edge may be off: the decoder of latents moves edges by about that
 
 
-def edge_strength(rgb: np.ndarray) -> np.ndarray:
+def gradient_strength(rgb: np.ndarray) -> np.ndarray:
     """(S, S) uint8: the largest gradient of the three colours, Sobel's over 8, of an (S, S, 3) uint8 picture."""
     planes = rgb.astype(np.float32)
     across, down = (cv2.Sobel(planes, cv2.CV_32F, *order, ksize=3) for order in ((1, 0), (0, 1)))
@@ -53,7 +53,7 @@ def dst_edges(argv: list[str]) -> int:
             if pixels.shape[:2] != prompts[number].shape:
                 sizes = f"{pixels.shape[1]} pixels a side, its prompt {prompts[number].shape[1]}"
                 raise InputError(f"{image.path}: {sizes}; draw images of the renders' size to compare them")
-            found, far = edge_strength(pixels), prompts[(number + len(images) // 2) % len(images)]
+            found, far = gradient_strength(pixels), prompts[(number + len(images) // 2) % len(images)]
             own.append(edge_counts(forgiving(prompts[number], found), prompts[number] > 0))
             other.append(edge_counts(forgiving(far, found), far > 0))
         figures |= {

@@ -20,7 +20,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.processes import track
 from lit.arguments import Arguments, positive
-from lit.commands.show.interpolation import FORMATS as FILMS
+from lit.commands.show.interpolation import MESH_SUFFIXES as FILMS
 from lit.commands.show.interpolation import write_film
 from lit.commands.start_maps import Start, add_start_options, read_start
 from lit.networks.image_range import to_pixels
@@ -28,7 +28,7 @@ from lit.networks.pix2pix3d.generator import LabelledPictures
 from lit.pictures.label_maps import class_colours, label_picture
 from lit.pictures.pictures import png, stacked
 from lit.posing.field_bank import FieldBank
-from lit.rendering.field_mesh import FORMATS as MESHES
+from lit.rendering.field_mesh import MESH_SUFFIXES as MESHES
 from lit.rendering.field_mesh import FieldMesh, field_mesh, write_mesh
 
 SUFFIXES = {"sheet": (".png",), "grid": (".png",), "bank": (".png",), "film": FILMS, "mesh": MESHES}
@@ -41,7 +41,10 @@ def main(argv: list[str]) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=sorted(SUFFIXES), help="what to show")
     parser.add_argument(
-        "--out", type=Path, required=True, help="sheet, grid, bank: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb"
+        "--out",
+        type=Path,
+        required=True,
+        help="sheet, grid, bank: .png; film: .mp4, .webp, .gif; mesh: .ply, .glb",
     )
     add_start_options(parser, count=4)
     parser.add_argument("--views", type=positive, default=6, help="views around, of a sheet or bank (default 6)")
@@ -59,7 +62,7 @@ def main(argv: list[str]) -> int:
     if options.what == "sheet":
         write_atomically(options.out, png(sheet(start, options.views)))
     elif options.what == "grid":
-        write_atomically(options.out, png(grid(start, options.steps)))
+        write_atomically(options.out, png(interpolation_grid(start, options.steps)))
     elif options.what == "bank":
         write_atomically(options.out, png(bank(start, options.views)))
     elif options.what == "film":
@@ -106,7 +109,7 @@ def sheet(start: Start, views: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def grid(start: Start, steps: int) -> np.ndarray:
+def interpolation_grid(start: Start, steps: int) -> np.ndarray:
     """From the first map and look to the last: geometry rows are mixed downwards, appearance rows to the right.
 
     Raises:

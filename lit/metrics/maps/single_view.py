@@ -18,7 +18,7 @@ from lit.metrics.geometry import depth_errors
 from lit.metrics.maps.geometry_metrics import DepthAccuracy, NonFlatnessScore
 from lit.metrics.sample_rows import SampleRows
 
-RANGES = (0.0, 9.0, 18.0, 25.0, 35.0, 50.0)  # degrees, of Table 6
+YAW_RANGES = (0.0, 9.0, 18.0, 25.0, 35.0, 50.0)  # degrees, of Table 6
 TURNS = (25.0, 50.0, 100.0, 180.0)  # degrees, upper ends of the parts in which true views are scored
 UNCORRELATED = 2.0  # depth accuracy of a map that says nothing
 
@@ -59,7 +59,7 @@ class SingleViewFigures:
     """
 
     def __init__(
-        self, ranges: Sequence[float] = RANGES, extractor: str | None = None, weights: str | None = None
+        self, ranges: Sequence[float] = YAW_RANGES, extractor: str | None = None, weights: str | None = None
     ) -> None:
         if not all(0 <= degrees <= 180 for degrees in ranges):
             raise InputError(f"ranges {list(ranges)}: expected degrees from 0 to 180")

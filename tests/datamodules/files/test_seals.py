@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
-from datamodules.files.seals import SEAL
+from datamodules.files.seals import SEAL_KEY
 from datamodules.files.weight_files import read_content, seal
 
 
@@ -24,13 +24,13 @@ def written(path: Path, found: dict[str, Any]) -> Path:
 
 
 def test_what_was_sealed_is_read(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.ckpt", content() | {SEAL: seal(content(), "a")})
+    path = written(tmp_path / "a.ckpt", content() | {SEAL_KEY: seal(content(), "a")})
     assert read_content(path, "weights")["step"] == 3
 
 
 def test_order_of_keys_does_not_count(tmp_path: Path) -> None:
     other = dict(reversed(list(content().items())))
-    assert read_content(written(tmp_path / "a.ckpt", other | {SEAL: seal(content(), "a")}), "weights")["step"] == 3
+    assert read_content(written(tmp_path / "a.ckpt", other | {SEAL_KEY: seal(content(), "a")}), "weights")["step"] == 3
 
 
 @pytest.mark.parametrize("change", ["number", "element", "dtype", "shape", "missing", "name"])
@@ -49,8 +49,8 @@ def test_any_change_is_told(tmp_path: Path, change: str) -> None:
         del weights["b"]
     else:
         weights["c"] = weights.pop("b")
-    path = written(tmp_path / "a.ckpt", found | {SEAL: seal(content(), "a")})
-    with pytest.raises(InputError, match=rf"a.ckpt: differs from its seal, .* remove the key {SEAL}"):
+    path = written(tmp_path / "a.ckpt", found | {SEAL_KEY: seal(content(), "a")})
+    with pytest.raises(InputError, match=rf"a.ckpt: differs from its seal, .* remove the key {SEAL_KEY}"):
         read_content(path, "weights")
 
 

@@ -19,7 +19,7 @@ from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.nuscenes import datamodule
 from datamodules.nuscenes.datamodule import NuscenesDataset
-from datamodules.nuscenes.samples import Samples, SceneMoments, read_samples, to_global
+from datamodules.nuscenes.samples import LazySamples, SceneMoments, read_samples, to_global
 from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import rotated_intersection
@@ -29,13 +29,13 @@ from tests.datamodules.injection_scenes import CAMERA, OneAsset, SolidAsset, box
 
 
 @pytest.fixture(scope="module")
-def samples(tiny_surround: Path) -> Samples:
+def samples(tiny_surround: Path) -> LazySamples:
     tables = Tables(tiny_surround / "v1.0-world")
     return read_samples(tables, str(tiny_surround / "ImageSets" / "train.txt"))
 
 
 @pytest.fixture(scope="module")
-def reader(samples: Samples, tiny_surround: Path) -> NuscenesDataset:
+def reader(samples: LazySamples, tiny_surround: Path) -> NuscenesDataset:
     return NuscenesDataset(samples, tiny_surround, extras=True)
 
 
@@ -68,7 +68,7 @@ def test_an_object_stands_at_one_place_in_all_pictures_of_a_sample(reader: Nusce
     assert max(seen.values()) >= 2, "no object was drawn by two cameras that overlap"
 
 
-def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples: Samples) -> None:
+def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples: LazySamples) -> None:
     one = inject(reader.read(2), injection())
     fresh = NuscenesDataset(samples, reader.root, extras=True)
     for k in (5, 0):
@@ -83,7 +83,7 @@ def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples:
 
 
 def test_the_surroundings_of_so_many_scenes_are_kept(
-    samples: Samples, tiny_surround: Path, monkeypatch: pytest.MonkeyPatch
+    samples: LazySamples, tiny_surround: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datamodule, "KEPT_SCENES", 1)
     reader = NuscenesDataset(samples, tiny_surround, extras=True)
@@ -93,7 +93,7 @@ def test_the_surroundings_of_so_many_scenes_are_kept(
     assert [one.moment.token for one in seen if one] == [samples.token(index) for index in (0, len(samples) - 1, 0)]
 
 
-def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: Samples) -> None:
+def test_persistent_objects_keep_their_place_through_the_scene(reader: NuscenesDataset, samples: LazySamples) -> None:
     assert samples[0].scene == samples[1].scene
     keep = injection(persistent=True)
     first, second = (
@@ -155,7 +155,7 @@ def test_what_a_camera_hardly_sees_hides_nothing() -> None:
     assert both.hidden_share == alone.hidden_share
 
 
-def test_without_road_masks_only_the_corridor_is_built_on(samples: Samples, tmp_path: Path) -> None:
+def test_without_road_masks_only_the_corridor_is_built_on(samples: LazySamples, tmp_path: Path) -> None:
     site = SurroundSite(SceneMoments(samples[:1], tmp_path)[0], (5, 40), (-3.5, 2.5), 20.0)
     assert not site.mapped
     points = site.sample(derive(0), 50)
@@ -166,7 +166,7 @@ def test_without_road_masks_only_the_corridor_is_built_on(samples: Samples, tmp_
     np.testing.assert_allclose(points[:, 1], 0, atol=0.3)  # the ground under the car
 
 
-def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: Samples) -> None:
+def test_with_road_masks_placed_cars_stand_on_the_road(reader: NuscenesDataset, samples: LazySamples) -> None:
     site = SurroundSite(SceneMoments(samples[:1], reader.root / "road")[0], (5, 35), (-3.5, 2.5), 20.0)
     assert site.mapped
     points = site.sample(derive(0), 20)

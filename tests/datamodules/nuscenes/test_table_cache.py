@@ -18,7 +18,7 @@ from datamodules.nuscenes.samples import read_samples
 from datamodules.nuscenes.table_columns import Texts
 from datamodules.nuscenes.table_stream import read_rows
 from datamodules.nuscenes.tables import Tables, read_truth
-from lit.commands.bench.table_writer import VERSION, write_tables
+from lit.commands.bench.table_writer import VERSION, write_large_tables
 from tests.datamodules.nuscenes_folder import write_folder
 
 SPLIT = "mini_train"
@@ -197,7 +197,7 @@ def test_what_is_wrong_with_one_scene_stays_with_it(folder: Path, tmp_path: Path
 
 
 def test_samples_are_made_where_they_are_looked_at(tmp_path: Path) -> None:
-    assert write_tables(tmp_path, 0.001) == 80
+    assert write_large_tables(tmp_path, 0.001) == 80
     found = Tables(tmp_path / VERSION)
     samples = read_samples(found, "train")
     assert len(samples) == 40

@@ -13,7 +13,7 @@ from PIL import Image
 
 from datamodules.errors import InputError
 from lit.commands.show.command import main
-from lit.commands.show.field import grid, label_colours, seen
+from lit.commands.show.field import interpolation_grid, label_colours, seen
 from lit.commands.start_maps import Start, map_file
 from lit.editing.page_requests import StartMap
 from lit.pictures.label_maps import class_colours
@@ -69,7 +69,7 @@ def test_meshes_have_the_colours_of_classes_or_their_own(tmp_path: Path) -> None
 
 def test_a_grid_begins_and_ends_with_the_two_objects_and_mixes_geometry_downwards() -> None:
     begun = start()
-    sheet = grid(begun, 2)
+    sheet = interpolation_grid(begun, 2)
     tiles = [sheet[y : y + 16, x : x + 16] for y in (0, 18) for x in (0, 18)]
     camera = begun.maps[0].camera[None]
     for tile, latent in ((tiles[0], begun.latent(0, 0)), (tiles[3], begun.latent(1, 1))):
