@@ -47,5 +47,5 @@ def _line(value: Any) -> str:
         if value.layout != torch.strided or value.is_meta or value.is_quantized:
             return ""
         raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return f"{value.dtype} {tuple(value.shape)} {blake2b(raw, digest_size=16).hexdigest()}"
+        return f"{value.dtype} {tuple(value.shape)} {blake2b(raw.data, digest_size=16).hexdigest()}"
     return repr(value) if type(value) in (bool, int, float, str) else ""  # subclasses may come back as their base

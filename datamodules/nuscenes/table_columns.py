@@ -72,7 +72,7 @@ class Texts(Sequence[str]):
 
     def take(self, chosen: np.ndarray) -> list[str]:
         """Some of them."""
-        ends, whole = self.ends, memoryview(np.ascontiguousarray(self.letters))
+        ends, whole = self.ends, np.ascontiguousarray(self.letters).data
         return [str(whole[a:b], "utf-8") for a, b in zip(ends[chosen].tolist(), ends[chosen + 1].tolist())]
 
 

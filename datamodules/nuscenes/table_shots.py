@@ -35,7 +35,7 @@ def read_moments(folder: Path, scenes: dict[str, int]) -> tuple[dict[str, int], 
         raise linked(folder, "sample", rows[places.index(LOST)], "scene_token", "scene")
     if UNSET in times:
         raise lacks(folder, "sample", rows[times.index(UNSET)].token, "timestamp")
-    columns = {"sample_time": np.array(times, np.int64), "sample_scene": np.array(places, np.int32)}
+    columns: TableColumns = {"sample_time": np.array(times, np.int64), "sample_scene": np.array(places, np.int32)}
     columns |= Texts.columns("sample_token", [row.token for row in rows])
     return {row.token: number for number, row in enumerate(rows)}, columns
 

@@ -81,8 +81,8 @@ class RenderSettings:
     def __post_init__(self) -> None:
         if (self.views is None) == (self.samples is None):
             raise InputError(f"views {self.views}, samples {self.samples}: expected one of both; leave the other out")
-        limits = (("size", self.size, 8, 4096), ("supersample", self.supersample, 1, 8))
-        limits += (("views", self.views or self.samples or 0, 1, 100_000),)
+        count = self.views or self.samples or 0
+        limits = (("size", self.size, 8, 4096), ("supersample", self.supersample, 1, 8), ("views", count, 1, 100_000))
         for name, value, low, high in limits:
             if not low <= value <= high:
                 raise InputError(f"{name} {value}: expected {low} to {high}")

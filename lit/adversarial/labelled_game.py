@@ -235,12 +235,12 @@ class LabelledGame(nn.Module):
     def image_r1(self, play: Play) -> Tensor:
         """R1 of the judge of pictures, at both resolutions together."""
         cameras, blur = play.batch.cameras, play.blur
-        return r1_at(lambda *real: self.judge_images(*real, cameras, blur), *self.real_images(play))
+        return r1_at(lambda image, raw: self.judge_images(image, raw, cameras, blur), *self.real_images(play))
 
     def label_r1(self, play: Play) -> Tensor:
         """R1 of the judge of labels, at both resolutions together, labels included."""
         cameras, blur = play.batch.cameras, play.blur
-        return r1_at(lambda *real: self.judge_labels(*real, cameras, blur), *self.real_pairs(play))
+        return r1_at(lambda image, raw: self.judge_labels(image, raw, cameras, blur), *self.real_pairs(play))
 
     def density(self, play: Play, distance: float = 0.004, points: int = 1000) -> Tensor:
         """Change of the raw density from points drawn in [-1, 1]^3, whatever the field's box, to others beside them.

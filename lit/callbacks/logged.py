@@ -91,7 +91,7 @@ def _taker(logger: Any) -> Takes | None:
     """How a logger takes a picture, or None."""
     if hasattr(logger, "log_image"):
         return lambda name, picture, step: logger.log_image(key=name, images=[picture], step=step)
-    experiment = getattr(logger, "experiment", None)
+    experiment: Any = getattr(logger, "experiment", None)
     if hasattr(experiment, "add_image"):
         return lambda name, picture, step: experiment.add_image(name, picture, step, dataformats="HWC")
     if hasattr(experiment, "log_image") and hasattr(logger, "run_id"):

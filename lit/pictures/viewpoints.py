@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def viewpoint_plot(counts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes
 
     figure = Figure(figsize=(3.2 * len(counts), 5.4), dpi=100, layout="constrained")
     for column, (name, (turns, rises)) in enumerate(counts.items()):
-        rose = figure.add_subplot(2, len(counts), column + 1, projection="polar")
+        rose: Any = figure.add_subplot(2, len(counts), column + 1, projection="polar")
         width = 2 * np.pi / len(turns)
         share = turns / turns.sum() * len(turns)
         rose.bar((np.arange(len(turns)) + 0.5) * width, share, width * 0.95, color=BARS)

@@ -28,14 +28,14 @@ class _ScaledGradient(torch.autograd.Function):
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (factor,) = ctx.saved_tensors
         return gradient * factor, None
 
 
 def scale_gradient(values: Tensor, factor: Tensor) -> Tensor:
     """The values themselves, whose gradient is multiplied by ``factor``, of their shape or broadcast to it."""
-    scaled: Tensor = _ScaledGradient.apply(values, factor)  # type: ignore[no-untyped-call]
+    scaled: Tensor = _ScaledGradient.apply(values, factor)
     return scaled
 
 

@@ -53,7 +53,7 @@ class Photo:
         projection = self.projection * np.array([-1.0, 1, 1, 1])
         projection[0] = (self.rgb.shape[1] - 1) * projection[2] - projection[0]
         sides = {key: getattr(self, key) for key in ("rgb", "depth", "alpha", "known")}
-        flipped = {key: None if side is None else side[:, ::-1] for key, side in sides.items()}
+        flipped: dict[str, Any] = {key: None if side is None else side[:, ::-1] for key, side in sides.items()}
         return replace(self, projection=projection, frame=None, **flipped)
 
 

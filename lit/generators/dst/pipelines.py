@@ -79,7 +79,7 @@ class PipelineSettings:
             )
         if not self.controls:
             raise InputError("no control: expected canny, depth or normal, or several with a ControlNet each")
-        chosen = (("family", self.family, PIPELINES), ("dtype", self.dtype, DTYPES))
+        chosen: tuple[Any, ...] = (("family", self.family, PIPELINES), ("dtype", self.dtype, DTYPES))
         if self.scheduler is not None:
             chosen = (*chosen, ("scheduler", self.scheduler, SCHEDULERS))
         for name, value, known in chosen:
@@ -90,9 +90,9 @@ class PipelineSettings:
                 f"scheduler {self.scheduler!r} with family sd3: expected none, it follows a flow of its own"
             )
         limits = (("steps", self.steps, 1, 1000), ("eta", self.eta, 0, 1), ("guidance", self.guidance, 0, 50))
-        for name, value, low, high in (*limits, ("strength", self.strength, 0, 2)):
-            if not low <= value <= high:
-                raise InputError(f"{name} {value:g}: expected {low} to {high}")
+        for number, amount, low, high in (*limits, ("strength", self.strength, 0, 2)):
+            if not low <= amount <= high:
+                raise InputError(f"{number} {amount:g}: expected {low} to {high}")
         if self.size is not None and (self.size < 16 or self.size % 8):
             raise InputError(f"size {self.size}: expected a multiple of 8 from 16 on")
 

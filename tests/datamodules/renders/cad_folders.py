@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -27,9 +28,11 @@ def marked_block(forward: str, up: str, size: float = 1.0) -> trimesh.Trimesh:
     ):
         part = trimesh.creation.box(extents)
         part.apply_translation(centre)
-        part.visual = trimesh.visual.ColorVisuals(part, face_colors=np.tile(np.uint8(colour), (len(part.faces), 1)))
+        part.visual = trimesh.visual.ColorVisuals(
+            part, face_colors=np.tile(np.array(colour, np.uint8), (len(part.faces), 1))
+        )
         parts.append(part)
-    block = trimesh.util.concatenate(parts)
+    block: Any = trimesh.util.concatenate(parts)
     block.apply_transform(turn)
     block.apply_scale(size)
     return block

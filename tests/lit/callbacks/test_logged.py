@@ -38,7 +38,7 @@ class StandIn(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.seen += [("scalar", name, step) for name in metrics]
 
-    def log_hyperparams(self, params: dict[str, Any], *_: Any, **__: Any) -> None:
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         self.seen.append(("config", params))
 
 

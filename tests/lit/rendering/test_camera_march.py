@@ -54,4 +54,4 @@ def test_a_ball_is_seen_upright_and_at_its_distance_from_all_sides() -> None:
 def test_wrong_ranges_are_refused() -> None:
     for wrong in ((2.0, 1.0), (-1.0, 1.0), (1.0, 2.0, 3)):
         with pytest.raises(InputError, match="expected 0 <= near < far"):
-            CameraMarch(*wrong)  # type: ignore[arg-type]
+            CameraMarch(*wrong)

@@ -60,7 +60,7 @@ def test_numeric_derivatives_times_the_kernel_are_the_gradients() -> None:
             sides = []
             for sign in (1, -1):
                 changed[index][place] = inputs.detach()[place] + sign * step
-                sides.append(picture(*changed, depths, lengths, form) @ probe)  # type: ignore[arg-type]
+                sides.append(picture(*changed, depths, lengths, form) @ probe)  # type: ignore[arg-type, call-arg]
             numeric[place] = (sides[0] - sides[1]) / (2 * step)
         wanted = numeric * (factor if index == 0 else factor.unsqueeze(1))
         torch.testing.assert_close(gradients[index], wanted, rtol=1e-5, atol=1e-7)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_files_open_with_their_colours(mesh: FieldMesh, suffix: str, tmp_path: P
     for name, colours in (("own", None), ("class", classes)):
         path = tmp_path / f"{name}{suffix}"
         write_mesh(path, mesh, colours)
-        found = trimesh.load(path, force="mesh", process=False)
+        found: Any = trimesh.load(path, force="mesh", process=False)
         assert len(found.faces) == len(mesh.faces)
         assert found.is_watertight or suffix == ".glb"
         wanted = mesh.rgb if colours is None else colours

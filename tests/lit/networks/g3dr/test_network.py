@@ -28,8 +28,7 @@ def test_planes_depend_on_the_depth_unless_it_is_left_out() -> None:
         first, second = ask(model, near), ask(model, far)
         assert first.shape == (2, 3, 4, 16, 16)
         assert torch.equal(first, second) != depth_input
-    every = sum(planes.square().sum() for planes in (first,))
-    every.backward()
+    first.square().sum().backward()
     unused = [name for name, p in model.unet.named_parameters() if p.grad is None]
     assert unused == []
 
@@ -39,7 +38,7 @@ def test_levels_are_summed_and_one_level_is_the_plain_lookup() -> None:
     planes = torch.rand(2, 3, 4, 16, 16)
     torch.testing.assert_close(model.field(planes)(points).rgb, model.decoder.raw(lookup(planes, points)).rgb)
     model.levels = 3
-    summed = sum(lookup(level, points) for level in plane_levels(planes))
+    summed = torch.stack([lookup(level, points) for level in plane_levels(planes)]).sum(0)
     torch.testing.assert_close(model.field(planes)(points).density, model.decoder.raw(summed).density)
     assert (model.field(planes, raw=False)(points).density > 0).all()
 

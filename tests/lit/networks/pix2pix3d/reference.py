@@ -25,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
     | {"channel_base": 4096, "channel_max": 48},
     "seg": {"render_size": 32, "z_dim": 48, "channel_base": 2048, "channel_max": 32},
 }
-MARCH = {"edge": (0.1, 2.6, 16, 16, True), "seg": (2.25, 3.3, 16, 16)}
+MARCH: dict[str, tuple[Any, ...]] = {"edge": (0.1, 2.6, 16, 16, True), "seg": (2.25, 3.3, 16, 16)}
 
 
 def require() -> None:
