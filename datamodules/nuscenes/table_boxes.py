@@ -172,9 +172,9 @@ class _Annotations:
                 self._note(row, int(sample[row]), self.unnamed[int(found[place])])
         others = (instance[first] != instance[rows]) | (instance[last] != instance[rows])
         for row in rows[others].tolist():
-            place = printable(f"{self.folder / 'sample_annotation.json'}: row {self.tokens[row]}")
+            where = printable(f"{self.folder / 'sample_annotation.json'}: row {self.tokens[row]}")
             cure = "copy all tables of one release again"
-            self._note(row, int(sample[row]), InputError(f"{place}: prev or next is of another instance; {cure}"))
+            self._note(row, int(sample[row]), InputError(f"{where}: prev or next is of another instance; {cure}"))
         for found in (first, last):
             for place in np.flatnonzero(sample[found] == LOST).tolist():
                 row, stray = int(rows[place]), self.strays[int(found[place])]

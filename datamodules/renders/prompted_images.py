@@ -77,8 +77,8 @@ class PromptedBatches(Dataset[PromptedBatch]):
             controls.append(np.repeat(picture.edges[..., None], 3, -1))
             prompts.append(template_prompt(picture.model, rng))
             ids.append(picture.key)
-        stacked = (torch.from_numpy(np.stack(part).transpose(0, 3, 1, 2).copy()) for part in (images, controls))
-        return PromptedBatch(*stacked, tuple(prompts), tuple(ids))
+        shown, drawn = (torch.from_numpy(np.stack(part).transpose(0, 3, 1, 2).copy()) for part in (images, controls))
+        return PromptedBatch(shown, drawn, tuple(prompts), tuple(ids))
 
 
 class PromptedImages(StudioSet):

@@ -142,8 +142,10 @@ class LitPix2Pix3D(AdversarialGenerator):
                 raise InputError(f"{start}: differs from the network in {', '.join(differing)}; set them alike")
             network.load_state_dict(given.state_dict())
         judges = self.critics.build(network.resolution, network.classes)
-        options = (self.critics.labels == "aligned", labels_3d, self.critics.augment)
-        self.game = LabelledGame(network, *judges, perceptual, weights, *options)
+        aligned = self.critics.labels == "aligned"
+        self.game = LabelledGame(
+            network, *judges, perceptual, weights, aligned, labels_3d, augment=self.critics.augment
+        )
         self.ema: Pix2Pix3DGenerator = copy.deepcopy(network).eval()
         self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
         self.blur = FadingBlur(blur, blur_kimg * 1000)
@@ -269,11 +271,13 @@ class LitPix2Pix3D(AdversarialGenerator):
         drawn = self.ema(self.ema.latents(z, cameras, labels), cameras, "const")
         return drawn.image, drawn.labels
 
-    def validation_step(self, batch: LabelledViews, batch_idx: int) -> LabelledPictures:
+    def validation_step(  # type: ignore[override]  # callbacks take it, Lightning does not look at it
+        self, batch: LabelledViews, batch_idx: int
+    ) -> LabelledPictures:
         """Pictures and labels of the batch's label maps through their own cameras, which callbacks compare with it."""
         return self.sample(batch.labels, batch.cameras, batch.keys)
 
-    test_step = validation_step
+    test_step = validation_step  # type: ignore[assignment]
 
     def on_predict_epoch_start(self) -> None:
         self.baked = 0

@@ -214,7 +214,7 @@ def test_copy_paste_sources_are_bound_to_the_training_subset(root: Path) -> None
 
     class Source(OneAsset):
         def bind(self, frames: TrainingReader) -> None:  # type: ignore[override]  # the test asks for its ids
-            bound.append(frames.ids)
+            bound.append(list(frames.ids))
 
     module(root, injection=Injection(Source()), train_frames=3)
     assert bound == [["000000", "000001", "000002"]]

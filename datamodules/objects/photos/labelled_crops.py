@@ -107,7 +107,7 @@ def _shrinkage(warp: np.ndarray, shape: tuple[int, ...]) -> float:
     """Old pixels along a new one, at the old picture's middle."""
     middle = np.array([[shape[1] / 2, shape[0] / 2, 1.0], [shape[1] / 2 + 1, shape[0] / 2, 1.0]]) @ warp.T
     places = middle[:, :2] / middle[:, 2:]
-    return float(1 / max(np.linalg.norm(places[1] - places[0]), 1e-6))
+    return 1 / max(float(np.linalg.norm(places[1] - places[0])), 1e-6)
 
 
 class CropPhotos:

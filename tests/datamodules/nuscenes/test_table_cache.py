@@ -8,6 +8,7 @@ import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,9 +173,14 @@ def test_a_folder_that_cannot_be_written_is_done_without(folder: Path, tmp_path:
 def test_processes_that_start_together_decode_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded = []
+    decoded: list[Path] = []
     read = tables.read_columns
-    monkeypatch.setattr(tables, "read_columns", lambda place: [decoded.append(place), read(place)][1])
+
+    def counted(place: Path) -> Any:
+        decoded.append(place)
+        return read(place)
+
+    monkeypatch.setattr(tables, "read_columns", counted)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: Tables(folder, tmp_path / "cache"), range(4)))
     assert len(decoded) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,7 +53,7 @@ def test_depth_is_bright_where_near_and_normals_where_they_face() -> None:
 def test_prompts_lie_beside_the_renders(renders: RenderSet) -> None:
     assert write_visual_prompts(renders, ("canny", "depth", "normal")) == 12
     for render in renders:
-        edges = cv2.imread(str(render.path("canny")), cv2.IMREAD_UNCHANGED)
+        edges: Any = cv2.imread(str(render.path("canny")), cv2.IMREAD_UNCHANGED)
         near = cv2.dilate((render.rgba[..., 3] > 0).astype(np.uint8), np.ones((3, 3)))
         assert edges.shape == (48, 48)
         assert (edges > 0).sum() > 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -47,11 +47,11 @@ class Painter(pl.LightningModule):
     test_step = validation_step
 
 
-def data(folder: Path, kind: str, **options: Any) -> LabelledViewsDataModule:
+def data(folder: Path, kind: Literal["edge", "seg"], **options: Any) -> LabelledViewsDataModule:
     images, labels = write_drawn(folder, objects=3, views=3, kind=kind, **options)
     return LabelledViewsDataModule(
         str(images), str(labels), kind, None if kind == "edge" else 3, val_every=3, batch_size=2
-    )  # type: ignore[arg-type]
+    )
 
 
 def scored(folder: Path, model: pl.LightningModule, views: pl.LightningDataModule, stage: str, **options: Any) -> Any:

@@ -33,7 +33,10 @@ SIZE = 16
 def small(views: ViewSchedule | None = None, total: int = 1000, **objective: Any) -> G3DR:
     torch.manual_seed(0)
     network = SingleViewNetwork(PlaneUnet(SIZE, 4, 2, 8, (1, 2)), hidden=8)
-    settings = {"samples": TwoPass(8, 8), "perceptual": PerceptualLevels(network="convolutions")} | objective
+    settings: dict[str, Any] = {
+        "samples": TwoPass(8, 8),
+        "perceptual": PerceptualLevels(network="convolutions"),
+    } | objective
     return G3DR(network, SingleViewObjective(**settings), views, total, lr=3e-3, bake_shape=(16, 8, 8))
 
 

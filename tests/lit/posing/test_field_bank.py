@@ -79,7 +79,7 @@ def test_the_box_projects_as_the_studio_does(azimuth: float, elevation: float, d
     corners = np.stack(np.meshgrid(*[[-1, 1]] * 3), -1).reshape(-1, 3)
     seen = [corners @ matrix[:, :3].T + matrix[:, 3] for matrix in (projection, found)]
     pixels = [place[:, :2] / place[:, 2:] for place in seen]
-    np.testing.assert_allclose(*pixels, atol=1e-6)
+    np.testing.assert_allclose(pixels[0], pixels[1], atol=1e-6)
     np.testing.assert_allclose(seen[0][:, 2] * scale, seen[1][:, 2], atol=1e-9)
 
 
@@ -119,9 +119,12 @@ def views(count: int) -> LabelledViews:
 def test_maps_become_assets_one_a_look_and_known_dims_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small().eval()
     asked: list[torch.Tensor] = []
-    monkeypatch.setattr(
-        network, "field", lambda planes: (asked.append(planes), block_field(object_axes("+x", "+y")))[1]
-    )
+
+    def field(planes: torch.Tensor) -> Any:
+        asked.append(planes)
+        return block_field(object_axes("+x", "+y"))
+
+    monkeypatch.setattr(network, "field", field)
     bank = FieldBank(looks=2, shape=(16, 8, 8), cells=32, own_dims=True)
     assets = bank.assets(network, views(2), [None, np.array([4.0, 1.5, 1.8])])
     assert [asset.id for asset in assets] == ["a-0-0", "a-0-1", "a-1-0", "a-1-1"]
@@ -144,6 +147,7 @@ def test_background_and_white_fog_are_no_part_of_objects(monkeypatch: pytest.Mon
         def foggy(features: torch.Tensor, label: int = label, grey: float = grey) -> Any:
             values = block.decode(features)
             around = values.density <= 0
+            assert values.parts is not None
             parts = torch.where(around[:, None], torch.eye(2)[label][None, :, None], values.parts)
             rgb = torch.where(around[:, None], grey, values.rgb)
             return values._replace(rgb=rgb, density=values.density + 50.0 * around, parts=parts)
@@ -175,5 +179,5 @@ def test_wrong_settings_are_one_line() -> None:
         ({"white": (0.9, 0.9)}, "bank white"),
     ):
         with pytest.raises(InputError, match=says):
-            FieldBank(**options)  # type: ignore[arg-type]
+            FieldBank(**options)
     assert math.isclose(FieldBank().mean[0], object_class("Car").dims[0])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +33,7 @@ def test_depth_follows_the_stores_rule(tmp_path: Path) -> None:
     image = tmp_path / "a.png"
     depth = np.array([[4.0, 5.0, 5.99, 7.0], [3.0, 4.25, 4.5, 5.5]])
     write_depth(image, depth)
-    stored = cv2.imread(str(depth_path(image)), cv2.IMREAD_UNCHANGED)
+    stored: Any = cv2.imread(str(depth_path(image)), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.uint16
     assert stored[0].tolist() == [0, 32768, 65208, 65535]
     np.testing.assert_allclose(read_depth(image), np.clip(depth, 4, 6), atol=4e-5)
@@ -45,7 +46,8 @@ def test_photographs_are_cropped_to_their_middle_square(tmp_path: Path) -> None:
         "class0/photo0.png", "class0/photo2.png", "class1/photo1.png", "class1/photo3.png",
     ]  # fmt: skip
     photo = FolderPhotos(root, paths, 20, masks=False).read(1)
-    stored = cv2.imread(str(root / paths[1]))[:, 4:24, ::-1]
+    stored: Any = cv2.imread(str(root / paths[1]))
+    stored = stored[:, 4:24, ::-1]
     np.testing.assert_array_equal(photo.rgb, stored)
     np.testing.assert_allclose(photo.depth, 4.9, atol=4e-5)
     assert (photo.id, photo.name, photo.alpha) == ("class0/photo2", "class0", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def test_meshes_have_the_colours_of_classes_or_their_own(tmp_path: Path) -> None
         level = float(field(torch.rand(1, 500, 3) - 0.5).density.median())
     given = ["--checkpoint", str(checkpoint), "--map", str(maps[0]), "--yaw", "0", "--cells", "16"]
     given += ["--density", str(level), "--device", "cpu"]
-    found = []
+    found: list[Any] = []
     for colour in ("class", "rgb"):
         out = tmp_path / f"{colour}.ply"
         assert main(["field", "mesh", "--out", str(out), *given, "--colour", colour]) == 0
