@@ -58,7 +58,8 @@ class SingleViewObjective(nn.Module):
 
     Args:
         weights: of the losses.
-        regularisation: kernel of the depth regularisation; None trains without it (Table 4).
+        regularisation: kernel of the depth regularisation; None trains without it.
+        regularise: False trains without it whatever the kernel (Table 4).
         side: of a ray's pieces, what the regularisation scales beside colour: "density" (paper) or "alpha" (code).
         samples: along a ray.
         stride: every so many-th row and column is rendered, from a drawn first one on.
@@ -89,11 +90,13 @@ class SingleViewObjective(nn.Module):
         spread: float = 0.05,
         perceptual: PerceptualLevels | None = None,
         clip: ClipViewDistance | None = None,
+        regularise: bool = True,
     ) -> None:
         super().__init__()
         if stride < 1 or not 0 <= guided <= 1:
             raise InputError(f"stride {stride}, guided {guided}: expected at least 1, and a share from 0 to 1")
-        self.weights, self.regularisation, self.side = weights or LossWeights(), regularisation, side
+        self.weights, self.side = weights or LossWeights(), side
+        self.regularisation = regularisation if regularise else None
         self.samples, self.stride, self.squared, self.late = samples or TwoPass(), stride, squared, late
         self.guided, self.guided_reach, self.spread = guided, guided_reach, spread
         self.perceptual, self.clip = perceptual, clip

@@ -28,7 +28,7 @@ def words(name: str, folder: Path) -> list[str]:
 
 def test_the_studio_experiment_trains_and_writes_a_bank(tmp_path: Path) -> None:
     boxes = write_posed_boxes(tmp_path / "boxes", objects=5, views=4, size=16, relief=2.0)
-    options = [*words("g3dr_small", tmp_path / "run"), "--data.folder", str(boxes), "--data.val_every", "3"]
+    options = [*words("g3dr_small", tmp_path / "run"), "--data.folder", str(boxes), "--data.val_every", "2"]
     options += ["--data.val_views", "2", "--trainer.callbacks.init_args.folder", str(tmp_path / "bank")]
     assert main(["fit", *options]) == 0
     metrics = read_result(tmp_path / "run" / "result.json").metrics

@@ -203,7 +203,7 @@ def test_a_run_scores_views_and_writes_a_bank(boxes: Path, tmp_path: Path) -> No
     assert 1 <= float(logged["val/nfs_yaw_0"]) <= 64
     assert any(name.startswith("val/psnr_to_") for name in logged)
     assert (tmp_path / "single_view_val.png").is_file()
-    trainer.predict(model, datamodule=photos)
+    trainer.predict(model, datamodule=photos, return_predictions=False)
     bank = AssetBank(str(tmp_path / "bank"))
     assert len(bank) == 4
     views = next(iter(photos.val_dataloader()))
