@@ -20,7 +20,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.processes import track
 from lit.arguments import Arguments, positive
-from lit.commands.show.interpolation import FORMATS as FILMS
+from lit.commands.show.interpolation import FILM_SUFFIXES as FILMS
 from lit.commands.show.interpolation import write_film
 from lit.commands.start_maps import Start, add_start_options, read_start
 from lit.networks.image_range import to_pixels

@@ -27,7 +27,7 @@ from lit.pictures.pictures import asset_view, png, stacked
 from lit.weights.files import load_weights
 from lit.weights.fitting import ALTERED, fit_state
 
-FORMATS = (".mp4", ".webp", ".gif")
+FILM_SUFFIXES = (".mp4", ".webp", ".gif")
 STRIP = 9  # pictures on the strip
 
 
@@ -44,8 +44,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--size", type=int, default=256, help="picture side in pixels, even (default 256)")
     parser.add_argument("--fps", type=int, default=24, help="pictures a second (default 24)")
     options = parser.parse_args(argv)
-    if options.out.suffix not in FORMATS:
-        raise InputError(f"--out {options.out}: expected a name that ends in {', '.join(FORMATS)}")
+    if options.out.suffix not in FILM_SUFFIXES:
+        raise InputError(f"--out {options.out}: expected a name that ends in {', '.join(FILM_SUFFIXES)}")
     for name, least in (("frames", 1), ("size", 16), ("fps", 1)):
         if getattr(options, name) < least or (name == "size" and options.size % 2):
             even = "an even number" if name == "size" else "an integer"
