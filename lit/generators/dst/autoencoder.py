@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from datamodules.randomness import derive
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
@@ -34,10 +35,18 @@ def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: i
     )
 
 
-def sampled(posterior: Any) -> Tensor:
+def step_draw(module: Generator, stream: str) -> torch.Generator:
+    """What draws a training step's random numbers: known from the seed and the images seen, so that a resumed run and
+    all processes draw alike.
+    """
+    seed = int(derive(module.hparams["seed"], module.images_seen, stream).integers(2**62))
+    return torch.Generator(module.device).manual_seed(seed)
+
+
+def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
     """A draw (B, 4, s, s) from the latents' normal distributions, the same whatever the number of processes."""
     shape, mean = posterior.mean.shape[1:], posterior.mean
-    noise = batch_draw(lambda count: torch.randn(count, *shape, device=mean.device), len(mean))
+    noise = batch_draw(lambda count: torch.randn(count, *shape, generator=draw, device=mean.device), len(mean))
     drawn: Tensor = mean + posterior.std * noise
     return drawn
 
@@ -53,6 +62,7 @@ class DstAutoencoder(Generator):
         kl_weight: of the divergence, a latent value.
         lr: of AdamW.
         total_images: training stops after so many.
+        seed: of the latents drawn in training.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class DstAutoencoder(Generator):
         kl_weight: float = 1e-4,
         lr: float = 1e-3,
         total_images: int = 100_000,
+        seed: int = 0,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -87,7 +98,7 @@ class DstAutoencoder(Generator):
         images = from_pixels(batch.images)
         posterior = self.network.encode(images).latent_dist
         with part_of_batch(self.trainer.global_rank, self.trainer.world_size):
-            latents = sampled(posterior)
+            latents = sampled(posterior, step_draw(self, "autoencoder"))
         error = (self.network.decode(latents).sample - images).abs().mean()
         divergence = posterior.kl().mean() / latents[0].numel()
         with torch.no_grad():  # a running mean: the spread moves while the autoencoder learns

@@ -23,7 +23,7 @@ from datamodules.renders.model_meshes import STUDIO_CLASSES
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled
+from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled, step_draw
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
 from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
@@ -57,7 +57,7 @@ class DstDiffusion(Generator):
         drop_text, drop_control: shares of pictures without prompt and without edges.
         lr: of AdamW.
         total_images: training stops after so many.
-        seed: of validation's noise.
+        seed: of training's draws and of validation's noise.
     """
 
     def __init__(
@@ -188,14 +188,14 @@ class DstDiffusion(Generator):
 
     def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         h: Any = self.hparams
-        count, place = len(batch.images), self.device
+        count, place, draw = len(batch.images), self.device, step_draw(self, "diffusion")
         with part_of_batch(self.trainer.global_rank, self.trainer.world_size), torch.no_grad():
-            latents = sampled(self.vae.encode(from_pixels(batch.images)).latent_dist) * self.latent_scale
+            latents = sampled(self.vae.encode(from_pixels(batch.images)).latent_dist, draw) * self.latent_scale
             shape = latents.shape[1:]
-            noise = batch_draw(lambda rows: torch.randn(rows, *shape, device=place), count)
-            steps = batch_draw(lambda rows: torch.randint(STEPS, (rows,), device=place), count)
-            silent = batch_draw(torch.rand, count) < h.drop_text
-            keep = (batch_draw(torch.rand, count) >= h.drop_control).float().to(place)
+            noise = batch_draw(lambda rows: torch.randn(rows, *shape, generator=draw, device=place), count)
+            steps = batch_draw(lambda rows: torch.randint(STEPS, (rows,), generator=draw, device=place), count)
+            left_out = batch_draw(lambda rows: torch.rand(rows, 2, generator=draw, device=place), count)
+            silent, keep = left_out[:, 0] < h.drop_text, (left_out[:, 1] >= h.drop_control).float()
         prompts = ["" if quiet else prompt for quiet, prompt in zip(silent.tolist(), batch.prompts)]
         loss = self.noise_loss(latents, noise, steps, prompts, batch, keep)
         self.log("train/loss", mean_over_ranks(loss.detach().clone()))

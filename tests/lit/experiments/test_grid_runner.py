@@ -207,7 +207,7 @@ def test_a_grid_extends_another_one(toy_folder: Path) -> None:
     [
         ("grid", r"extends is 'grid', expected another grid file"),
         ("[grid.yaml]", r"extends is \['grid.yaml'\], expected another"),
-        ("more.yaml", "which extends another one"),
+        ("more.yaml", "extends more.yaml, which extends another one"),
     ],
 )
 def test_what_a_grid_cannot_extend(toy_folder: Path, said: str, expected: str) -> None:

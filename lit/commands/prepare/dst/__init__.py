@@ -1,0 +1,1 @@
+"""``python -m lit prepare dst-*``: 3D-DST's stages."""
