@@ -33,6 +33,9 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
     """
     if place := is_done(step, grid):
         say(f"{step.name}: done before{'' if place == grid.folder else f' in {place}'}")
+        if place != grid.folder:  # what it cost stands beside this sweep's rows, too
+            name = f"{step.name}.json"
+            write_record(grid.folder / "prepared" / name, read_record(place / "prepared" / name, "a step's marker"))
         return
     with folder_lock(grid.folder / "prepared", f"what step {step.name} prepares", f".{step.name}.lock"):
         _make(step, grid, say, stop)

@@ -152,6 +152,8 @@ def test_steps_done_for_another_sweep_count(processes: Processes, toy_folder: Pa
     other = read_grid(Path("other.yaml"))
     prepare(other.prepare[0], other, said.append)
     assert said == ["world: done before in runs/grid"]
+    markers = [Path(f"runs/{name}/prepared/world.json").read_bytes() for name in ("grid", "other")]
+    assert markers[0] == markers[1]
     prepare(other.prepare[1], other, said.append)
     assert said[-1].startswith("bank: done in")
 
