@@ -102,9 +102,9 @@ CASES = {
     "dst": Case(DST + "--model.autoencoder none --model.channels [8,16] --model.heads 2", exact=True),
     "dst_autoencoder": Case(DST, exact=True),
     "g3dr_crops": Case(
-        G3DR
-        + "--data.root {world} --data.size 16 --data.min_height 8 --data.val_every 4 --data.prior_cars 2 "
-        "--data.frames 6 --data.mask_folder {bank}-masks --data.val_photos 4 --trainer.callbacks.init_args.folder {bank}",
+        G3DR + "--data.root {world} --data.size 16 --data.min_height 8 --data.val_every 4 --data.prior_cars 2 "
+        "--data.frames 6 --data.mask_folder {bank}-masks --data.val_photos 4 "
+        "--trainer.callbacks.init_args.folder {bank}",
         exact=True,
     ),
     "g3dr_small": Case(
