@@ -243,7 +243,7 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """What a grid file says; where it ``extends`` another one, on top of what that says."""
+    """What a grid file says; where it ``extends`` another one, on top of what that says but for name and folder."""
     if not path.is_file():
         beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
@@ -257,7 +257,10 @@ def _content(path: Path) -> dict[str, Any]:
     below = read_yaml(base, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
     if "extends" in below:
         raise InputError(f"{path}: extends {base}, which extends another one; name that one")
-    return merged(below, content)
+    found = merged({key: value for key, value in below.items() if key not in ("name", "folder")}, content)
+    if isinstance(arms := found.get("arms"), dict):  # null leaves an arm out
+        found["arms"] = {name: arm for name, arm in arms.items() if arm is not None}
+    return found
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

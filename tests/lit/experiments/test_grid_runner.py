@@ -202,6 +202,10 @@ def test_a_grid_extends_another_one(toy_folder: Path) -> None:
     assert more.arms["none"].frames == [200]
     assert more.arms["lift3d"] == whole.arms["lift3d"]
     assert [step.digest for step in more.prepare] == [step.digest for step in whole.prepare]
+    Path("grid.yaml").write_text("name: base\nfolder: elsewhere\n" + GRID + STEPS.replace("arms: [lift3d]", "arms: []"))
+    Path("fewer.yaml").write_text("extends: grid.yaml\narms: {lift3d: null}\n")
+    fewer = read_grid(Path("fewer.yaml"))
+    assert (list(fewer.arms), fewer.folder) == (["none"], Path("runs/fewer"))
 
 
 @pytest.mark.parametrize(
