@@ -23,6 +23,7 @@ from lit.leaderboard.rows import Ranked, apply_plan, build_rows, headline_metric
 from lit.results import RESULT_FILE, Result, find_results, read_record
 
 DRAWS = 400  # of the bootstrap: the ends of an interval move by a few percent of its width
+AGREEMENT = 1e-3  # percent points between a metric and what the frames of its runs add to it
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,27 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
                 if entry and own:
                     others = row_of(rows, (dataset, split, rival, frames))
                     entry["two_level"] = over_scenes(own, others, headline, read) if others else None
+                    require_agreement(
+                        entry, f"{arm} - {rival} at {frames or 'all'} frames ({dataset} {split})", headline
+                    )
                 place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
                 found.append({**place, "difference": entry, "missing_seeds": missing})
     return found
+
+
+def require_agreement(entry: dict[str, Any], where: str, metric: str) -> None:
+    """Refuse records whose metric is not the one that their own frames give.
+
+    Raises:
+        InputError: the two differences are farther apart than rounding.
+    """
+    found = entry["two_level"]
+    if found and found["seeds"] == len(entry["seeds"]) and abs(found["delta"] - entry["delta"]) > AGREEMENT:
+        raise InputError(
+            f"{where}: {metric} differs by {entry['delta']:.3f} in the records and by {found['delta']:.3f} in what "
+            "their frames add, expected the same; a record was changed: run it again"
+        )
 
 
 def row_of(rows: list[Ranked], place: tuple[str, str, str, int | None]) -> Ranked | None:
