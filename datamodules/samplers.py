@@ -51,6 +51,11 @@ class Position:
             return Position(torch.distributed.get_rank(), torch.distributed.get_world_size(), seed)
         return Position(seed=seed)
 
+    def places(self, step: int, batch: int) -> np.ndarray:
+        """(batch,) places of this process's part of a step's batch, in the order that all processes share."""
+        first = (step * self.world + self.rank) * batch
+        return np.arange(first, first + batch)
+
 
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields (pass, index) of this rank's share of an endless stream of passes over the data.

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -30,7 +30,7 @@ from datamodules.nuscenes.boxes import (
 )
 from datamodules.nuscenes.quaternions import quaternion_matrix
 from datamodules.nuscenes.samples import LazySamples, SceneMoments, Shot, read_samples, to_global, to_level
-from datamodules.nuscenes.table_columns import CAMERAS
+from datamodules.nuscenes.table_columns import CAMERAS, LazyTexts
 from datamodules.nuscenes.tables import Tables
 from datamodules.randomness import derive
 from datamodules.rotated_iou import suppress
@@ -56,7 +56,7 @@ def choose_scenes(names: Sequence[str], share: float, seed: int) -> tuple[str, .
     return tuple(name for index, name in enumerate(names) if index in chosen)
 
 
-class FrameIds(Sequence[str]):
+class FrameIds(LazyTexts):
     """Ids of the pictures of some samples, "<sample token>/<channel>", made where they are looked at."""
 
     def __init__(self, samples: LazySamples) -> None:
@@ -65,16 +65,8 @@ class FrameIds(Sequence[str]):
     def __len__(self) -> int:
         return len(CAMERAS) * len(self.samples)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        sample, camera = divmod(index % len(self), len(CAMERAS))
+    def text(self, index: int) -> str:
+        sample, camera = divmod(index, len(CAMERAS))
         return f"{self.samples.token(sample)}/{CAMERAS[camera]}"
 
 

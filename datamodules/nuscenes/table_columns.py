@@ -7,6 +7,7 @@ modules ``table_shots`` and ``table_boxes`` make it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -37,7 +38,26 @@ TEXT_COLUMNS = ("sample_token", "scene_name", "shot_file", "category_name")
 TableColumns = dict[str, np.ndarray]
 
 
-class Texts(Sequence[str]):
+class LazyTexts(Sequence[str]):
+    """Texts made where they are looked at."""
+
+    @abstractmethod
+    def text(self, index: int) -> str:
+        """One of them, ``index`` being in [0, N)."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.text(index % len(self))
+
+
+class Texts(LazyTexts):
     """Texts one after another in an array of bytes, which may be mapped.
 
     Args:
@@ -58,16 +78,7 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def text(self, index: int) -> str:
         return self.letters[self.ends[index] : self.ends[index + 1]].tobytes().decode()
 
     def take(self, chosen: np.ndarray) -> list[str]:

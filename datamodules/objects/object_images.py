@@ -77,15 +77,14 @@ class PictureBatches(Dataset[ImageBatch]):
         position: Position,
     ) -> None:
         self.posed, self.batch, self.kind, self.flip, self.shuffle = posed, batch, kind, flip, shuffle
-        self.seed, self.rank, self.ranks = position.seed, position.rank, position.world
+        self.seed, self.position = position.seed, position
         self.angles = view_angles(posed.projection, posed.dims[:, None])
 
     def __getitem__(self, key: tuple[int, int]) -> ImageBatch:
         epoch, step = key
-        total, first = len(self.posed) * self.posed.views, (step * self.ranks + self.rank) * self.batch
-        position = np.arange(first, first + self.batch)
         if self.shuffle:
-            chosen = endless_order(total, position, self.seed, epoch, "pictures").tolist()
+            total, places = len(self.posed) * self.posed.views, self.position.places(step, self.batch)
+            chosen = endless_order(total, places, self.seed, epoch, "pictures").tolist()
         else:
             chosen = self.held_out()[step].tolist()
         drawn = [self.picture(index, epoch) for index in chosen]
@@ -100,7 +99,7 @@ class PictureBatches(Dataset[ImageBatch]):
             InputError: fewer pictures than processes.
         """
         total = len(self.posed) * self.posed.views
-        return even_batches(total, self.batch, Position(self.rank, self.ranks), "held-out pictures")
+        return even_batches(total, self.batch, self.position, "held-out pictures")
 
     def name(self, index: int) -> str:
         """Id of one picture."""

@@ -213,6 +213,19 @@ def cad_files(folder: str | Path) -> list[Path]:
     return found
 
 
+def require_views(objects: int, views: int, size: int, workers: int, elevation: tuple[float, float]) -> None:
+    """Check what a set of rendered views is asked to hold.
+
+    Raises:
+        InputError: impossible counts, sizes or angles.
+    """
+    for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
+        if value < low:
+            raise InputError(f"{label}={value}: expected at least {low}; give a larger number")
+    if not -10 <= elevation[0] <= elevation[1] <= 89:
+        raise InputError(f"elevation={tuple(elevation)}: expected lowest and highest within -10 to 89 degrees")
+
+
 def write_posed_images(
     folder: str | Path,
     objects: int = 40,
@@ -243,11 +256,7 @@ def write_posed_images(
         InputError: impossible counts or sizes, another process writes there, or the folder holds another set or
             something else.
     """
-    for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
-        if value < low:
-            raise InputError(f"{label}={value}: expected at least {low}; give a larger number")
-    if not -10 <= elevation[0] <= elevation[1] <= 89:
-        raise InputError(f"elevation={tuple(elevation)}: expected lowest and highest within -10 to 89 degrees")
+    require_views(objects, views, size, workers, elevation)
     if population not in POPULATIONS:
         objects = min(objects, len(cad_files(population)))
     folder = Path(folder)

@@ -37,7 +37,7 @@ class StudioSet(LightningDataModule):
     def prepare_data(self) -> None:
         """Render the embedded set when there is none."""
         h: Any = self.hparams
-        if h.create:
+        if h.get("create"):  # photographs of other sources have nothing to render
             render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
 
     def step_loader(self, batches: Dataset[Any]) -> DataLoader[Any]:

@@ -64,7 +64,7 @@ class PromptedBatches(Dataset[PromptedBatch]):
     def __getitem__(self, key: tuple[int, int]) -> PromptedBatch:
         epoch, step = key
         here = self.position
-        place = (step * here.world + here.rank) * self.batch + np.arange(self.batch)
+        place = here.places(step, self.batch)
         if self.shuffle:
             place = endless_order(len(self.pictures), place, here.seed, epoch, "pictures")
         images, controls, prompts, ids = [], [], [], []

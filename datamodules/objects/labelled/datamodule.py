@@ -34,10 +34,7 @@ class ViewBatches(Dataset[LabelledViews]):
         epoch, step = key
         here = self.position
         if self.shuffle:
-            first = (step * here.world + here.rank) * self.batch
-            places = endless_order(
-                len(self.rows), np.arange(first, first + self.batch), here.seed, epoch, "labelled views"
-            )
+            places = endless_order(len(self.rows), here.places(step, self.batch), here.seed, epoch, "labelled views")
         else:
             places = self.in_order()[step]
         return read_views(self.pairs, self.rows[places].tolist())

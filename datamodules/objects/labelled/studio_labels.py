@@ -24,7 +24,7 @@ from datamodules.files.typed_json import read_json
 from datamodules.objects.labelled.cameras import camera_label
 from datamodules.objects.labelled.files import DATASET_INDEX
 from datamodules.objects.labelled_views import LABEL_KINDS, Kind
-from datamodules.objects.studio import edge_steps, render_views, spread_angles, studio_light
+from datamodules.objects.studio import edge_steps, render_views, require_views, spread_angles, studio_light
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import POPULATIONS, CarMesh, car
@@ -157,11 +157,7 @@ def write_labelled_views(
         InputError: impossible counts, sizes or angles, another process writes there, or the folder holds another set
             or something else.
     """
-    for label, value, low in (("objects", objects, 1), ("views", views, 1), ("size", size, 8), ("workers", workers, 1)):
-        if value < low:
-            raise InputError(f"{label}={value}: expected at least {low}; give a larger number")
-    if not -10 <= elevation[0] <= elevation[1] <= 89:
-        raise InputError(f"elevation={tuple(elevation)}: expected lowest and highest within -10 to 89 degrees")
+    require_views(objects, views, size, workers, elevation)
     if population not in POPULATIONS:
         raise InputError(f"population {population!r}: expected one of {', '.join(POPULATIONS)}")
     if not labels or set(labels) - set(LABEL_KINDS):

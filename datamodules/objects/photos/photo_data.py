@@ -41,10 +41,8 @@ class TrainingPhotos(Dataset[PhotoBatch]):
     def __getitem__(self, key: tuple[int, int]) -> PhotoBatch:
         epoch, step = key
         here = self.position
-        first = (step * here.world + here.rank) * self.batch
-        chosen = endless_order(
-            len(self.source), np.arange(first, first + self.batch), here.seed, epoch, "photos"
-        ).tolist()
+        places = here.places(step, self.batch)
+        chosen = endless_order(len(self.source), places, here.seed, epoch, "photos").tolist()
         photos = []
         for index in chosen:
             photo = self.source.read(index)
@@ -81,9 +79,6 @@ class PhotoData(StudioSet):
     train_source: PhotoSource | None = None
     val_source: PhotoSource | None = None
     predict_source: PhotoSource | None = None
-
-    def prepare_data(self) -> None:
-        """Nothing to write, but in subclasses."""
 
     def truth(self) -> Callable[[int], PhotoViews] | None:
         """Other pictures of a held-out photograph's object, where there are some."""

@@ -14,7 +14,6 @@ from datamodules.objects.photos.photo import Photo, PhotoViews, collate_photos
 from datamodules.objects.photos.photo_data import PhotoData, held_out, require_counts
 from datamodules.objects.photos.posed_photo import place_in_cube
 from datamodules.objects.posed_images import PosedImageSet
-from datamodules.objects.studio_set import render_when_missing
 from datamodules.randomness import derive
 
 
@@ -108,12 +107,6 @@ class StudioPhotos(PhotoData):
         super().__init__()
         self.save_hyperparameters(logger=False)
         require_counts(batch_size=(batch_size, 1), val_every=(val_every, 2), val_views=(val_views, 1))
-
-    def prepare_data(self) -> None:
-        """Render the embedded set when there is none."""
-        h: Any = self.hparams
-        if h.create:
-            render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split by object.
