@@ -23,12 +23,15 @@ class Light:
         ambient: share of the light that comes from the sky, in [0, 1]; 1 is an overcast day without shadows.
         exposure: factor on linear radiance before the display curve.
         specular: factor on all reflections; 0 makes every surface view-independent.
+        level_eye: elevation (radians) of an eye from which every surface is seen head on when its reflections are
+            worked out: they are a street's, and the same from everywhere; None takes the true eye and an open sky.
     """
 
     sun: np.ndarray = field(default_factory=lambda: np.array([0.35, -0.85, -0.39]))
     ambient: float = 0.75
     exposure: float = 1.0
     specular: float = 1.0
+    level_eye: float | None = None
 
 
 class _Stored(msgspec.Struct):

@@ -7,6 +7,7 @@ azimuth 0 the camera looks at the object's front; at 90 degrees it looks at its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from datamodules.objects.posed_images import POSED_INDEX, POSED_SET, PosedIndex,
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import CAD_SUFFIXES, POPULATIONS, CarMesh, car, load_cad
+from datamodules.shapes.paints import Paints, check_paints
 from datamodules.shapes.raycast import cast_car, pixel_rays
 
 FIELD_OF_VIEW = np.deg2rad(30.0)
 EDGE_STEP = 0.10  # share of an object's length by which depth jumps at an edge
+DRIVER = np.deg2rad(8.0)  # elevation from which bonnets and roofs of the cars ahead are seen
 EDGE_TURN = 0.70  # cosine between neighbouring normals below which there is an edge
 
 
@@ -169,11 +172,15 @@ def edge_steps(
         yield here, ahead, jump | fold | (parts[ahead] != parts[here])
 
 
-def studio_light(rng: np.random.Generator) -> Light:
-    """Soft, ambient-heavy light with a moderate range, so that what is learnt under it fits into any frame."""
+def studio_light(rng: np.random.Generator, paints: Paints = "studio") -> Light:
+    """Soft, ambient-heavy light with a moderate range, so that what is learnt under it fits into any frame.
+
+    Street paints get a street's reflections, as strong as they are, that do not depend on the view.
+    """
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.deg2rad(rng.uniform(40, 75))
     sun = np.array([np.cos(elevation) * np.cos(azimuth), -np.sin(elevation), np.cos(elevation) * np.sin(azimuth)])
-    return Light(sun, float(rng.uniform(0.62, 0.85)), float(rng.uniform(0.9, 1.1)), 0.3)
+    light = Light(sun, float(rng.uniform(0.62, 0.85)), float(rng.uniform(0.9, 1.1)), 0.3)
+    return light if paints == "studio" else replace(light, specular=1.0, level_eye=DRIVER)
 
 
 def spread_angles(
@@ -186,15 +193,22 @@ def spread_angles(
 
 
 def _write_posed(
-    index: int, folder: str, views: int, size: int, seed: int, population: str, elevation: tuple[float, float]
+    index: int,
+    folder: str,
+    views: int,
+    size: int,
+    seed: int,
+    population: str,
+    elevation: tuple[float, float],
+    paints: Paints,
 ) -> tuple[str, list[float]]:
     """Draw and write one object of a population, or one CAD file when ``population`` is a folder."""
     cv2.setNumThreads(1)
     ours = population in POPULATIONS
-    mesh = car(population, index, seed) if ours else load_cad(cad_files(population)[index])
+    mesh = car(population, index, seed, paints=paints) if ours else load_cad(cad_files(population)[index])
     rng = derive(seed, "studio", population if ours else "cad", index)
     azimuths, elevations = spread_angles(views, elevation, rng)
-    write_object(folder, mesh.id, render_views(mesh, azimuths, elevations, size, studio_light(rng)))
+    write_object(folder, mesh.id, render_views(mesh, azimuths, elevations, size, studio_light(rng, paints)))
     return mesh.id, mesh.dims.tolist()
 
 
@@ -237,6 +251,7 @@ def write_posed_images(
     workers: int = 2,
     progress: bool = False,
     wait: bool = False,
+    paints: Paints = "studio",
 ) -> Path:
     """Write a posed image set; the same arguments give the same bytes whatever the number of workers.
 
@@ -251,23 +266,35 @@ def write_posed_images(
         workers: processes; 1 stays in this one.
         progress: show a progress bar.
         wait: for another process that writes there, rather than refuse.
+        paints: "studio" of every hue, or "street" for those of real streets with a street's reflections
+            (:mod:`datamodules.shapes.paints`); the bodies are the same.
 
     Raises:
-        InputError: impossible counts or sizes, another process writes there, or the folder holds another set or
-            something else.
+        InputError: impossible counts or sizes, street paints for CAD files, another process writes there, or the folder
+            holds another set or something else.
     """
     require_views(objects, views, size, workers, elevation)
+    check_paints(paints)
     if population not in POPULATIONS:
+        if paints != "studio":
+            raise InputError(f"paints {paints}: CAD files keep their own, expected studio with population {population}")
         objects = min(objects, len(cad_files(population)))
     folder = Path(folder)
     source = f"studio seed={seed} population={Path(population).name} elevation={elevation[0]}-{elevation[1]}"
+    source += "" if paints == "studio" else f" paints={paints}"
     wanted = (source, views, size, objects)
     if _is_there(folder, wanted):
         return folder
     with folder_lock(folder, "a posed image set", wait=wait):
         if not _is_there(folder, wanted):  # another process may have written it meanwhile
             refuse_foreign(folder / POSED_INDEX, (f"{population}-*.npz" if population in POPULATIONS else "*.npz",))
-            _write_objects(folder, *wanted, seed, str(population), elevation, workers, progress)
+            job = partial(
+                _write_posed, folder=str(folder), views=views, size=size, seed=seed, population=str(population),
+                elevation=(elevation[0], elevation[1]), paints=paints,
+            )  # fmt: skip
+            written = run_jobs(job, range(objects), workers, progress, f"studio {size}x{size}")
+            dims = np.array([w[1] for w in written])
+            write_posed_index(folder, "Car", size, views, [w[0] for w in written], dims, source)
     return folder
 
 
@@ -283,28 +310,3 @@ def _is_there(folder: Path, wanted: tuple[str, int, int, int]) -> bool:
     if (found.source, found.views, found.image_size, len(found.objects)) != wanted:
         raise InputError(f"{folder}: holds another posed image set; delete it or give another folder")
     return True
-
-
-def _write_objects(
-    folder: Path,
-    source: str,
-    views: int,
-    size: int,
-    objects: int,
-    seed: int,
-    population: str,
-    elevation: tuple[float, float],
-    workers: int,
-    progress: bool,
-) -> None:
-    job = partial(
-        _write_posed,
-        folder=str(folder),
-        views=views,
-        size=size,
-        seed=seed,
-        population=population,
-        elevation=(elevation[0], elevation[1]),
-    )
-    written = run_jobs(job, range(objects), workers, progress, f"studio {size}x{size}")
-    write_posed_index(folder, "Car", size, views, [w[0] for w in written], np.array([w[1] for w in written]), source)

@@ -93,6 +93,10 @@ class CarShape:
     rails: bool
     box: bool
     spoiler: bool
+    headlight: tuple[float, float, float] = (0.92, 0.93, 0.90)
+    taillight: tuple[float, float, float] = (0.55, 0.01, 0.01)
+    front_plate: tuple[float, float, float] = (0.75, 0.75, 0.72)
+    rear_plate: tuple[float, float, float] = (0.75, 0.62, 0.10)
 
 
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -257,11 +261,11 @@ def _hull(shape: CarShape) -> list[Mesh]:
     cell(slice(low_g, max(high_g, low_g + 1)), front[2:-2], (0.015,) * 3, TRIM, 0.2)
     # Lights wrap round the corners: their last columns are the sides'.
     heads = [*front[: shape.head_columns], *front[-shape.head_columns :], n - 1, columns - 1]
-    cell(slice(*shape.head_levels), heads, (0.92, 0.93, 0.90), HEADLIGHT, 0.6)
+    cell(slice(*shape.head_levels), heads, shape.headlight, HEADLIGHT, 0.6)
     tails = [*back[: shape.tail_columns], *back[-shape.tail_columns :], n + m - 1, 2 * n + m - 1]
-    cell(slice(*shape.tail_levels), tails, (0.55, 0.01, 0.01), TAILLIGHT, 0.5)
-    cell(slice(2, 3), [front[4]], (0.75, 0.75, 0.72), PLATE, 0.0)
-    cell(slice(2 if shape.body != "pickup" else 1, 3), [back[4]], (0.75, 0.62, 0.10), PLATE, 0.0)
+    cell(slice(*shape.tail_levels), tails, shape.taillight, TAILLIGHT, 0.5)
+    cell(slice(2, 3), [front[4]], shape.front_plate, PLATE, 0.0)
+    cell(slice(2 if shape.body != "pickup" else 1, 3), [back[4]], shape.rear_plate, PLATE, 0.0)
     fuel_flap = [2 * n + m + 1]  # on the right
     cell(slice(4, 5), fuel_flap, tuple(0.35 * np.array(shape.paint)), PAINT, 0.0)
     skirt = grid(points, colour, gloss, part, closed=True)

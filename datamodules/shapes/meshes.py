@@ -17,6 +17,7 @@ import numpy as np
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.shapes.cars import build, draw_shape
+from datamodules.shapes.paints import Paints, check_paints, repainted
 from datamodules.shapes.primitives import OTHER, Mesh, soup
 
 POPULATIONS = ("train", "val", "studio")
@@ -43,7 +44,7 @@ class CarMesh:
 
 
 @lru_cache(maxsize=256)
-def car(population: str, index: int, seed: int = 0, body: str | None = None) -> CarMesh:
+def car(population: str, index: int, seed: int = 0, body: str | None = None, paints: Paints = "studio") -> CarMesh:
     """The ``index``-th car of a population.
 
     Args:
@@ -51,13 +52,18 @@ def car(population: str, index: int, seed: int = 0, body: str | None = None) -> 
         index: which car, >= 0.
         seed: the world's seed.
         body: force a body style (see :data:`datamodules.shapes.cars.BODIES`, or "van"); drawn when None.
+        paints: "studio" for paints of every hue, "street" for those of real streets (:mod:`datamodules.shapes.paints`)
+            on the same bodies.
 
     Raises:
-        InputError: unknown population.
+        InputError: unknown population or paints.
     """
+    check_paints(paints)
     if population not in POPULATIONS:
         raise InputError(f"population {population!r}: expected one of {', '.join(POPULATIONS)}")
     shape = draw_shape(derive(seed, "car", population, index), body)
+    if paints == "street":
+        shape = repainted(shape, derive(seed, "street paint", population, index))
     name = "Van" if shape.body == "van" else "Car"
     return CarMesh(f"{population}-{index:06d}", name, np.array(shape.dims), build(shape), shape.body)
 

@@ -57,6 +57,10 @@ def posed_views(argv: list[str]) -> int:
     parser.add_argument("--objects", type=positive, default=40, help="cars (default 40)")
     parser.add_argument("--views", type=positive, default=50, help="views a car (default 50)")
     parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
+    parser.add_argument(
+        "--paints", choices=("studio", "street"), default="studio",
+        help="studio: every hue (default); street: colours, glass and reflections of real streets",
+    )  # fmt: skip
     options = parser.parse_args(argv)
     from datamodules.objects.studio import write_posed_images
 
