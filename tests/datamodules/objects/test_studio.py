@@ -12,7 +12,10 @@ from datamodules.errors import InputError
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import render_views, spread_angles, view_projection, write_posed_images
 from datamodules.shapes.meshes import car
+from datamodules.shapes.paints import Paints
 from datamodules.shapes.primitives import HEADLIGHT, TAILLIGHT
+
+PAINTS: tuple[Paints, ...] = ("studio", "street")
 
 
 def test_views_show_the_named_sides() -> None:
@@ -94,6 +97,19 @@ def test_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
         write_posed_images(tmp_path / "1", objects=2, views=3, size=16)
 
 
+def test_street_paints_make_another_set_of_the_same_bodies(tmp_path: Path) -> None:
+    for paints in PAINTS:
+        write_posed_images(tmp_path / paints, objects=1, views=3, size=16, workers=1, paints=paints)
+    plain, street = (PosedImageSet.load(tmp_path / paints) for paints in PAINTS)
+    assert street.source == f"{plain.source} paints=street"
+    assert street.ids == plain.ids
+    np.testing.assert_array_equal(street.projection, plain.projection)
+    np.testing.assert_array_equal(street.rgba[..., 3], plain.rgba[..., 3])
+    assert not np.array_equal(street.rgba, plain.rgba)
+    with pytest.raises(InputError, match="another posed image set"):
+        write_posed_images(tmp_path / "studio", objects=1, views=3, size=16, paints="street")
+
+
 def test_cad_folder_becomes_a_posed_set(tmp_path: Path) -> None:
     trimesh.creation.box((4, 1.7, 1.5)).export(tmp_path / "cube.ply")
     write_posed_images(tmp_path / "set", objects=5, views=4, size=16, population=str(tmp_path), workers=1)
@@ -108,6 +124,8 @@ def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
         ({"size": 2}, "size=2"),
         ({"elevation": (20.0, 0.0)}, "elevation"),
         ({"population": str(tmp_path / "nothing")}, "nothing"),
+        ({"population": str(tmp_path), "paints": "street"}, "CAD files keep their own"),
+        ({"paints": "matt"}, "paints 'matt'"),
     ):
         with pytest.raises(InputError, match=message):
             write_posed_images(tmp_path / "set", **arguments)
