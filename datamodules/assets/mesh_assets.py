@@ -20,6 +20,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, rotation_y
 from datamodules.scene import Frame
 from datamodules.shapes.meshes import CAD_SUFFIXES, CarMesh, car, load_cad
+from datamodules.shapes.paints import Paints, check_paints
 from datamodules.shapes.primitives import PAINT
 from datamodules.shapes.raycast import render_car
 
@@ -102,6 +103,7 @@ class MeshSource(AssetSource):
         up: str = "z",
         name: str = "Car",
         supersample: int = 2,
+        paints: Paints = "studio",
     ) -> None:
         """Choose the models and how they look.
 
@@ -117,10 +119,13 @@ class MeshSource(AssetSource):
             up: axis of the CAD files towards the roof.
             name: class name of the CAD files.
             supersample: rays a pixel and axis.
+            paints: of the population's cars in the style "own": "studio" of every hue, "street" those of real streets.
 
         Raises:
-            InputError: no CAD file in the folder, or fewer models than one.
+            InputError: no CAD file in the folder, fewer models than one, or unknown paints.
         """
+        check_paints(paints)
+        self.paints = paints
         self.population, self.style, self.light, self.seed = population, style, light, seed
         self.forward, self.up, self.name, self.supersample = forward, up, name, supersample
         self.files = _cad_files(Path(folder)) if folder is not None else []
@@ -139,7 +144,7 @@ class MeshSource(AssetSource):
         if self.files:
             mesh = _user_car(self.files[index], self.forward, self.up, self.name, self.style)
         else:
-            mesh = _population_car(self.population, index, self.seed, self.style)
+            mesh = _population_car(self.population, index, self.seed, self.style, self.paints)
         return MeshAsset(mesh, self.light, self.supersample)
 
     @property
@@ -180,8 +185,8 @@ def _styled(mesh: CarMesh, style: str) -> CarMesh:
 
 
 @lru_cache(maxsize=256)
-def _population_car(population: str, index: int, seed: int, style: str) -> CarMesh:
-    return _styled(car(population, index, seed), style)
+def _population_car(population: str, index: int, seed: int, style: str, paints: Paints) -> CarMesh:
+    return _styled(car(population, index, seed, paints=paints), style)
 
 
 @lru_cache(maxsize=256)

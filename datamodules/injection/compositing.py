@@ -21,6 +21,7 @@ from datamodules.injection.harmonise import airlight, harmonise, noise_level
 from datamodules.injection.occlusion import Backdrop, Knowledge, Window
 from datamodules.injection.scene_light import SceneLight, light_gain, scene_light
 from datamodules.injection.shadow import Shadow
+from datamodules.injection.sharpness import at_blur, frame_blur
 from datamodules.scene import Frame
 
 PAD = 2  # pixels that the 5x5 kernel reaches beyond a layer
@@ -48,6 +49,7 @@ class Placed:
         pixels: how many are visible.
         hidden_share: share of the mask that something hides.
         limit: (h, w) float32 depth of the real things in the layer's window, once looked at.
+        edge: pixels that its outline is blurred by when it is blended; None: as the compositor has it for its size.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Placed:
     pixels: int = 0
     hidden_share: float = 0.0
     limit: np.ndarray | None = None
+    edge: float | None = None
 
     @property
     def window(self) -> Window:
@@ -157,6 +160,7 @@ class Compositor:
         noise: bool = False,
         exposure: float = 0.0,
         white_balance: float = 0.0,
+        resolution: bool = False,
     ) -> None:
         """Configure.
 
@@ -172,6 +176,7 @@ class Compositor:
             noise: give objects the noise measured in the picture.
             exposure: in [0, 1], how far an object's brightness follows that of the ground it stands on.
             white_balance: in [0, 1], how far its tint does.
+            resolution: bring objects to the blur measured in the picture, which then sets the feather too.
 
         Raises:
             InputError: a share outside [0, 1].
@@ -182,7 +187,7 @@ class Compositor:
                 raise InputError(f"{name} {share}: expected 0 to 1; correct injection.compositor.{name}")
         self.exposure, self.white_balance = exposure, white_balance
         self.feather, self.occluders, self.colour_match = feather, occluders, colour_match
-        self.haze, self.noise = haze, noise
+        self.haze, self.noise, self.resolution = haze, noise, resolution
         self.shadow_strength, self.sun_strength = shadow_strength, sun_strength
 
     def backdrop(self, frame: Frame) -> Backdrop:
@@ -243,6 +248,9 @@ class Compositor:
         self, frame: Frame, objects: Sequence[Placed], light: SceneLight, rng: np.random.Generator | None
     ) -> Sequence[Placed]:
         relit = self.exposure > 0 or self.white_balance > 0
+        blur = frame_blur(frame.image) if self.resolution else None
+        if blur is not None:
+            objects = [_at_blur(placed, blur) for placed in objects]
         if self.haze <= 0 and not self.noise and not relit:
             return objects
         air = airlight(frame.image, frame.camera) if self.haze > 0 else None
@@ -263,7 +271,9 @@ class Compositor:
 
     def _paste(self, image: np.ndarray, placed: Placed) -> None:
         layer = placed.layer
-        sigma = self.feather * min(1.0, layer.depth.shape[0] / FULL_SIGMA_HEIGHT)
+        sigma = (
+            self.feather * min(1.0, layer.depth.shape[0] / FULL_SIGMA_HEIGHT) if placed.edge is None else placed.edge
+        )
         gain = self._gain(image, placed)
         if sigma < LEAST_SIGMA:
             _blend(image, layer.left, layer.top, layer.rgba, layer.rgba, placed.clear, gain)
@@ -282,6 +292,12 @@ class Compositor:
         own = placed.layer.rgba[placed.layer.mask][:, :3].mean()
         scene = image[placed.window.slices].mean()
         return float(np.clip((scene / max(own, 1.0)) ** self.colour_match, 0.7, 1.4))
+
+
+def _at_blur(placed: Placed, blur: float) -> Placed:
+    """An object at the photograph's blur, pixels."""
+    layer, edge = at_blur(placed.layer, blur)
+    return replace(placed, layer=layer, edge=edge)
 
 
 def _updated_buffers(frame: Frame, objects: Sequence[Placed]) -> dict[str, np.ndarray]:
