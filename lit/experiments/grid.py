@@ -17,6 +17,7 @@ from msgspec import Meta
 from datamodules.errors import InputError, closest
 from datamodules.files.typed_json import Identifier, read_yaml, structure
 from lit.experiments.design import Design, check_design
+from lit.experiments.grid_arms import with_arms_resolved
 from lit.experiments.published import Published, check_published
 from lit.provenance import hash_of_values
 
@@ -249,7 +250,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
     content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
     if (base := content.pop("extends", None)) is None:
-        return content
+        return with_arms_resolved(path, content)
     if not isinstance(base, str) or not Path(base).is_file():
         raise InputError(
             f"{path}: extends is {base!r}, expected another grid file; paths are relative to the working directory"
@@ -258,9 +259,7 @@ def _content(path: Path) -> dict[str, Any]:
     if "extends" in below:
         raise InputError(f"{path}: extends {base}, which extends another one; name that one")
     found = merged({key: value for key, value in below.items() if key not in ("name", "folder")}, content)
-    if isinstance(arms := found.get("arms"), dict):  # null leaves an arm out
-        found["arms"] = {name: arm for name, arm in arms.items() if arm is not None}
-    return found
+    return with_arms_resolved(path, found)
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
