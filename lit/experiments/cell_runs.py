@@ -81,8 +81,13 @@ def failure(cell: Cell, error: str, code: int) -> dict[str, object]:
 
 
 def run_process(command: list[str], log: Path, threads: int, stop: threading.Event | None = None) -> int:
-    """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set."""
+    """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set.
+
+    It gets ``threads`` threads, or as few as an ``OMP_NUM_THREADS`` of the user's says.
+    """
     environment = {**ENVIRONMENT, **os.environ}
+    if (said := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(said) > 0:
+        threads = min(threads, int(said))
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", ENDS_WITH: str(os.getpid())}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as stream:
