@@ -19,7 +19,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection.harmonise import airlight, harmonise, noise_level
 from datamodules.injection.occlusion import Backdrop, Knowledge, Window
-from datamodules.injection.scene_light import SceneLight, light_gain, scene_light
+from datamodules.injection.scene_light import SceneLight, dark_level, light_gain, scene_light
 from datamodules.injection.shadow import Shadow
 from datamodules.injection.sharpness import at_blur, frame_blur
 from datamodules.scene import Frame
@@ -161,6 +161,7 @@ class Compositor:
         exposure: float = 0.0,
         white_balance: float = 0.0,
         resolution: bool = False,
+        black_level: bool = False,
     ) -> None:
         """Configure.
 
@@ -176,6 +177,7 @@ class Compositor:
             noise: give objects the noise measured in the picture.
             exposure: in [0, 1], how far an object's brightness follows that of the ground it stands on.
             white_balance: in [0, 1], how far its tint does.
+            black_level: bring an object's darkest parts (glass, tyres) down to those of the frame's labelled vehicles.
             resolution: bring objects to the blur measured in the picture, which then sets the feather too.
 
         Raises:
@@ -185,7 +187,7 @@ class Compositor:
         for name, share in shares.items():
             if share != "scene" and not 0 <= float(share) <= 1:
                 raise InputError(f"{name} {share}: expected 0 to 1; correct injection.compositor.{name}")
-        self.exposure, self.white_balance = exposure, white_balance
+        self.exposure, self.white_balance, self.black_level = exposure, white_balance, black_level
         self.feather, self.occluders, self.colour_match = feather, occluders, colour_match
         self.haze, self.noise, self.resolution = haze, noise, resolution
         self.shadow_strength, self.sun_strength = shadow_strength, sun_strength
@@ -251,15 +253,18 @@ class Compositor:
         blur = frame_blur(frame.image) if self.resolution else None
         if blur is not None:
             objects = [_at_blur(placed, blur) for placed in objects]
-        if self.haze <= 0 and not self.noise and not relit:
+        if self.haze <= 0 and not self.noise and not relit and not self.black_level:
             return objects
+        black = dark_level(frame) if self.black_level else None
         air = airlight(frame.image, frame.camera) if self.haze > 0 else None
         noise = noise_level(frame.image) if self.noise else 0.0
         changed = []
         for placed in objects:
             gain = light_gain(frame, placed.box, light, self.exposure, self.white_balance) if relit else None
             depth = float(placed.box.center[0, 2])
-            changed.append(replace(placed, layer=harmonise(placed.layer, depth, air, self.haze, noise, rng, gain)))
+            changed.append(
+                replace(placed, layer=harmonise(placed.layer, depth, air, self.haze, noise, rng, gain, black))
+            )
         return changed
 
     def _shade(self, image: np.ndarray, backdrop: Backdrop, placed: Placed, strength: float) -> None:

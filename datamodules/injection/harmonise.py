@@ -13,6 +13,7 @@ from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Camera
+from datamodules.injection.scene_light import DARKEST
 from datamodules.shapes.shading import GAMMA
 
 NOISE_WINDOW = (96, 320)  # pixels, rows and columns in the middle of the image that noise is measured on
@@ -49,6 +50,7 @@ def airlight(image: np.ndarray, camera: Camera) -> np.ndarray:
     return np.asarray(band[:, luminance >= np.median(luminance)].mean(1))
 
 
+MOST_STRETCHED = 1.35  # a range that is widened further loses what is in its shadows
 NO_GRAIN = np.zeros((0, 0, 3), np.float32)
 
 
@@ -57,6 +59,7 @@ def _tint(
     rgba: np.ndarray,
     out: np.ndarray,
     gain: np.ndarray,
+    range_gain: float,
     clear: float,
     light: np.ndarray,
     grain: np.ndarray,
@@ -66,6 +69,7 @@ def _tint(
 
     Args:
         gain: (3,) float32 factor on display values; 1 leaves them as they are.
+        range_gain: factor on the distance from white; 1 leaves it as it is.
         clear: share of the linear light that comes through; 1 for no haze.
         light: (3,) linear light of the air that is added, in [0, 1].
         grain: (h, w, 3) float32 normal noise, or of size 0.
@@ -81,6 +85,9 @@ def _tint(
                 colour = np.float32(rgba[row, column, channel]) * straight
                 if gain[channel] != 1.0:
                     colour = min(colour, np.float32(255.0)) * gain[channel]
+                if range_gain != 1.0:
+                    away = np.float32(255.0) - min(colour, np.float32(255.0))
+                    colour = max(np.float32(255.0) - away * np.float32(range_gain), np.float32(0.0))
                 if clear < 1.0:
                     linear = (min(colour, np.float32(255.0)) / np.float32(255.0)) ** GAMMA
                     colour = np.float32(255.0 * (clear * linear + light[channel]) ** (1.0 / GAMMA))
@@ -91,6 +98,15 @@ def _tint(
             out[row, column, 3] = rgba[row, column, 3]
 
 
+def _stretch(layer: Layer, gain: float, black: float) -> float:
+    """Factor on the distance from white that brings a layer's darkest parts down to a grey level; never below 1."""
+    mask = layer.mask
+    if not mask.any():
+        return 1.0
+    own = gain * float(np.percentile(layer.rgba[mask][:, :3].mean(1), DARKEST))
+    return min(max((255.0 - black) / max(255.0 - own, 1.0), 1.0), MOST_STRETCHED)
+
+
 def harmonise(
     layer: Layer,
     depth: float,
@@ -99,6 +115,7 @@ def harmonise(
     noise: float,
     rng: np.random.Generator | None,
     gain: np.ndarray | None = None,
+    black: float | None = None,
 ) -> Layer:
     """Bring a layer under the scene's light, fade it with distance and give it sensor noise.
 
@@ -110,6 +127,7 @@ def harmonise(
         noise: standard deviation to add, grey levels.
         rng: draws the noise; without one there is none.
         gain: (3,) factor on linear colour (:func:`datamodules.injection.scene_light.light_gain`).
+        black: grey level that its darkest parts are brought down to; None leaves them.
     """
     grain = NO_GRAIN
     if rng is not None and noise > 0:
@@ -120,5 +138,6 @@ def harmonise(
         light = (1 - clear) * (air / 255) ** GAMMA
     rgba = np.zeros_like(layer.rgba)
     shown = np.ones(3) if gain is None else gain ** (1 / GAMMA)  # a factor on linear light, in display values
-    _tint(layer.rgba, rgba, shown.astype(np.float32), clear, light, grain, noise)
+    stretch = 1.0 if black is None else _stretch(layer, float(shown.mean()), black)
+    _tint(layer.rgba, rgba, shown.astype(np.float32), stretch, clear, light, grain, noise)
     return replace(layer, rgba=rgba)

@@ -37,6 +37,7 @@ CONTACT = 0.6  # darkness of a contact shadow where no vehicle tells: between ov
 CONTACT_WEIGHT = 2.0  # contact points that this prior is worth
 BRIGHTNESS, TINT = (0.2, 2.0), (0.75, 1.3)  # bounds of the two factors: a wet or painted road tells little
 LEAST_POINTS = 25  # of the ground that tell its colour
+DARKEST = 5.0  # percentile of a vehicle's grey levels: glass, tyres and wheel arches, whatever its paint
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,41 @@ class _Ring:
 def scene_light(frame: Frame) -> SceneLight:
     """Estimate a frame's light; what cannot be told is a prior (contact) or None (ground)."""
     objects = frame.objects
-    height = objects.bbox[:, 3] - objects.bbox[:, 1]
-    depth = objects.boxes.center[:, 2]
-    seen = (objects.occlusion <= 0) & (objects.truncation < LEVELS[0]) & (height >= LEAST_HEIGHT)
-    rows = np.flatnonzero(seen & np.isin(objects.names, VEHICLES) & (depth > NEAREST) & (depth < FARTHEST))
-    rings = [ring for row in rows if (ring := _ring(frame, objects.boxes[row : row + 1], int(row))) is not None]
+    rings = [
+        ring
+        for row in _seen_vehicles(frame)
+        if (ring := _ring(frame, objects.boxes[row : row + 1], int(row))) is not None
+    ]
     if not rings:
         return SceneLight(None, CONTACT)
     ground = np.median(np.concatenate([ring.colour[~ring.contact] for ring in rings]), 0)
     return SceneLight(ground, _contact(rings))
+
+
+def dark_level(frame: Frame) -> float:
+    """Grey level of the darkest parts of the frame's labelled vehicles; without any, of the lower half of the picture.
+
+    Every car has glass, tyres and wheel arches that are near black, so that theirs tells what black looks like.
+    """
+    levels = []
+    for left, top, right, bottom in frame.objects.bbox[_seen_vehicles(frame)]:
+        inset = 0.1 * (right - left), 0.1 * (bottom - top)
+        columns = slice(max(round(left + inset[0]), 0), round(right - inset[0]) + 1)
+        inner = frame.image[:, max(round(top + inset[1]), 0) : round(bottom - inset[1]) + 1, columns]
+        if inner.size:
+            levels.append(float(np.percentile(inner.mean(0), DARKEST)))
+    if levels:
+        return float(np.median(levels))
+    return float(np.percentile(frame.image[:, frame.image.shape[1] // 2 :: 2, ::2].mean(0), DARKEST))
+
+
+def _seen_vehicles(frame: Frame) -> np.ndarray:
+    """Rows of the labelled vehicles that stand free, whole and near enough to tell something."""
+    objects = frame.objects
+    height = objects.bbox[:, 3] - objects.bbox[:, 1]
+    depth = objects.boxes.center[:, 2]
+    seen = (objects.occlusion <= 0) & (objects.truncation < LEVELS[0]) & (height >= LEAST_HEIGHT)
+    return np.flatnonzero(seen & np.isin(objects.names, VEHICLES) & (depth > NEAREST) & (depth < FARTHEST))
 
 
 def light_gain(

@@ -85,7 +85,7 @@ def layer_blur(layer: Layer) -> float | None:
 
 
 def _blur_of(layer: Layer, colour: np.ndarray) -> float | None:
-    inside = cv2.erode(layer.mask.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
+    inside = cv2.erode(layer.mask.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=(0, 0, 0, 0))
     return edge_blur(np.ascontiguousarray(colour[..., 1]), inside.view(np.bool_), OBJECT_STRONGEST)
 
 
@@ -94,7 +94,7 @@ def straight_colour(layer: Layer) -> np.ndarray:
     rgba = layer.rgba.astype(np.float32)
     around = cv2.GaussianBlur(rgba, (0, 0), 2.0, borderType=cv2.BORDER_CONSTANT)
     chosen = np.where(layer.mask[..., None], rgba, around)
-    return np.minimum(chosen[..., :3] * (255.0 / np.maximum(chosen[..., 3:], 1.0)), np.float32(255.0))
+    return np.asarray(np.minimum(chosen[..., :3] * (255.0 / np.maximum(chosen[..., 3:], 1.0)), np.float32(255.0)))
 
 
 def at_blur(layer: Layer, blur: float) -> tuple[Layer, float | None]:

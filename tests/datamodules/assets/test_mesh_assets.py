@@ -76,6 +76,12 @@ def test_fixed_style_is_one_paint_over_twenty_models() -> None:
     assert not np.allclose(own.colour[own.part == PAINT][0], FIXED_PAINT)
 
 
+def test_street_paints_are_on_the_same_bodies() -> None:
+    own, street = MeshSource(models=3)[2].mesh.mesh, MeshSource(models=3, paints="street")[2].mesh.mesh
+    np.testing.assert_array_equal(own.triangles, street.triangles)
+    assert not np.allclose(own.colour[own.part == PAINT], street.colour[own.part == PAINT])
+
+
 def test_cad_folder(tmp_path: Path) -> None:
     for number, length in enumerate((3.0, 4.0)):
         trimesh.creation.box((length, 1.7, 1.4)).export(tmp_path / f"car{number}.obj")
@@ -94,3 +100,5 @@ def test_bad_sources_are_one_line_errors(tmp_path: Path) -> None:
         MeshSource(folder=str(tmp_path))
     with pytest.raises(InputError, match="at least 1"):
         MeshSource(models=0)
+    with pytest.raises(InputError, match="paints 'matt'"):
+        MeshSource(paints="matt")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
 from datamodules.injection.compositing import Compositor
-from datamodules.injection.scene_light import ASPHALT, CONTACT, ground_around, light_gain, scene_light
+from datamodules.injection.scene_light import ASPHALT, CONTACT, dark_level, ground_around, light_gain, scene_light
 from datamodules.injection.shadow import Shadow
 from datamodules.scene import Frame, Objects
 from datamodules.shapes.shading import GAMMA
@@ -93,3 +94,27 @@ def test_shares_beyond_one_are_refused() -> None:
         wrong: dict[str, Any] = {name: 1.5}
         with pytest.raises(InputError, match=f"{name} 1.5: expected 0 to 1"):
             Compositor(**wrong)
+
+
+def test_dark_parts_are_drawn_down_to_those_of_labelled_vehicles_and_white_stays() -> None:
+    frame = shaded(0.5)
+    image = frame.image.copy()
+    for left, top, right, bottom in frame.objects.bbox.round().astype(int):
+        image[:, max(top, 0) : bottom + 1, max(left, 0) : right + 1] = 150
+        image[:, (top + bottom) // 2 : bottom + 1, max(left, 0) : right + 1] = 12
+    frame = frame.with_(image=image)
+    assert dark_level(frame) == pytest.approx(12, abs=2)
+    assert dark_level(frame.with_(objects=Objects.empty())) <= 120  # the picture's lower half, where no vehicle tells
+    car = placed(box_at(0, 5.0), (255, 255, 255))
+    rgba = car.layer.rgba.copy()
+    half = rgba.shape[0] // 2
+    rgba[half:, :, :3] = np.where(rgba[half:, :, 3:] > 0, 60, 0)
+    car = replace(car, layer=replace(car.layer, rgba=rgba))
+    rows, columns = car.window.slices
+    column = (columns.start + columns.stop) // 2
+    out = paint(frame, [car], Compositor(feather=0.0, black_level=True))
+    assert out.image[:, rows.stop - 4, column] == pytest.approx([12] * 3, abs=4)
+    assert out.image[:, rows.start + half // 2, column] == pytest.approx([255] * 3, abs=1)
+    black = replace(car, layer=replace(car.layer, rgba=np.where([True, True, True, False], rgba // 12, rgba)))
+    same = paint(frame, [black], Compositor(feather=0.0, black_level=True))  # what is darker is not lifted
+    np.testing.assert_array_equal(same.image, paint(frame, [black], Compositor(feather=0.0)).image)
