@@ -19,6 +19,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
@@ -48,11 +49,20 @@ def scaled(projection: np.ndarray, scale: float) -> np.ndarray:
 
 def mask_bbox(rgba: np.ndarray, left: int, top: int) -> np.ndarray | None:
     """(4,) rectangle of the pixels of opacity above one half, in image pixels, or None when there is none."""
-    mask = rgba[..., 3] > 127
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return None
-    return np.array([left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], dtype=np.float64)
+    found = _mask_bounds(rgba)
+    return None if found[2] < 0 else found + np.array([left, top, left, top])
+
+
+@njit(nogil=True, cache=True)
+def _mask_bounds(rgba: np.ndarray) -> np.ndarray:
+    """(4,) first column and row, last column and row of what is opaque; -1 last where nothing is."""
+    left, top, right, bottom = rgba.shape[1], rgba.shape[0], -1, -1
+    for row in range(rgba.shape[0]):
+        for column in range(rgba.shape[1]):
+            if rgba[row, column, 3] > 127:
+                left, right = min(left, column), max(right, column)
+                top, bottom = min(top, row), row
+    return np.array([left, top, right, bottom], dtype=np.float64)
 
 
 def render_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
