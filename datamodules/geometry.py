@@ -324,8 +324,8 @@ def _footprints(center: np.ndarray, dims: np.ndarray, yaw: np.ndarray) -> np.nda
 
 
 @njit(nogil=True, cache=True)
-def _outlines(cubes: np.ndarray) -> np.ndarray:
-    """(N, 4) rectangles of what of canonical cubes (N, 3, 4 to pixels) is before the near plane; NaN for nothing."""
+def outlines(cubes: np.ndarray) -> np.ndarray:
+    """:func:`projected_bbox`, not clipped, of boxes whose projections (N, 3, 4) are known."""
     out = np.empty((len(cubes), 4))
     corners = np.empty((8, 3))
     for n in range(len(cubes)):
@@ -363,7 +363,7 @@ def projected_bbox(camera: Camera, boxes: Boxes3D, clip: bool = True) -> np.ndar
     Args:
         clip: also clip to the image, [0, width - 1] x [0, height - 1].
     """
-    bbox = _outlines(canonical_projection(camera, boxes))
+    bbox = outlines(canonical_projection(camera, boxes))
     return clip_bbox(bbox, camera.width, camera.height) if clip else bbox
 
 

@@ -113,16 +113,16 @@ def sketch_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float 
 
 def _window(camera: Camera, box: Boxes3D) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
     """A box's rectangle (4,), cut off far outside of the image, and left, top, width, height of what is inside."""
-    full = projected_bbox(camera, box, clip=False)[0]
-    if not np.isfinite(full).all():
+    full = projected_bbox(camera, box, clip=False)[0].tolist()
+    if not all(map(math.isfinite, full)):
         return None
     reach = REACH * max(camera.width, camera.height)
-    full = np.clip(full, -reach, reach)
-    left, top = max(math.floor(full[0]), 0), max(math.floor(full[1]), 0)
-    right, bottom = min(math.ceil(full[2]), camera.width - 1), min(math.ceil(full[3]), camera.height - 1)
+    first_column, first_row, last_column, last_row = full = [min(max(side, -reach), reach) for side in full]
+    left, top = max(math.floor(first_column), 0), max(math.floor(first_row), 0)
+    right, bottom = min(math.ceil(last_column), camera.width - 1), min(math.ceil(last_row), camera.height - 1)
     if right < left or bottom < top:
         return None
-    return full, (left, top, right - left + 1, bottom - top + 1)
+    return np.array(full), (left, top, right - left + 1, bottom - top + 1)
 
 
 def _render_sized(
@@ -153,15 +153,27 @@ def _render_sized(
     return rgba, np.where(rgba[..., 3] > 0, depth, np.float32(0.0))
 
 
+@njit(nogil=True, cache=True)
 def _average_pairs(rgba: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average 2 x 2 pixels; depth is averaged with opacity as the weight."""
     height, width = depth.shape[0] // 2, depth.shape[1] // 2
-    total = rgba.reshape(height, 2, width, 2, 4).astype(np.uint16).sum((1, 3))
-    alpha = rgba[..., 3].astype(np.float32)
-    weighted = (alpha * depth).reshape(height, 2, width, 2).sum((1, 3))
-    return ((total + 2) // 4).astype(np.uint8), np.where(
-        total[..., 3] >= 2, weighted / np.maximum(total[..., 3], 1), 0.0
-    ).astype(np.float32)
+    small, far = np.zeros((height, width, 4), np.uint8), np.zeros((height, width), np.float32)
+    for row in range(height):
+        for column in range(width):
+            colour = rgba[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            total, weighted = 0, np.float32(0.0)
+            for channel in range(4):
+                total = 0
+                for i in range(2):
+                    for j in range(2):
+                        total += int(colour[i, j, channel])
+                small[row, column, channel] = (total + 2) // 4
+            for i in range(2):
+                for j in range(2):
+                    weighted += np.float32(colour[i, j, 3]) * depth[2 * row + i, 2 * column + j]
+            if total >= 2:
+                far[row, column] = weighted / np.float32(total)
+    return small, far
 
 
 def _full_bbox(

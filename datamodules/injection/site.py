@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numba import njit
 
 from datamodules.geometry import Boxes3D, Camera, footprints, projected_bbox
 from datamodules.injection.ground import drivable_share, ground_homography, ground_points, road_cells
@@ -65,7 +66,8 @@ class Site:
         """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
         cells = self.cells if self.pool is None else self.pool
         cumulative = self._by_depth if uniform_depth else self._by_area
-        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(cells) - 1)
+        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+        chosen = np.minimum(chosen, len(cells) - 1)
         jitter = (rng.random((count, 2)) - 0.5) * self.step
         points = ground_points(self._lift, self.plane, cells[chosen, :2] + jitter)
         beyond = np.isnan(points[:, 0])
@@ -133,14 +135,22 @@ class Site:
 
     def _middle_line_slope(self, depth: np.ndarray) -> np.ndarray:
         """(N,) dx/dz of the line through the road's middle about the given depths, fitted by area; 0 where unknown."""
-        running = self._moments
-        low = np.clip(depth - HEADING_REACH, 0, running.shape[1] - 1).astype(np.int64)
-        high = np.clip(depth + HEADING_REACH, 0, running.shape[1] - 1).astype(np.int64)
-        total, sum_x, sum_z, sum_xz, sum_zz = running[:, high] - running[:, low]
-        total = np.maximum(total, 1e-9)
-        variance = sum_zz / total - (sum_z / total) ** 2
-        covariance = sum_xz / total - sum_x * sum_z / total**2
-        return np.where(variance > 4.0, np.clip(covariance / np.maximum(variance, 4.0), -1.0, 1.0), 0.0)
+        return _slopes(self._moments, np.ascontiguousarray(depth))
+
+
+@njit(nogil=True, cache=True)
+def _slopes(running: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) slopes of lines fitted within :data:`HEADING_REACH` of depths (N,), from :attr:`Site._moments`."""
+    slopes, last = np.zeros(len(depth)), running.shape[1] - 1
+    for n in range(len(depth)):
+        low = int(min(max(depth[n] - HEADING_REACH, 0.0), last))
+        high = int(min(max(depth[n] + HEADING_REACH, 0.0), last))
+        sums = running[:, high] - running[:, low]
+        total, x, z, xz, zz = max(sums[0], 1e-9), sums[1], sums[2], sums[3], sums[4]
+        variance = zz / total - (z / total) ** 2
+        if variance > 4.0:
+            slopes[n] = min(max((xz / total - x * z / total**2) / variance, -1.0), 1.0)
+    return slopes
 
 
 def survey(
@@ -167,7 +177,8 @@ def traffic_heading(points: np.ndarray, vehicles: Boxes3D) -> np.ndarray:
 
 def vehicles_of(frame: Frame) -> Boxes3D:
     """The labelled vehicles."""
-    return frame.objects.boxes[np.flatnonzero(np.isin(frame.objects.names, VEHICLES))]
+    names = frame.objects.names.tolist()  # np.isin would sort both sides for a dozen names
+    return frame.objects.boxes[[row for row, name in enumerate(names) if name in VEHICLES]]
 
 
 def standing(frame: Frame) -> Boxes3D:
