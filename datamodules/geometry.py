@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields, replace
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numba import njit
 
 C = TypeVar("C", bound="Columns")
 
@@ -178,16 +180,22 @@ class Camera:
         return Camera(resizing(self.width, self.height, width, height) @ self.projection, width, height)
 
 
+@cache
+def _column_names(table: type[Columns]) -> tuple[str, ...]:
+    """Names of a table's columns; asked for several times an object, and slow to list."""
+    return tuple(column.name for column in fields(table))
+
+
 class Columns:
     """A table of N rows as a dataclass of parallel columns: arrays, further tables, or None for one that is unknown."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(getattr(self, _column_names(type(self))[0]))
 
     def __getitem__(self: C, index: slice | np.ndarray | list[int]) -> C:
-        columns = [getattr(self, column.name) for column in fields(self)]
+        columns = [getattr(self, name) for name in _column_names(type(self))]
         return type(self)(*(None if column is None else column[index] for column in columns))
 
     @classmethod
@@ -200,7 +208,7 @@ class Columns:
             kind = type(columns[0])
             return kind.concatenate(columns) if issubclass(kind, Columns) else np.concatenate(columns)
 
-        return cls(*(joined([getattr(part, column.name) for part in parts]) for column in fields(cls)))
+        return cls(*(joined([getattr(part, name) for part in parts]) for name in _column_names(cls)))
 
 
 @dataclass(frozen=True)
@@ -240,7 +248,9 @@ class Boxes3D(Columns):
     @property
     def bev(self) -> np.ndarray:
         """(N, 5) ground rectangles x, z, length, width, yaw, as :mod:`datamodules.rotated_iou` takes them."""
-        return np.column_stack([self.center[:, 0], self.center[:, 2], self.dims[:, 0], self.dims[:, 2], self.yaw])
+        rows = np.empty((len(self.yaw), 5))
+        rows[:, :2], rows[:, 2:4], rows[:, 4] = self.center[:, ::2], self.dims[:, ::2], self.yaw
+        return rows
 
     @property
     def object_to_camera(self) -> np.ndarray:
@@ -269,8 +279,79 @@ def canonical_projection(camera: Camera, boxes: Boxes3D) -> np.ndarray:
     This is all a renderer needs to draw an object: with ``M = C[:, :3]`` the ray of pixel (u, v) starts at
     ``-M^-1 C[:, 3]`` and runs along ``M^-1 (u, v, 1)`` in the cube's own coordinates, one metre of depth a unit.
     """
-    pose = np.concatenate([boxes.object_to_camera, np.broadcast_to([[[0.0, 0, 0, 1]]], (len(boxes), 1, 4))], 1)
-    return camera.projection @ pose
+    return _canonical_projections(np.ascontiguousarray(camera.projection, np.float64), *_compiled(boxes))
+
+
+def footprints(boxes: Boxes3D) -> np.ndarray:
+    """(N, 4, 2) x and z of the corners on the ground, the first four of :data:`CORNER_SIGNS`."""
+    return _footprints(*_compiled(boxes))
+
+
+def _compiled(boxes: Boxes3D) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns as compiled code takes them: float64 in a row."""
+    columns = (boxes.center, boxes.dims, boxes.yaw)
+    center, dims, yaw = (np.ascontiguousarray(column, np.float64) for column in columns)
+    return center, dims, yaw
+
+
+@njit(nogil=True, cache=True)
+def _canonical_projections(projection: np.ndarray, center: np.ndarray, dims: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+    """:func:`canonical_projection`: one box at a time, for which a dozen calls of NumPy would be most of the work."""
+    out = np.empty((len(yaw), 3, 4))
+    for n in range(len(yaw)):
+        c, s = np.cos(yaw[n]), np.sin(yaw[n])
+        length, height, width = dims[n, 0] / 2, dims[n, 1] / 2, dims[n, 2] / 2
+        x, y, z = center[n, 0], center[n, 1] - height, center[n, 2]
+        for i in range(3):
+            px, py, pz = projection[i, 0], projection[i, 1], projection[i, 2]
+            out[n, i, 0] = (px * c - pz * s) * length
+            out[n, i, 1] = py * height
+            out[n, i, 2] = (px * s + pz * c) * width
+            out[n, i, 3] = px * x + py * y + pz * z + projection[i, 3]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _footprints(center: np.ndarray, dims: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+    out = np.empty((len(yaw), 4, 2))
+    for n in range(len(yaw)):
+        c, s = np.cos(yaw[n]), np.sin(yaw[n])
+        for k in range(4):
+            along, across = CORNER_SIGNS[k, 0] * dims[n, 0] / 2, CORNER_SIGNS[k, 2] * dims[n, 2] / 2
+            out[n, k, 0] = center[n, 0] + c * along + s * across
+            out[n, k, 1] = center[n, 2] - s * along + c * across
+    return out
+
+
+@njit(nogil=True, cache=True)
+def outlines(cubes: np.ndarray) -> np.ndarray:
+    """:func:`projected_bbox`, not clipped, of boxes whose projections (N, 3, 4) are known."""
+    out = np.empty((len(cubes), 4))
+    corners = np.empty((8, 3))
+    for n in range(len(cubes)):
+        for k in range(8):
+            for i in range(3):
+                corners[k, i] = cubes[n, i, 3]
+                for axis in range(3):
+                    corners[k, i] += cubes[n, i, axis] * CORNER_SIGNS[k, axis]
+        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(8 + len(EDGES)):
+            if k < 8:
+                x, y, depth = corners[k, 0], corners[k, 1], corners[k, 2]
+                if not depth >= NEAR:
+                    continue
+            else:
+                a, b = corners[EDGES[k - 8, 0]], corners[EDGES[k - 8, 1]]
+                if (a[2] < NEAR) == (b[2] < NEAR):
+                    continue
+                t = (a[2] - NEAR) / (a[2] - b[2])
+                x, y, depth = a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2])
+            left, right = min(left, x / depth), max(right, x / depth)
+            top, bottom = min(top, y / depth), max(bottom, y / depth)
+        seen = left <= right
+        out[n, 0], out[n, 1] = left if seen else np.nan, top if seen else np.nan
+        out[n, 2], out[n, 3] = right if seen else np.nan, bottom if seen else np.nan
+    return out
 
 
 def projected_bbox(camera: Camera, boxes: Boxes3D, clip: bool = True) -> np.ndarray:
@@ -282,20 +363,7 @@ def projected_bbox(camera: Camera, boxes: Boxes3D, clip: bool = True) -> np.ndar
     Args:
         clip: also clip to the image, [0, width - 1] x [0, height - 1].
     """
-    homogeneous = boxes.corners @ camera.projection[:, :3].T + camera.projection[:, 3]  # N 8 3
-    a, b = homogeneous[:, EDGES[:, 0]], homogeneous[:, EDGES[:, 1]]
-    da, db = a[..., 2] - NEAR, b[..., 2] - NEAR
-    crossing = (da < 0) != (db < 0)
-    t = np.where(crossing, da / np.where(crossing, da - db, 1.0), 0.0)
-    cut = a + t[..., None] * (b - a)
-    points = np.concatenate([homogeneous, cut], 1)
-    valid = np.concatenate([homogeneous[..., 2] >= NEAR, crossing], 1)
-    depth = np.where(valid, points[..., 2], 1.0)
-    pixels = points[..., :2] / depth[..., None]
-    low = np.where(valid[..., None], pixels, np.inf).min(1)
-    high = np.where(valid[..., None], pixels, -np.inf).max(1)
-    bbox = np.concatenate([low, high], 1)
-    bbox[~valid.any(1)] = np.nan
+    bbox = outlines(canonical_projection(camera, boxes))
     return clip_bbox(bbox, camera.width, camera.height) if clip else bbox
 
 

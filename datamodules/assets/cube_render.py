@@ -19,6 +19,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.geometry import Boxes3D, Camera, canonical_projection, projected_bbox
@@ -48,11 +49,20 @@ def scaled(projection: np.ndarray, scale: float) -> np.ndarray:
 
 def mask_bbox(rgba: np.ndarray, left: int, top: int) -> np.ndarray | None:
     """(4,) rectangle of the pixels of opacity above one half, in image pixels, or None when there is none."""
-    mask = rgba[..., 3] > 127
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return None
-    return np.array([left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], dtype=np.float64)
+    found = _mask_bounds(rgba)
+    return None if found[2] < 0 else found + np.array([left, top, left, top])
+
+
+@njit(nogil=True, cache=True)
+def _mask_bounds(rgba: np.ndarray) -> np.ndarray:
+    """(4,) first column and row, last column and row of what is opaque; -1 last where nothing is."""
+    left, top, right, bottom = rgba.shape[1], rgba.shape[0], -1, -1
+    for row in range(rgba.shape[0]):
+        for column in range(rgba.shape[1]):
+            if rgba[row, column, 3] > 127:
+                left, right = min(left, column), max(right, column)
+                top, bottom = min(top, row), row
+    return np.array([left, top, right, bottom], dtype=np.float64)
 
 
 def render_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float = TINY) -> Layer | None:
@@ -103,16 +113,16 @@ def sketch_cube(camera: Camera, box: Boxes3D, render: RenderWindow, tiny: float 
 
 def _window(camera: Camera, box: Boxes3D) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
     """A box's rectangle (4,), cut off far outside of the image, and left, top, width, height of what is inside."""
-    full = projected_bbox(camera, box, clip=False)[0]
-    if not np.isfinite(full).all():
+    full = projected_bbox(camera, box, clip=False)[0].tolist()
+    if not all(map(math.isfinite, full)):
         return None
     reach = REACH * max(camera.width, camera.height)
-    full = np.clip(full, -reach, reach)
-    left, top = max(math.floor(full[0]), 0), max(math.floor(full[1]), 0)
-    right, bottom = min(math.ceil(full[2]), camera.width - 1), min(math.ceil(full[3]), camera.height - 1)
+    first_column, first_row, last_column, last_row = full = [min(max(side, -reach), reach) for side in full]
+    left, top = max(math.floor(first_column), 0), max(math.floor(first_row), 0)
+    right, bottom = min(math.ceil(last_column), camera.width - 1), min(math.ceil(last_row), camera.height - 1)
     if right < left or bottom < top:
         return None
-    return full, (left, top, right - left + 1, bottom - top + 1)
+    return np.array(full), (left, top, right - left + 1, bottom - top + 1)
 
 
 def _render_sized(
@@ -143,15 +153,27 @@ def _render_sized(
     return rgba, np.where(rgba[..., 3] > 0, depth, np.float32(0.0))
 
 
+@njit(nogil=True, cache=True)
 def _average_pairs(rgba: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average 2 x 2 pixels; depth is averaged with opacity as the weight."""
     height, width = depth.shape[0] // 2, depth.shape[1] // 2
-    total = rgba.reshape(height, 2, width, 2, 4).astype(np.uint16).sum((1, 3))
-    alpha = rgba[..., 3].astype(np.float32)
-    weighted = (alpha * depth).reshape(height, 2, width, 2).sum((1, 3))
-    return ((total + 2) // 4).astype(np.uint8), np.where(
-        total[..., 3] >= 2, weighted / np.maximum(total[..., 3], 1), 0.0
-    ).astype(np.float32)
+    small, far = np.zeros((height, width, 4), np.uint8), np.zeros((height, width), np.float32)
+    for row in range(height):
+        for column in range(width):
+            colour = rgba[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            total, weighted = 0, np.float32(0.0)
+            for channel in range(4):
+                total = 0
+                for i in range(2):
+                    for j in range(2):
+                        total += int(colour[i, j, channel])
+                small[row, column, channel] = (total + 2) // 4
+            for i in range(2):
+                for j in range(2):
+                    weighted += np.float32(colour[i, j, 3]) * depth[2 * row + i, 2 * column + j]
+            if total >= 2:
+                far[row, column] = weighted / np.float32(total)
+    return small, far
 
 
 def _full_bbox(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Visibility:
         """A patch around each of (K,) directions: at most ``angle`` off in azimuth and in elevation, radians."""
         return Visibility(alpha, np.full(len(alpha), angle), np.stack([elevation - angle, elevation + angle], 1))
 
-    @property
+    @cached_property
     def everywhere(self) -> bool:
         """Whether one patch is the whole sphere."""
         low, high = self.elevation.T
@@ -98,6 +99,8 @@ class Visibility:
 
         It is drawn uniformly over the patches' arcs; elevation, which no turn changes, is left to :meth:`allows`.
         """
+        if self.everywhere:
+            return boxes
         allowed = self.allows([camera], boxes)
         if allowed.all():
             return boxes

@@ -54,10 +54,30 @@ def ground_homography(camera: Camera, plane: np.ndarray) -> np.ndarray:
 def pixels_to_ground(camera: Camera, plane: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Inverse perspective mapping: (..., 3) points of the plane seen at pixels (..., 2); NaN above the horizon."""
     inverse = np.linalg.inv(ground_homography(camera, plane))
-    homogeneous = np.concatenate([pixels, np.ones((*pixels.shape[:-1], 1))], -1) @ inverse.T
-    nearness = homogeneous[..., 2:]  # one over depth
-    xz = homogeneous[..., :2] / np.where(nearness > 1e-6, nearness, np.nan)
-    return np.stack([xz[..., 0], plane_height(plane, xz[..., 0], xz[..., 1]), xz[..., 1]], -1)
+    points = ground_points(inverse, plane, np.ascontiguousarray(pixels, np.float64).reshape(-1, 2))
+    return np.asarray(points.reshape(*np.shape(pixels)[:-1], 3))
+
+
+@njit(nogil=True, cache=True)
+def ground_points(inverse: np.ndarray, plane: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(N, 3) points of the plane seen at pixels (N, 2); NaN above the horizon.
+
+    Args:
+        inverse: (3, 3) inverse of :func:`ground_homography`.
+        plane: (4,).
+        pixels: columns and rows.
+    """
+    points = np.empty((len(pixels), 3))
+    for n in range(len(pixels)):
+        u, v = pixels[n, 0], pixels[n, 1]
+        nearness = inverse[2, 0] * u + inverse[2, 1] * v + inverse[2, 2]  # one over depth
+        if not nearness > 1e-6:
+            points[n] = np.nan
+            continue
+        x = (inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]) / nearness
+        z = (inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]) / nearness
+        points[n, 0], points[n, 1], points[n, 2] = x, -(plane[0] * x + plane[2] * z + plane[3]) / plane[1], z
+    return points
 
 
 def ground_to_pixels(camera: Camera, plane: np.ndarray, xz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,3 +120,56 @@ def road_cells(
                 cells[count, 4] = 1.0 / (nearness**3 * scale)
                 count += 1
     return cells[:count].copy()
+
+
+@njit(nogil=True, cache=True)
+def drivable_share(
+    projection: np.ndarray,
+    plane: np.ndarray,
+    corners: np.ndarray,
+    inside: np.ndarray,
+    mask: np.ndarray,
+    rectangles: np.ndarray,
+    far: np.ndarray,
+) -> np.ndarray:
+    """(N,) share of the corners (N, K, 2; x and z on the plane) that stand on drivable ground.
+
+    Args:
+        projection: (3, 4) of the camera.
+        plane: (4,).
+        corners: (N, K, 2).
+        inside: (N, K) bool corners between the lateral bounds; others count as not drivable.
+        mask: (H, W) bool drivable pixels; a corner that it does not show, or that is hidden, counts as drivable. With
+            an empty one, all seen ground is, and no hidden one.
+        rectangles: (M, 4) pixels of the labelled objects.
+        far: (M,) their depth; what lies behind one is hidden.
+    """
+    height, width = mask.shape
+    share = np.empty(len(corners))
+    for n in range(len(corners)):
+        good = 0
+        for k in range(corners.shape[1]):
+            if not inside[n, k]:
+                continue
+            x, z = corners[n, k, 0], corners[n, k, 1]
+            y = -(plane[0] * x + plane[2] * z + plane[3]) / plane[1]
+            u = projection[0, 0] * x + projection[0, 1] * y + projection[0, 2] * z + projection[0, 3]
+            v = projection[1, 0] * x + projection[1, 1] * y + projection[1, 2] * z + projection[1, 3]
+            depth = projection[2, 0] * x + projection[2, 1] * y + projection[2, 2] * z + projection[2, 3]
+            safe = depth if abs(depth) >= 1e-9 else 1e-9
+            u, v = u / safe, v / safe
+            hidden = False
+            for m in range(len(far)):
+                within_u = rectangles[m, 0] <= u and u <= rectangles[m, 2]
+                within_v = rectangles[m, 1] <= v and v <= rectangles[m, 3]
+                if within_u and within_v and far[m] < depth:
+                    hidden = True
+                    break
+            if mask.size == 0:
+                good += not hidden
+                continue
+            column, row = np.rint(u), np.rint(v)
+            seen = depth > 0 and 0 <= column < width and 0 <= row < height
+            good += hidden or not seen or mask[int(row), int(column)]
+        share[n] = good / corners.shape[1]
+    return share

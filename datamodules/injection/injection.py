@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Sketched
+from datamodules.assets.contract import Asset, AssetSource, LabelledFrames
 from datamodules.errors import InputError, PlacementError
 from datamodules.geometry import Boxes3D, Camera, clip_bbox, truncation
 from datamodules.injection.compositing import Arrangement, Compositor, Placed
@@ -147,7 +147,9 @@ class Injection:
         self, backdrop: Backdrop, sites: Sites, present: Arrangement, rng: np.random.Generator, max_hidden: float
     ) -> Placed | None:
         """One asset, placed and rendered; None when it finds no place or shows nothing."""
-        occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in present.objects)])
+        occupied = backdrop.boxes
+        if present.objects:
+            occupied = Boxes3D.concatenate([occupied, *(other.box for other in present.objects)])
         asset = self.source.sample(rng, backdrop.frame, self.placement.wanted(sites, occupied, rng))
         box = self.placement.place(sites[asset.name], asset, occupied, rng)
         if box is None or self._is_hopeless(backdrop, present, asset, box, max_hidden):
@@ -159,7 +161,8 @@ class Injection:
         self, backdrop: Backdrop, present: Arrangement, asset: Asset, box: Boxes3D, max_hidden: float
     ) -> bool:
         """Whether a look at its sketch tells that an object will be turned down."""
-        found = asset.sketch(backdrop.frame.camera, box, backdrop.frame) if isinstance(asset, Sketched) else None
+        sketch = getattr(asset, "sketch", None)  # of a Sketched, which takes isinstance as long as drawing a small one
+        found = None if sketch is None else sketch(backdrop.frame.camera, box, backdrop.frame)
         if found is None:
             return False
         layer, step = found
@@ -185,6 +188,8 @@ def relabelled(frame: Frame, arrangement: Arrangement) -> Objects:
 
 def standing_still(injected: Objects, real: Objects) -> Objects:
     """Injected objects with the columns that the frame's own labels have: velocity zero, a parked car's attribute."""
+    if real.velocity is None and real.attribute is None:
+        return injected
     velocity = None if real.velocity is None else np.zeros((len(injected), 2))
     still = None if real.attribute is None else np.array([object_class(name).still for name in injected.names], str)
     return replace(injected, velocity=velocity, attribute=still)

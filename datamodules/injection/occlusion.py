@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-from datamodules.geometry import CORNER_SIGNS, NEAR, Camera, canonical_projection, projected_bbox
+from datamodules.geometry import Camera, canonical_projection, outlines
 from datamodules.occlusion_levels import LEVEL_SHARE
 from datamodules.scene import Frame, Objects
 
@@ -80,20 +80,6 @@ def _cast(projection: np.ndarray, solids: np.ndarray, left: int, top: int, step:
                     enter, leave = max(enter, min(first, second)), min(leave, max(first, second))
                 if enter < leave and enter < depth[row, column]:
                     depth[row, column] = enter
-
-
-def _outlines(projections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unclipped rectangles (N, 4) of canonical cubes, right before the camera only, and depth (N,) of nearest corners.
-
-    Args:
-        projections: (N, 3, 4) of :func:`datamodules.geometry.canonical_projection`.
-    """
-    x, y, z = CORNER_SIGNS.T
-    first, second, third, origin = np.split(projections, 4, -1)
-    corners = first * x + second * y + third * z + origin
-    pixels = corners[:, :2] / np.maximum(corners[:, 2:], NEAR)
-    nearest = projections[:, 2, 3] - np.abs(projections[:, 2, :3]).sum(1)
-    return np.concatenate([pixels.min(2), pixels.max(2)], 1), nearest
 
 
 @njit(nogil=True, cache=True)
@@ -155,13 +141,11 @@ class Backdrop:
         self._rows = np.flatnonzero((frame.objects.boxes.dims > 0).all(1))
         self.boxes = frame.objects.boxes[self._rows]
         self._by_boxes = knowledge == "boxes" or frame.instances is None
-        self._carved = np.isin(frame.objects.names[self._rows], ("Car", "Van"))
-        camera, boxes = frame.camera, self.boxes
-        self._projection = canonical_projection(camera, boxes)
-        self._bbox, self._nearest = _outlines(self._projection)
-        cut = np.flatnonzero(self._nearest < NEAR)
-        if len(cut):
-            self._bbox[cut] = projected_bbox(camera, boxes[cut], clip=False)
+        names = frame.objects.names[self._rows]
+        self._carved = (names == "Car") | (names == "Van")
+        self._projection = canonical_projection(frame.camera, self.boxes)
+        self._bbox = outlines(self._projection)
+        self._nearest = self._projection[:, 2, 3] - np.abs(self._projection[:, 2, :3]).sum(1)  # depth of its corner
         self._seen: dict[int, tuple[Window, int, np.ndarray]] = {}
 
     def depth(self, window: Window, within: float) -> np.ndarray:

@@ -17,8 +17,8 @@ from datamodules.injection.ground import CAMERA_HEIGHT, fit_plane, prior_plane
 from datamodules.injection.learnt.density import LabelDensity
 from datamodules.injection.learnt.free_space import EVERYWHERE_OPEN, FreeSpace
 from datamodules.injection.learnt.knowledge import TrainingKnowledge
-from datamodules.injection.site import Site, standing, survey
-from datamodules.object_classes import VEHICLES, Habit, object_class
+from datamodules.injection.site import Site, standing, survey, vehicles_of
+from datamodules.object_classes import Habit, object_class
 from datamodules.rotated_iou import rotated_intersection
 from datamodules.scene import Frame
 
@@ -115,6 +115,7 @@ class Placement:
         chosen = {"depth": depth, "corridor": corridor, "margin": margin, "yaw_std": yaw_std}
         chosen["uniform_yaw_share"] = uniform_yaw_share
         self._chosen: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        self._habits: dict[str, Habit] = {}
         self.map, self.plane, self.camera_height, self.position = map, plane, camera_height, position
         self.corridor_depth, self.opposite_share = corridor_depth, opposite_share
         self.dims, self.dims_jitter = dims, dims_jitter
@@ -140,7 +141,9 @@ class Placement:
 
     def habit(self, name: str) -> Habit:
         """Where objects of a class stand and which way they look, as configured or else as is usual for them."""
-        return replace(object_class(name).habit, **self._chosen)
+        if name not in self._habits:
+            self._habits[name] = replace(object_class(name).habit, **self._chosen)
+        return self._habits[name]
 
     def survey(self, frame: Frame, name: str = "Car") -> Site:
         """Find the ground that may be built on with objects of a class.
@@ -213,7 +216,7 @@ class Placement:
         if self.plane == "prior":
             return prior_plane(self.camera_height)
         if self.plane == "boxes":
-            return fit_plane(frame.objects.boxes[np.isin(frame.objects.names, VEHICLES)], self.camera_height)
+            return fit_plane(vehicles_of(frame), self.camera_height)
         if frame.plane is None:
             raise PlacementError(
                 f"sample {frame.sample_id}: has no ground plane, expected planes/{frame.sample_id}.txt;"

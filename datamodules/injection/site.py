@@ -18,15 +18,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numba import njit
 
-from datamodules.geometry import Boxes3D, Camera, projected_bbox
-from datamodules.injection.ground import ground_homography, ground_to_pixels, pixels_to_ground, road_cells
+from datamodules.geometry import Boxes3D, Camera, footprints, projected_bbox
+from datamodules.injection.ground import drivable_share, ground_homography, ground_points, road_cells
 from datamodules.injection.learnt.free_space import FreeSpace
 from datamodules.object_classes import VEHICLES
 from datamodules.scene import Frame
 
 FORWARD = -np.pi / 2  # yaw of an object that looks along the camera's axis
 CELLS = 40_000  # about as many ground cells are looked at in an image, whatever its size
+NO_MASK = np.zeros((0, 0), dtype=np.bool_)
 TRAFFIC_REACH = 15.0  # metres within which traffic tells the direction of travel
 HEADING_REACH = 12.0  # metres of depth before and behind a place that tell the road's direction there
 
@@ -55,7 +57,7 @@ class Site:
     pool: np.ndarray | None = None
     space: FreeSpace | None = None
 
-    @property
+    @cached_property
     def vehicles(self) -> Boxes3D:
         """The frame's labelled vehicles."""
         return vehicles_of(self.frame)
@@ -64,12 +66,19 @@ class Site:
         """(count, 3) points on the plane, uniform over the seen ground area, or uniform in depth."""
         cells = self.cells if self.pool is None else self.pool
         cumulative = self._by_depth if uniform_depth else self._by_area
-        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(cells) - 1)
+        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+        chosen = np.minimum(chosen, len(cells) - 1)
         jitter = (rng.random((count, 2)) - 0.5) * self.step
-        points = pixels_to_ground(self.frame.camera, self.plane, cells[chosen, :2] + jitter)
-        beyond = np.isnan(points).any(1)
-        points[beyond] = pixels_to_ground(self.frame.camera, self.plane, cells[chosen[beyond], :2])
+        points = ground_points(self._lift, self.plane, cells[chosen, :2] + jitter)
+        beyond = np.isnan(points[:, 0])
+        if beyond.any():
+            points[beyond] = ground_points(self._lift, self.plane, cells[chosen[beyond], :2])
         return points
+
+    @cached_property
+    def _lift(self) -> np.ndarray:
+        """(3, 3) map from pixels to the ground (:func:`datamodules.injection.ground.ground_points`)."""
+        return np.linalg.inv(ground_homography(self.frame.camera, self.plane))
 
     @cached_property
     def _by_area(self) -> np.ndarray:
@@ -89,36 +98,22 @@ class Site:
         On a mask, a corner outside the image or hidden behind a labelled object counts as drivable: nothing speaks
         against it, and the middle of the footprint is known to be. Without a mask, hidden ground is not built on.
         """
-        corners = boxes.corners[:, :4][..., [0, 2]]
+        corners = footprints(boxes)
         inside = (corners[..., 0] >= self.corridor[0]) & (corners[..., 0] <= self.corridor[1])
         if self.space is not None:
             inside &= self.space.open(corners)
-        pixels, depth = ground_to_pixels(self.frame.camera, self.plane, corners)
-        if self.mask is None:
-            return np.asarray((inside & ~self._hidden(pixels, depth)).mean(1))
-        column, row = np.rint(np.nan_to_num(pixels[..., 0])), np.rint(np.nan_to_num(pixels[..., 1]))
-        height, width = self.mask.shape
-        seen = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        on_mask = self.mask[
-            row.clip(0, height - 1).astype(np.int64), column.clip(0, width - 1).astype(np.int64)
-        ] | self._hidden(pixels, depth)
-        return (inside & (on_mask | ~seen)).mean(1)
+        mask = NO_MASK if self.mask is None else self.mask
+        return drivable_share(self.frame.camera.projection, self.plane, corners, inside, mask, *self._standing)
 
     def in_view(self, boxes: Boxes3D) -> np.ndarray:
         """(N,) bool, whether the boxes stand before the camera."""
         return boxes.center[:, 2] > 0
 
-    def _hidden(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        box, far = self._standing
-        low, high = box[:, :2], box[:, 2:]
-        within = ((pixels[..., None, :] >= low) & (pixels[..., None, :] <= high)).all(-1)
-        return np.asarray((within & (far < depth[..., None])).any(-1))
-
     @cached_property
     def _standing(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, 4) rectangles and (N,) depth of the labelled objects; NaN (behind the camera) compares false."""
         real = standing(self.frame)
-        return projected_bbox(self.frame.camera, real), real.center[:, 2]
+        return projected_bbox(self.frame.camera, real), np.ascontiguousarray(real.center[:, 2])
 
     def heading(self, points: np.ndarray) -> np.ndarray:
         """(N,) yaw of the road at points (N, 3): the mask's middle line, else the labelled vehicles, else forward."""
@@ -126,23 +121,36 @@ class Site:
             return FORWARD + np.arctan(self._middle_line_slope(points[:, 2]))
         if self.space is not None:
             return traffic_heading(points, self.vehicles)
-        yaw = self.frame.objects.boxes.yaw[np.isin(self.frame.objects.names, VEHICLES)]
+        yaw = self.vehicles.yaw
         doubled = np.exp(2j * (yaw - FORWARD)).sum()  # opposite directions share an axis
         return np.full(len(points), FORWARD + (np.angle(doubled) / 2 if abs(doubled) > 0 else 0.0))
 
-    def _middle_line_slope(self, depth: np.ndarray) -> np.ndarray:
-        """(N,) dx/dz of the line through the road's middle about the given depths, fitted by area; 0 where unknown."""
+    @cached_property
+    def _moments(self) -> np.ndarray:
+        """(5, metres + 1) running sums over depth of the cells' area and of its moments x, z, xz and zz."""
         x, z, area = self.cells[:, 2], self.cells[:, 3], self.cells[:, 4]
         metre = z.astype(np.int64)
         sums = np.stack([np.bincount(metre, area * moment) for moment in (np.ones_like(x), x, z, x * z, z * z)])
-        running = np.concatenate([np.zeros((5, 1)), np.cumsum(sums, 1)], 1)
-        low = np.clip(depth - HEADING_REACH, 0, sums.shape[1]).astype(np.int64)
-        high = np.clip(depth + HEADING_REACH, 0, sums.shape[1]).astype(np.int64)
-        total, sum_x, sum_z, sum_xz, sum_zz = running[:, high] - running[:, low]
-        total = np.maximum(total, 1e-9)
-        variance = sum_zz / total - (sum_z / total) ** 2
-        covariance = sum_xz / total - sum_x * sum_z / total**2
-        return np.where(variance > 4.0, np.clip(covariance / np.maximum(variance, 4.0), -1.0, 1.0), 0.0)
+        return np.concatenate([np.zeros((5, 1)), np.cumsum(sums, 1)], 1)
+
+    def _middle_line_slope(self, depth: np.ndarray) -> np.ndarray:
+        """(N,) dx/dz of the line through the road's middle about the given depths, fitted by area; 0 where unknown."""
+        return _slopes(self._moments, np.ascontiguousarray(depth))
+
+
+@njit(nogil=True, cache=True)
+def _slopes(running: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) slopes of lines fitted within :data:`HEADING_REACH` of depths (N,), from :attr:`Site._moments`."""
+    slopes, last = np.zeros(len(depth)), running.shape[1] - 1
+    for n in range(len(depth)):
+        low = int(min(max(depth[n] - HEADING_REACH, 0.0), last))
+        high = int(min(max(depth[n] + HEADING_REACH, 0.0), last))
+        sums = running[:, high] - running[:, low]
+        total, x, z, xz, zz = max(sums[0], 1e-9), sums[1], sums[2], sums[3], sums[4]
+        variance = zz / total - (z / total) ** 2
+        if variance > 4.0:
+            slopes[n] = min(max((xz / total - x * z / total**2) / variance, -1.0), 1.0)
+    return slopes
 
 
 def survey(
@@ -169,7 +177,8 @@ def traffic_heading(points: np.ndarray, vehicles: Boxes3D) -> np.ndarray:
 
 def vehicles_of(frame: Frame) -> Boxes3D:
     """The labelled vehicles."""
-    return frame.objects.boxes[np.flatnonzero(np.isin(frame.objects.names, VEHICLES))]
+    names = frame.objects.names.tolist()  # np.isin would sort both sides for a dozen names
+    return frame.objects.boxes[[row for row, name in enumerate(names) if name in VEHICLES]]
 
 
 def standing(frame: Frame) -> Boxes3D:

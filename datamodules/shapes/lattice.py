@@ -193,7 +193,7 @@ def on_lattice(
         return rgba, depth
     known = np.zeros((rows, columns), np.uint8)
     known[::spacing, ::spacing] = 1
-    cells, side = pixels[(pixels < [rows - 1, columns - 1]).all(1)], spacing
+    cells, side = _corners(rows - 1, columns - 1, spacing), spacing
     while side > 1:
         cells, pixels = _halve(rgba, depth, known, cells, side, tolerance)
         if len(pixels):

@@ -190,6 +190,26 @@ def test_tables_name_their_source_and_files_that_exist(path: Path, monkeypatch: 
     assert all(cell.command.count("--data.root=elsewhere") == 1 for cell in grid.cells())
 
 
+def test_full_size_kitti_is_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit.trainer_cli import resolve
+
+    monkeypatch.chdir(ROOT)
+    grid = read_grid(CONF / "sweep" / "kitti_augmentation.yaml", overrides={"data.root": "elsewhere"})
+    assert set(grid.arms) == {"none", "camera", "recomposition", "recomposition_camera", "mesh", "lift3d"}
+    assert len(grid.seeds) >= 3
+    assert grid.design is not None
+    assert grid.prepare[0].command == ["prepare", "kitti", "--root", "elsewhere"]
+    for arm, entry in grid.arms.items():
+        assert (entry.options["data.injection"] is None) == (arm in ("none", "camera"))
+        assert ("data.augment" in entry.options) == arm.endswith("camera")
+    command = next(cell.command for cell in grid.cells() if cell.arm == "recomposition_camera")
+    config = resolve(command)
+    data, detector = config["data"]["init_args"], config["model"]["init_args"]["detector"]["init_args"]
+    assert (data["root"], data["size"], data["fit"]) == ("elsewhere", [384, 1280], "pad")
+    assert (detector["backbone"], detector["backbone_weights"]) == ("dla34", "timm")
+    assert data["augment"]["init_args"]["pitch"] > 0
+
+
 @pytest.mark.parametrize(("table", "arm"), [("3", "lift3d"), ("3", "mesh"), ("4", "plain"), ("4", "map_shadow")])
 def test_arms_of_the_tables_train_a_step(
     table: str, arm: str, tiny_world: Path, tiny_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

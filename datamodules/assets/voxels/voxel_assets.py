@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.assets.cube_render import render_cube, sketch_cube
@@ -85,9 +86,14 @@ def steps_per_voxel(pixels: float) -> float:
     return min(max(STEPS_PER_PIXEL * pixels, MIN_STEPS), 1.0)
 
 
+@njit(nogil=True, cache=True)
 def voxel_pixels(projection: np.ndarray, shape: tuple[int, ...]) -> float:
     """Largest edge, in pixels, of a voxel at the centre of a cube of (X, Y, Z, ...) voxels seen by (3, 4)."""
     depth = max(projection[2, 3], 1e-3)
-    centre = projection[:2, 3] / depth
-    jacobian = (projection[:2, :3] - centre[:, None] * projection[2, :3]) / depth  # pixels a canonical unit
-    return float((np.linalg.norm(jacobian, axis=0) * 2.0 / np.array(shape[:3])).max())
+    x, y = projection[0, 3] / depth, projection[1, 3] / depth
+    largest = 0.0
+    for axis in range(3):
+        across = (projection[0, axis] - x * projection[2, axis]) / depth  # pixels a canonical unit
+        down = (projection[1, axis] - y * projection[2, axis]) / depth
+        largest = max(largest, np.sqrt(across * across + down * down) * 2.0 / shape[axis])
+    return largest

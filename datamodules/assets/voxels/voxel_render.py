@@ -97,14 +97,16 @@ def opacity_table(ratio: float) -> np.ndarray:
     return (1.0 - (1.0 - alpha) ** ratio).astype(np.float32)
 
 
+@njit(nogil=True, cache=True)
 def grid_rays(projection: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rays in cells of the padded grid: origin (3,) and matrix (3, 3) from pixels (u, v, 1) to a metre of depth."""
-    inverse = np.linalg.inv(projection[:, :3])
+    inverse = np.linalg.inv(np.ascontiguousarray(projection[:, :3]))
     half = np.array(shape) / 2.0
-    origin = (-inverse @ projection[:, 3] + 1.0) * half + 0.5
-    return origin, inverse * half[:, None]
+    origin = (-inverse @ np.ascontiguousarray(projection[:, 3]) + 1.0) * half + 0.5
+    return origin, inverse * half.reshape(3, 1)
 
 
+@njit(nogil=True, cache=True)
 def sample_step(projection: np.ndarray, shape: tuple[int, int, int], unit: np.ndarray, steps_per_voxel: float) -> float:
     """Distance between samples in the unit of the density: a voxel along the axis that the view crosses fastest.
 
@@ -117,12 +119,14 @@ def sample_step(projection: np.ndarray, shape: tuple[int, int, int], unit: np.nd
         unit: (3,) length of the axes' units in the unit of the density.
         steps_per_voxel: samples a voxel.
     """
-    view = np.linalg.solve(projection[:, :3], projection[:, 3])  # from the camera to the cube's centre
-    voxels = np.abs(view) * np.array(shape) / 2.0
-    finest = float((2.0 * unit / np.array(shape)).min())
-    inside = float(np.abs(view).max()) < 1.0
-    step = finest if inside else float(np.linalg.norm(view * unit) / voxels.max())
-    return max(round(step / steps_per_voxel / OPACITY_STEP * 16.0), 1) * OPACITY_STEP / 16.0
+    # from the camera to the cube's centre
+    view = np.linalg.solve(np.ascontiguousarray(projection[:, :3]), np.ascontiguousarray(projection[:, 3]))
+    size = np.array(shape)
+    if np.abs(view).max() < 1.0:  # the camera is inside
+        step = (2.0 * unit / size).min()
+    else:
+        step = np.sqrt(np.square(view * unit).sum()) / (np.abs(view) * size / 2.0).max()
+    return max(np.rint(step / steps_per_voxel / OPACITY_STEP * 16.0), 1.0) * OPACITY_STEP / 16.0
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, error_model="numpy", inline="always")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 
 from datamodules.geometry import Boxes3D, wrap_angle
 from datamodules.injection.learnt.labels import TrainingLabels
@@ -78,9 +79,19 @@ class FreeSpace:
         """(...) bool, whether ground points (..., 2) x, z are open."""
         if self.grid is None:
             return np.ones(xz.shape[:-1], dtype=np.bool_)
-        inside = (np.abs(xz) < LIMIT).all(-1)
-        cells = _cells(np.where(inside[..., None], xz, 0.0))
-        return np.asarray(inside & self.grid[cells[..., 0], cells[..., 1]])
+        points = np.ascontiguousarray(xz, np.float64).reshape(-1, 2)
+        return _open(self.grid, points).reshape(xz.shape[:-1])
+
+
+@njit(nogil=True, cache=True)
+def _open(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """:meth:`FreeSpace.open` of points (N, 2): a frame's ground is ten thousand of them."""
+    found = np.zeros(len(points), dtype=np.bool_)
+    for n in range(len(points)):
+        x, z = points[n, 0], points[n, 1]
+        if abs(x) < LIMIT and abs(z) < LIMIT:
+            found[n] = grid[int(np.floor((x + LIMIT) / CELL)), int(np.floor((z + LIMIT) / CELL))]
+    return found
 
 
 EVERYWHERE_OPEN = FreeSpace(None)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,8 +82,8 @@ def whole_frame_composite(image: np.ndarray, camera: Camera, objects: Sequence[P
     return np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def alternate(functions: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
-    """Median CPU milliseconds of each function, measured in turns so that all meet the same load of the machine."""
+def rounds_of(functions: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> np.ndarray:
+    """(rounds, functions) CPU milliseconds, measured in turns so that all meet the same load of the machine."""
     times = np.zeros((rounds, len(functions)))
     for function in functions:
         function()
@@ -91,7 +92,17 @@ def alternate(functions: Sequence[Callable[[], object]], rounds: int = ROUNDS) -
             start = time.thread_time()
             function()
             row[column] = (time.thread_time() - start) * 1e3
-    return [float(value) for value in np.median(times, 0)]
+    return times
+
+
+def alternate(functions: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
+    """Median CPU milliseconds of each function (:func:`rounds_of`)."""
+    return [float(value) for value in np.median(rounds_of(functions, rounds), 0)]
+
+
+def quartiles(values: np.ndarray) -> list[float]:
+    """Between which values the middle half of the rounds (N,) lies."""
+    return [float(value) for value in np.percentile(values, [25, 75])]
 
 
 class _Painter:
@@ -125,13 +136,13 @@ class _NoSource(AssetSource):
         raise NotImplementedError("the bench hands its layers over")
 
 
-def measure() -> dict[str, float]:
+def measure() -> dict[str, Any]:
     """Measure.
 
     Returns:
         cached_overhead: time to paste and label three cached crops over the PNG decode's; fresh_ms_per_object: to
-        render, paste and label one; ratio_to_float32: of a whole-frame float32 composite to the cached paste. Then the
-        raw milliseconds.
+        render, paste and label one; both with the quartiles of their rounds; ratio_to_float32: of a whole-frame float32
+        composite to the cached paste. Then the raw milliseconds.
     """
     frame = road_frame()
     assets = baked_cars()
@@ -141,18 +152,21 @@ def measure() -> dict[str, float]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "000000.png"
         write_image(path, frame.image)
-        decode, decode_paste, fresh = alternate(
+        times = rounds_of(
             [
                 lambda: read_image(path),
                 lambda: painter.paste(frame.with_(image=read_image(path)), layers),
                 lambda: painter.paste(frame, draw_layers(frame.camera, assets)),
             ]
         )
+        decode, decode_paste, fresh = (float(value) for value in np.median(times, 0))
         cached = decode_paste - decode  # as in a loader: the paste finds the caches as the decoder left them
         (whole,) = alternate([lambda: whole_frame_composite(flat, frame.camera, layers)])
     return {
         "cached_overhead": cached / decode,
+        "cached_overhead_quartiles": quartiles(times[:, 1] / times[:, 0] - 1),
         "fresh_ms_per_object": fresh / len(assets),
+        "fresh_ms_per_object_quartiles": quartiles(times[:, 2] / len(assets)),
         "ratio_to_float32": whole / cached,
         "decode_ms": decode,
         "cached_ms": cached,

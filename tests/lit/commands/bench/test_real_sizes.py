@@ -17,6 +17,12 @@ def test_the_reference_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
         assert measured[f"same_labels_{height}"]
         assert measured[f"psnr_{height}"] > 45
         assert measured[f"objects_{height}"] > 0
-        assert len(measured[f"distance_{height}"]) == 3
-        assert 5 <= measured[f"distance_{height}"][0] <= measured[f"distance_{height}"][2] <= 45
-        assert measured[f"injected_ms_{height}"] > 0
+        assert measured[f"frame_{height}"] == f"{height} x {height * 10 // 3}"
+        distance = [measured[f"distance_p{share}_{height}"] for share in real_sizes.SHARES]
+        tall = [measured[f"height_p{share}_{height}"] for share in real_sizes.SHARES]
+        assert 5 <= distance[0] <= distance[-1] <= 45
+        assert 0 < tall[0] <= tall[-1] <= height
+        assert (distance, tall) == (sorted(distance), sorted(tall))
+        low, high = measured[f"injected_ms_quartiles_{height}"]
+        assert 0 < low <= measured[f"injected_ms_{height}"] <= high
+        assert measured[f"injected_over_decode_{height}"] > 0
