@@ -51,9 +51,10 @@ def words(command: str, name: str, folder: Path, places: dict[str, Path], nodes:
 def launch(plan: Path, node: int, port: int) -> subprocess.Popen[bytes]:
     """A node: its launcher, which starts one process and starts it again when it or the other node's ends."""
     torchrun = "--nnodes 2 --nproc-per-node 1 --max-restarts 2 --rdzv-backend c10d --rdzv-id nodes --monitor-interval 1"
-    here = ["--node-rank", str(node), "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
+    here = ["--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun.split(), *here, "-m", ENTRY, str(plan)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # else gloo finds the killed processes' addresses in it
     with (plan.parent / f"node{node}.txt").open("w") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)
 
