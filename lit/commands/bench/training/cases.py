@@ -92,7 +92,7 @@ CASES = {
     ),
 }
 # The whole way of a small detector, scored: a training that a machine ends in a minute or two.
-SHORT = Case("world_centernet", "--data.root {small} --data.injection null", "--trainer.max_steps 400", "")
+SHORT_TRAINING = Case("world_centernet", "--data.root {small} --data.injection null", "--trainer.max_steps 400", "")
 
 
 def write_inputs(folder: Path, tiny: bool) -> dict[str, Path]:

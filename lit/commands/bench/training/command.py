@@ -18,7 +18,7 @@ import torch
 
 from datamodules.errors import InputError, closest
 from lit import ROOT
-from lit.commands.bench.training.cases import CASES, CONF, SHORT, Case, write_backbone, write_inputs
+from lit.commands.bench.training.cases import CASES, CONF, SHORT_TRAINING, Case, write_backbone, write_inputs
 from lit.commands.bench.training.device_render import measure_render
 from lit.commands.report import report
 from lit.provenance import git_commit
@@ -136,7 +136,7 @@ def _timed(
 def _short(places: dict[str, Path], folder: Path, tiny: bool) -> dict[str, Any]:
     """A small detector trained and scored."""
     root, began = folder / "short", time.perf_counter()
-    line = command_line(SHORT, places, root, tiny)
+    line = command_line(SHORT_TRAINING, places, root, tiny)
     if tiny:
         line += ["--trainer.max_steps", "2", "--data.batch_size", "2"]
     if problem := _fit(line, LONGEST):
