@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.objects.posed_rays import PosedObject, RayBatch
+from datamodules.processes import track
 from datamodules.randomness import derive
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
@@ -161,7 +162,8 @@ class Lift3D(Generator):
         assets = [self.asset(planes, style, batch.id, batch.name, batch.dims)]
         if batch_idx == 0 and self.hparams["new_objects"]:
             latents, dims = self.sample_latents(self.hparams["new_objects"], self.hparams["seed"])
-            for number in range(self.global_rank, len(latents), self.trainer.world_size):
+            own = range(self.global_rank, len(latents), self.trainer.world_size)
+            for number in track(own, "new objects", disable=self.global_rank > 0):
                 planes, style = self.network(latents[number : number + 1])
                 assets.append(self.asset(planes, style, f"new-{number:06d}", batch.name, dims[number].cpu()))
         return assets

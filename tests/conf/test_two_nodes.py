@@ -23,7 +23,7 @@ from tests.conf.test_two_processes import CASES, COMMON, CONF, SEEN, steps
 from tests.conf.two_processes import run
 from tests.lit.posed_boxes import write_posed_boxes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 STEPS, EPOCH = 4, 2  # killed after the third step, in the second epoch
 WORDS = {
     "world_centernet": f"{CASES['world_centernet'].words} --data.samples_per_epoch {4 * EPOCH} --checkpoint.seconds 0 "
@@ -81,7 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
     try:
         run([words("fit", name, folder, places, 1) for name in fits])
         for number, node in enumerate(nodes):
-            assert node.wait(timeout=400) == 0, (folder / f"node{number}.txt").read_text()[-3000:]
+            assert node.wait(timeout=900) == 0, (folder / f"node{number}.txt").read_text()[-3000:]
     finally:
         for node in nodes:
             if node.poll() is None:
