@@ -41,7 +41,7 @@ test: lint
 
 # The site takes its pages from docs/, the README, docs/results and the docstrings, and runs its notebooks.
 docs: $(VENV)/.docs
-	$(BIN)/python -m mkdocs build --strict --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
 
 $(VENV)/.docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[docs]"

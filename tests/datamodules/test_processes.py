@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.processes import run_jobs, termination_raises
+from datamodules.processes import run_jobs, termination_raises, track
 
 # A parent starts a child that ends with it, tells its number and waits.
 PARENT = """
