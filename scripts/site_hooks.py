@@ -12,11 +12,12 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("datamodules", "detectors", "lit")
@@ -27,23 +28,15 @@ HEADLINE = "car/3d/moderate/0.5"
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fill in what a page names."""
-    up = "../" * page.file.src_uri.count("/")
-
-    def fill(found: re.Match[str]) -> str:
-        words = found[2].split()
-        if found[1] == "readme":
-            return section(found[2], up)
-        if found[1] == "card":
-            return card(words[0], words[1], up)
-        raise ValueError(f"{page.file.src_uri}: {found[0]} is nothing that scripts/site_hooks.py knows")
-
     if page.file.src_uri == "results/README.md":
         markdown = without_folders(markdown)
-    return CALL.sub(fill, markdown)
+    return filled_in(markdown, page.file.src_uri)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each package's docstrings, and their index."""
+    from mkdocs.structure.files import File
+
     rows = []
     for folder in packages():
         name = ".".join(folder.relative_to(ROOT).parts)
@@ -57,6 +50,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     head += "| package | | modules |\n| --- | --- | ---: |\n"
     files.append(File.generated(config, "reference/index.md", content=head + "\n".join(rows) + "\n"))
     return files
+
+
+def filled_in(markdown: str, place: str) -> str:
+    """A page with what it names.
+
+    Args:
+        markdown: of the page.
+        place: of the page in docs.
+
+    Raises:
+        ValueError: it names what is not there.
+    """
+    up = "../" * place.count("/")
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] == "readme":
+            return section(found[2], up)
+        if found[1] == "card":
+            comparison, arm = found[2].split()
+            return card(comparison, arm, up)
+        raise ValueError(f"{place}: {found[0]} is nothing that scripts/site_hooks.py knows")
+
+    return CALL.sub(fill, markdown)
 
 
 def packages() -> list[Path]:
