@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
+from datamodules.scene import Batch
 from lit.callbacks.step_times import StepTimes, pictures_of
 from tests.lit.toy_training import ToyDataModule, ToyModel
 
@@ -16,14 +18,18 @@ from tests.lit.toy_training import ToyDataModule, ToyModel
 class Manual(ToyModel):
     """The same with two steps of the optimiser that it takes itself."""
 
-    automatic_optimization = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
 
-    def training_step(self, batch, batch_idx):  # type: ignore[no-untyped-def]
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        optimizer: Any = self.optimizers()
         for _ in range(2):
-            optimizer = self.optimizers()
             optimizer.zero_grad()
-            self.manual_backward(super().training_step(batch, batch_idx))
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
             optimizer.step()
+        return loss
 
 
 @pytest.mark.parametrize("model", [ToyModel, Manual])

@@ -26,7 +26,8 @@ def measure_render(device: str, tiny: bool = False) -> dict[str, Any]:
     Returns:
         ``ms_per_object_N`` for N objects at a time.
     """
-    cars, found = baked_cars(), {}
+    found: dict[str, Any] = {}
+    cars = baked_cars()
     for count in BATCHES[: 1 if tiny else None]:
         grids = prepare_grids_torch(np.stack([cars[n % len(cars)].grid for n in range(count)]), device)
         boxes = _boxes(count, np.asarray(cars[0].dims))
