@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2 # a process takes a core and a gigabyte
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint openmmlab clean
+.PHONY: help demo test lint openmmlab docs clean
 
 help:
 	@echo "make demo   environment, road world, Lift3D bank, nine detector runs, leaderboard (minutes)"
 	@echo "make test   environment, lint, type check, tests"
+	@echo "make docs   environment, documentation site in build/site, its notebooks run"
 
 $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,6 +38,14 @@ lint: $(STAMP) openmmlab
 
 test: lint
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
+
+# The site takes its pages from docs/, the README, docs/results and the docstrings, and runs its notebooks.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[docs]"
+	touch $@
 
 clean:
 	rm -rf runs .venv

@@ -16,6 +16,7 @@ from datamodules.errors import InputError
 from datamodules.files.weight_files import read_state
 from datamodules.scene import Batch, Objects
 from detectors.base import Detector, require_learning
+from detectors.compiling import compile_in_place
 from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
 from lit.weights.fitting import fit_state
 
@@ -48,6 +49,8 @@ class LitDetector(pl.LightningModule):
         start_from: checkpoint of another training of the same detector (``runs/NAME/last.ckpt``) whose weights this
             one starts with: learned on another data set, say. A training that goes on has its own.
         channels_last: store weights and images channels-last (faster on the CPU in bfloat16 and on tensor cores).
+        compiled: backend of ``torch.compile`` for the network, "inductor" as a rule; the first steps then wait for the
+            compiler. None leaves it as it is.
 
     Attributes:
         effective_batch: pictures a step over all processes, as far as the data module states its ``batch_size``.
@@ -74,6 +77,7 @@ class LitDetector(pl.LightningModule):
         scale_lr: Literal["none", "linear", "sqrt"] | None = None,
         reference_batch: int | None = None,
         start_from: str | None = None,
+        compiled: str | None = None,
     ) -> None:
         super().__init__()
         if scale_lr in ("linear", "sqrt") and (reference_batch or 0) < 1:
@@ -85,17 +89,19 @@ class LitDetector(pl.LightningModule):
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.warmup, self.milestones, self.gamma = warmup, tuple(milestones), gamma
         self.warmup_steps, self.warmup_factor, self.optimizer = warmup_steps, warmup_factor, optimizer
-        self.scale_lr, self.reference_batch = scale_lr, reference_batch
+        self.scale_lr, self.reference_batch, self.compiled = scale_lr, reference_batch, compiled
         if start_from is not None:
             network = "this detector, as another of its trainings leaves them in last.ckpt"
             fit_state(self, read_state(start_from, network), start_from, network)
 
     def setup(self, stage: str) -> None:
-        """Refuse what torch would end with a traceback.
+        """Refuse what torch would end with a traceback, and compile the network where that is asked for.
 
         Raises:
-            InputError: batch statistics of all processes are asked for where there is no GPU.
+            InputError: batch statistics of all processes are asked for where there is no GPU; or nothing compiles.
         """
+        if self.compiled is not None:
+            compile_in_place(self.detector, self.compiled, self.trainer.strategy.root_device)
         asked = getattr(self.trainer.strategy, "_layer_sync", None) is not None  # Lightning keeps it nowhere else
         if stage == "fit" and asked and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type == "cpu":
             raise InputError("trainer.sync_batchnorm true on CPUs: torch has it for GPUs; set it to false")

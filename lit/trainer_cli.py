@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import logging
-import os
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from lit.callbacks.logged import log_file
 from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
 from lit.config_errors import causes, construction, explain
+from lit.launched import fill_in_processes, refuse_processes
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -128,6 +128,7 @@ class SuiteCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self._get(self.config_init, "trainer")
         root = str(self.root())
+        fill_in_processes(config)
         refuse_processes(config.get("accelerator"), config.get("devices"))
         checkpoint = self._get(self.config_init, "checkpoint")
         checkpoint.dirpath = checkpoint.dirpath or root
@@ -286,19 +287,6 @@ def has_weights(model: Any) -> bool:
         (key in ("checkpoint", "weights") and isinstance(value, str)) or has_weights(value)
         for key, value in model.items()
     )
-
-
-def refuse_processes(accelerator: Any, devices: Any) -> None:
-    """Refuse more processes on the CPU than it has cores, which Lightning would start all the same.
-
-    Raises:
-        InputError: says how many there are.
-    """
-    most = max(os.cpu_count() or 1, 8)
-    on_cpu = accelerator == "cpu" or (accelerator in (None, "auto") and not torch.cuda.is_available())
-    count = int(devices) if str(devices).isdecimal() else 0
-    if on_cpu and count > most:
-        raise InputError(f"--trainer.devices {devices}: expected at most {most} processes on this machine's CPU")
 
 
 def quiet_lightning() -> None:

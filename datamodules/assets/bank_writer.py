@@ -23,7 +23,7 @@ on the number of ranks.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -243,7 +243,8 @@ class AssetBankWriter:
             path = self._work / f"rank{rank:03d}-part.json"
             if not path.is_file():
                 raise InputError(
-                    f"{path}: rank {rank} of {self.world_size} has not closed its shards; run the writer again"
+                    f"{path}: rank {rank} of {self.world_size} has not closed its shards, expected one folder that all "
+                    "nodes share; choose such a one, or run the writer again"
                 )
             part = msgspec.json.decode(path.read_bytes(), type=_Part)
             for row in part.assets:
@@ -284,7 +285,7 @@ class AssetBankWriter:
                 handle.close()
         for path in self._work.glob(f"rank{self.rank:03d}-*"):
             path.unlink()
-        if not any(self._work.iterdir()):
+        with suppress(OSError):  # another rank's files are there, or it has removed the folder
             self._work.rmdir()
         self._held.close()
 

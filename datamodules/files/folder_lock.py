@@ -17,6 +17,7 @@ from datamodules.files.atomic_files import disk_refusals
 NAME = ".lock"
 UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 COMMAND = 200  # letters of the holder's command line that are told
+_HELD: set[int] = set()  # handles of this process's locks
 
 
 @contextmanager
@@ -48,16 +49,30 @@ def folder_lock(folder: str | Path, written: str, name: str = NAME, wait: bool =
                 f"{folder}: {_holder(path)} writes there, expected {written} to be written by one process at a time; "
                 "wait for it, stop it, or choose another folder"
             )
+        owner = os.getpid()
+        _HELD.add(handle)
         try:
             yield
         finally:
-            with suppress(OSError):
-                path.unlink()  # before the lock goes: who waits for this file finds that it is no longer the folder's
-            os.close(handle)
+            if os.getpid() == owner:  # not a forked process that unwinds
+                with suppress(OSError):
+                    path.unlink()  # before the lock goes: who waits for this file finds it is no longer the folder's
+                _HELD.discard(handle)
+                os.close(handle)
     finally:
         if made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _let_go() -> None:
+    """A forked process holds no lock: one that outlives a killed parent would keep the folder from the next run."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _locked(path: Path, wait: bool) -> int | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
+from detectors.compiling import compile_in_place
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
 from lit.generators.single_view_objective import SingleViewObjective
@@ -48,6 +49,7 @@ class G3DR(Generator):
         bake_shape: voxels of predicted assets along length, height, width.
         clip_gradients: largest norm of a step's gradient; None for any.
         pretrained: checkpoint of another training of the same network to begin with; None for a new one.
+        compiled: backend of ``torch.compile`` for the network, "inductor" as a rule; None for none.
 
     Raises:
         InputError: a checkpoint of another network.
@@ -67,15 +69,21 @@ class G3DR(Generator):
         bake_shape: tuple[int, int, int] = (128, 52, 56),
         clip_gradients: float | None = None,
         pretrained: str | None = None,
+        compiled: str | None = None,
     ) -> None:
         super().__init__(total_images, final_lr, warmup)
-        self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples"])
+        self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples", "compiled"])
+        self.compiled = compiled
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples
         if pretrained is not None:
             state = read_state(Path(pretrained), "a checkpoint of G3DR")
             given = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
             fit_state(network, given, pretrained, "a checkpoint of this network")
+
+    def setup(self, stage: str) -> None:
+        if self.compiled is not None:
+            compile_in_place(self.network, self.compiled, self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         rates = self.hparams

@@ -15,7 +15,9 @@ from torch import Tensor
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.objects.posed_rays import PosedObject, RayBatch
+from datamodules.processes import track
 from datamodules.randomness import derive
+from detectors.compiling import compile_in_place
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
 from lit.generators.ray_objective import RayObjective
@@ -49,6 +51,7 @@ class Lift3D(Generator):
         bake_shape: voxels of predicted assets along length, height, width.
         new_objects: objects that prediction adds, drawn from the Gaussian fitted to the latents.
         seed: seed of these draws.
+        compiled: backend of ``torch.compile`` for the planes' synthesis, "inductor" as a rule; None for none.
     """
 
     dims: Tensor
@@ -71,9 +74,11 @@ class Lift3D(Generator):
         bake_shape: tuple[int, int, int] = (128, 52, 56),
         new_objects: int = 0,
         seed: int = 0,
+        compiled: str | None = None,
     ) -> None:
         super().__init__(joint_images + refine_images, final_lr)
-        self.save_hyperparameters(ignore=["network", "objective"])
+        self.save_hyperparameters(ignore=["network", "objective", "compiled"])  # how fast, not what
+        self.compiled = compiled
         self.network, self.objective = network, objective or RayObjective()
         rows, width = latent_rows or network.synthesis.rows, network.synthesis.w_dim
         start = torch.from_numpy(derive(seed, "latents").standard_normal((objects, 1, width))).float()
@@ -83,6 +88,8 @@ class Lift3D(Generator):
         self.residuals = PlaneResiduals(*planes) if refine_images else None
 
     def setup(self, stage: str) -> None:
+        if self.compiled is not None:
+            compile_in_place(self.network.synthesis, self.compiled, self.trainer.strategy.root_device)
         posed = getattr(getattr(self.trainer, "datamodule", None), "train_set", None)
         if posed is None:
             return
@@ -161,7 +168,8 @@ class Lift3D(Generator):
         assets = [self.asset(planes, style, batch.id, batch.name, batch.dims)]
         if batch_idx == 0 and self.hparams["new_objects"]:
             latents, dims = self.sample_latents(self.hparams["new_objects"], self.hparams["seed"])
-            for number in range(self.global_rank, len(latents), self.trainer.world_size):
+            own = range(self.global_rank, len(latents), self.trainer.world_size)
+            for number in track(own, "new objects", disable=self.global_rank > 0):
                 planes, style = self.network(latents[number : number + 1])
                 assets.append(self.asset(planes, style, f"new-{number:06d}", batch.name, dims[number].cpu()))
         return assets

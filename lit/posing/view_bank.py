@@ -15,6 +15,7 @@ from datamodules.geometry import CORNER_SIGNS
 from datamodules.object_classes import object_class
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.objects.studio import view_projection
+from datamodules.processes import track
 from datamodules.randomness import derive
 from detectors.rank_counts import mean_over_ranks
 from lit.posing.azimuth import AzimuthCalibration, ViewMatcher, calibrate
@@ -108,7 +109,7 @@ class ViewBank:
         if rank == 0:
             print(f"azimuth = {calibration}")
         assets = []
-        for slot in range(rank, self.objects, world_size):
+        for slot in track(range(rank, self.objects, world_size), "objects", disable=rank > 0):
             for attempt in range(self.attempts):
                 asset = self.asset(network, slot + attempt * self.objects, device, calibration)
                 if asset is not None:

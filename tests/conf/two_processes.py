@@ -6,6 +6,7 @@ A plan is a JSON list of argument lists.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import zlib
@@ -42,6 +43,24 @@ class Seen(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(self.steps))
+
+
+class KilledOnce(pl.Callback):
+    """Ends one process the hard way after a step, the first time that the training comes there.
+
+    Args:
+        folder: a file there says that it has happened.
+        rank: of the process.
+        step: after which it ends.
+    """
+
+    def __init__(self, folder: str, rank: int = 1, step: int = 3) -> None:
+        self.mark, self.rank, self.step = Path(folder) / "killed", rank, step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if (trainer.global_rank, trainer.global_step) == (self.rank, self.step) and not self.mark.exists():
+            self.mark.touch()
+            os._exit(9)
 
 
 def described(batch: Any) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.processes import run_jobs, termination_raises
+from datamodules.processes import run_jobs, termination_raises, track
 
 # A parent starts a child that ends with it, tells its number and waits.
 PARENT = """
@@ -133,3 +133,8 @@ def test_a_termination_unwinds_and_the_old_handler_returns() -> None:
     assert end.value.code == 128 + signal.SIGTERM
     assert closed == [True]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_bar_says_nothing_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(track(iter(range(3)), "frames", total=3)) == [0, 1, 2]
+    assert capfd.readouterr() == ("", "")

@@ -23,6 +23,7 @@ from datamodules.images import write_image
 from datamodules.objects.labelled.cameras import camera_label
 from datamodules.objects.labelled.files import DATASET_INDEX
 from datamodules.objects.labelled.studio_labels import FOCAL, RADIUS, world_scale
+from datamodules.processes import track
 
 FINE = 4  # times the wanted side: what the picture is turned at, then averaged, so that large crops do not alias
 CANNY = (60.0, 140.0)  # grey levels a pixel at which an edge ends and begins
@@ -144,7 +145,7 @@ def write_labelled_crops(folder: str | Path, crops: Sequence[CropAsset], size: i
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for old in (folder / kind).glob("*.png"):
                 old.unlink()
-        for crop in crops:
+        for crop in track(crops, "crops"):
             made = labelled_crop(crop, size)
             name = f"{made.name}.png"
             write_image(folder / "images" / name, made.image.transpose(2, 0, 1))

@@ -12,6 +12,8 @@ SUBJECTS = {
     "inject": ("loader.run", "pasting, measured inside the loader, where it costs"),
     "loader": ("loader.run", "what injection costs a data loader"),
     "nuscenes-tables": ("nuscenes_tables.run", "starting on nuScenes: seconds and memory, beside nuscenes-devkit"),
+    "setups": ("setups.run", "starting on KITTI's 7,481 frames and on 500,000 posed views: seconds and memory"),
+    "training": ("training.command.run", "steps of detectors and generators at the published sizes; for a GPU"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
 OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
@@ -32,5 +34,12 @@ def main(argv: list[str]) -> int:
         )
         parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a nuScenes folder instead")
         parser.add_argument("--no-devkit", dest="devkit", action="store_false", help="leave nuscenes-devkit out")
+    if argv[0] == "setups":
+        parser.add_argument("--share", type=float, default=1.0, help="of both sizes (1)")
+    if argv[0] == "training":
+        parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the CPU, to see that it runs")
+        parser.add_argument("--only", nargs="+", default=None, metavar="NAME", help="only these trainings")
+        parser.add_argument("--steps", type=int, default=None, help="steps that are timed, after one that is not")
+        parser.add_argument("--parts", action="store_true", help="also say where the time goes")
     run(**vars(parser.parse_args(argv[1:])))
     return 0

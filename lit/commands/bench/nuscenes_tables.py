@@ -22,6 +22,7 @@ from datamodules.errors import InputError
 from lit.commands.bench.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
+HERE = "lit.commands.bench.nuscenes_tables"
 LARGEST_FOR_DEVKIT = 0.3  # share of trainval; at the whole size it takes some 10 GB
 
 
@@ -53,9 +54,9 @@ def run(
             measured["tables_samples"] = write_large_tables(data, share)
             time.sleep(2.1)  # tables that changed this moment are not cached
         for name in ("cold", "warm"):
-            measured |= _in_own_process(name, str(data), str(place / "cache"))
+            measured |= in_own_process(HERE, name, str(data), str(place / "cache"))
         if devkit and find_spec("nuscenes") is not None and (root is not None or share <= LARGEST_FOR_DEVKIT):
-            measured |= _in_own_process("devkit", str(data))
+            measured |= in_own_process(HERE, "devkit", str(data))
     report("bench nuscenes-tables: one process, from its imports to the first picture", measured, out)
     return measured
 
@@ -82,16 +83,16 @@ def _imported(name: str) -> Any:
 def measure(name: str, *arguments: str) -> None:
     """Print the figures of one kind, as JSON; in a process of its own."""
     _imported(name)
-    before, cpu, wall = _memory(), time.process_time(), time.perf_counter()
+    before, cpu, wall = process_memory(), time.process_time(), time.perf_counter()
     kept = (set_up_devkit if name == "devkit" else set_up)(*arguments)
-    wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, _memory()
+    wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, process_memory()
     figures = {"seconds": wall, "cpu_seconds": cpu}
     figures |= {f"{kind}_mb": after[kind] - before[kind] for kind in after}
     assert kept is not None
     print(json.dumps({f"tables_{name}_{key}": round(value, 3) for key, value in figures.items()}))
 
 
-def _memory() -> dict[str, float]:
+def process_memory() -> dict[str, float]:
     """Megabytes of this process at its peak, and its own now, where the system tells (Linux)."""
     try:
         status = Path("/proc/self/status").read_text()
@@ -103,8 +104,13 @@ def _memory() -> dict[str, float]:
     return {"peak": said["VmHWM"] / 1e3, "private": (said["Private_Clean"] + said["Private_Dirty"]) / 1e3}
 
 
-def _in_own_process(*arguments: str) -> dict[str, Any]:
-    code = f"from lit.commands.bench.nuscenes_tables import measure; measure(*{arguments!r})"
+def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
+    """What a module's ``measure`` prints, called in a new process.
+
+    Raises:
+        InputError: it ended with an error.
+    """
+    code = f"from {module} import measure; measure(*{arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(f"the reader stopped: {done.stderr.strip().split(chr(10))[-1]}")

@@ -36,6 +36,7 @@ def dst_edges(argv: list[str]) -> int:
     parser.add_argument("--out", type=typed_path, help="JSON file")
     options = parser.parse_args(argv)
     from datamodules.errors import InputError
+    from datamodules.processes import track
     from datamodules.renders.generated import generated_images
     from datamodules.renders.render_set import RenderSet
     from datamodules.renders.visual_prompts import visual_prompt
@@ -48,7 +49,7 @@ def dst_edges(argv: list[str]) -> int:
         images = generated_images(renders, name)
         prompts = [visual_prompt(image.render, "canny")[..., 0] for image in images]
         own, other = [], []
-        for number, image in enumerate(images):
+        for number, image in enumerate(track(images, name)):
             pixels = image.read()
             if pixels.shape[:2] != prompts[number].shape:
                 sizes = f"{pixels.shape[1]} pixels a side, its prompt {prompts[number].shape[1]}"

@@ -24,6 +24,7 @@ def placement(argv: list[str]) -> int:
 
     from datamodules.files.atomic_files import write_atomically
     from datamodules.injection.reach import effective_range
+    from datamodules.processes import track
     from lit.commands.injected_frames import injected_pairs, injecting_datamodule
     from lit.leaderboard.placements import VERSION, Placements, histograms
     from lit.results import write_output
@@ -32,7 +33,8 @@ def placement(argv: list[str]) -> int:
     datamodule = injecting_datamodule(options.config, rest, options.split)
     assert datamodule.injection is not None
     print(effective_range(datamodule.injection, datamodule.train_reader) or "placement: no free place found")
-    for before, after in injected_pairs(datamodule, options.frames, options.seed, spread=True):
+    pairs = injected_pairs(datamodule, options.frames, options.seed, spread=True)
+    for before, after in track(pairs, "frames", total=options.frames):
         found.add(before, after)
     rows = found.compare()
     print(f"{'class':<12} {'':<7} {'distance':>9}  {'injected 5, 50, 95 %':>24}  {'labelled 5, 50, 95 %':>24}")

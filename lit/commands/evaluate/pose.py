@@ -20,6 +20,7 @@ def pose_swap(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args(argv)
 
+    from datamodules.processes import track
     from lit.posing.swap import VERSION, measure_pose_swap
     from lit.proxies.pose_regressor import PoseRegressor
     from lit.results import write_output
@@ -29,7 +30,7 @@ def pose_swap(argv: list[str]) -> int:
     splits = options.pose_layers or range(1, generator.rows)
     rows = [
         measure_pose_swap(generator, regressor, split, options.pairs, options.seed, options.truncation)
-        for split in splits
+        for split in track(list(splits), "pose layers")
     ]
     print("pose layers  shared pose  shared shape  unrelated  follows     (mean azimuth errors in degrees)")
     for row in rows:

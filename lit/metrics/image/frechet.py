@@ -53,14 +53,30 @@ def from_rows(rows: Tensor) -> Gaussian:
     cov = torch.zeros(dims, dims, dtype=torch.float64, device=rows.device)
     for part in rows.split(CHUNK):
         centred = part.double() - mean
-        cov.addmm_(centred.T, centred)
-    return from_moments(mean, cov / (count - 1))
+        add_gram(cov, centred)
+    return from_moments(mean, mirrored(cov) / (count - 1))
 
 
 def from_sums(count: Tensor | int, total: Tensor, outer: Tensor) -> Gaussian:
-    """The Gaussian of sums over rows: their count, Σx (d,) and Σxxᵀ (d, d), float64."""
+    """The Gaussian of sums over rows: their count, Σx (d,) and the lower triangle of Σxxᵀ (d, d), float64."""
     mean = total / count
-    return from_moments(mean, torch.addr(outer, total, mean, alpha=-1) / (count - 1))
+    return from_moments(mean, torch.addr(mirrored(outer), total, mean, alpha=-1) / (count - 1))
+
+
+def add_gram(lower: Tensor, rows: Tensor) -> None:
+    """Add ``rowsᵀ rows`` to the lower triangle of (d, d), in place.
+
+    In panels, which leave out what lies above them: 56 % of the products. What stands above the diagonal means nothing.
+    """
+    dims, width = len(lower), max(-(-len(lower) // PANELS), 1)
+    for start in range(0, dims, width):
+        panel = slice(start, start + width)
+        lower[start:, panel].addmm_(rows[:, start:].T, rows[:, panel])
+
+
+def mirrored(lower: Tensor) -> Tensor:
+    """The symmetric matrix of a lower triangle."""
+    return lower.tril() + lower.tril(-1).T
 
 
 def from_moments(mean: Tensor, cov: Tensor) -> Gaussian:

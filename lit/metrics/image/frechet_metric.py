@@ -23,7 +23,7 @@ class FrechetDistance(FeatureMetric):
 
     Two forms of the same statistics. As long as a side holds no more rows than the d of its d × d moments, rows are
     the smaller form and the exact one: the distance comes from them. Beyond that they are folded into float64 sums
-    (count, Σx, Σxxᵀ), which add up over processes.
+    (count, Σx, the lower triangle of Σxxᵀ), which add up over processes.
 
     A row in a sum cannot be taken back, so a row with an id is folded only when it is certain to count here: at once
     in a single process, where the ids seen tell; with several, in :meth:`compute`, after they exchanged their ids and
@@ -74,7 +74,8 @@ class FrechetDistance(FeatureMetric):
         if count:
             total, outer = getattr(self, f"{side}_sum"), getattr(self, f"{side}_outer")
             added = kept.double()
-            outer, total, count = torch.addmm(outer, added.T, added), total + added.sum(0), count + len(kept)
+            outer, total, count = outer.clone(), total + added.sum(0), count + len(kept)  # the state stays
+            frechet.add_gram(outer, added)
             gaussian = frechet.from_sums(count, total, outer)
         else:
             gaussian = frechet.from_rows(kept)
@@ -95,7 +96,7 @@ class FrechetDistance(FeatureMetric):
         keys, rows = keys[kept], held[kept].double()
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(rows))
         setattr(self, f"{side}_sum", getattr(self, f"{side}_sum") + rows.sum(0))
-        setattr(self, f"{side}_outer", torch.addmm(getattr(self, f"{side}_outer"), rows.T, rows))
+        frechet.add_gram(getattr(self, f"{side}_outer"), rows)  # in place: what puts states aside copies them
         getattr(self, f"{side}_seen").append(keys)
         setattr(self, f"{side}_keys", [keys[:0]])
         setattr(self, f"{side}_rows", [held[:0]])

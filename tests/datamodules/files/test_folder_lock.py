@@ -66,3 +66,19 @@ def test_a_file_system_without_locks_warns_and_goes_on(tmp_path: Path, monkeypat
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.warns(UserWarning, match="no locks"), folder_lock(tmp_path, "a world"):
         pass
+
+
+def test_a_forked_process_keeps_no_lock_of_a_killed_parent(tmp_path: Path) -> None:
+    fork = HOLD.replace("    print(", "    import os\n    if os.fork() == 0: time.sleep(60)\n    print(")
+    group = subprocess.Popen(
+        [sys.executable, "-c", fork, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert group.stdout is not None
+    try:
+        assert group.stdout.readline() == "held\n"
+        group.kill()  # its child lives on, as workers of a loader do for some seconds
+        group.wait()
+        with folder_lock(tmp_path, "a world"):
+            pass
+    finally:
+        os.killpg(group.pid, 9)

@@ -20,6 +20,7 @@ def dst_bank(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     from datamodules.assets.bank_writer import AssetBankWriter
     from datamodules.errors import InputError
+    from datamodules.processes import track
     from datamodules.renders.filtered import kept_images
     from datamodules.renders.generated import generated_images
     from datamodules.renders.render_set import RenderSet
@@ -38,7 +39,7 @@ def dst_bank(argv: list[str]) -> int:
     weights = images[0].log.settings if images else ""
     count = 0
     with AssetBankWriter(options.bank, "dst", hash_of(config), weights, options.licence) as writer:
-        for asset in view_assets(renders, images, options.max_elevation, options.max_angle):
+        for asset in track(view_assets(renders, images, options.max_elevation, options.max_angle), "objects"):
             writer.write(asset)
             count += 1
     print(f"wrote {options.bank}: {count} objects")

@@ -1,0 +1,1 @@
+"""``bench training``: steps of detectors and generators at the published sizes, each a fit of its own process."""

@@ -1,0 +1,139 @@
+"""The trainings that ``bench training`` times: command lines at the published sizes, and the same at tiny ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from datamodules.assets.bank_writer import AssetBankWriter
+from datamodules.world.road_world import write_world
+from datamodules.world.surround.world import write_surround_world
+from lit import ROOT
+from lit.commands.bench.inject import baked_cars
+
+CONF = ROOT / "conf"
+CAR = "--data.injection.source.folder {bank} --data.injection.probability 1.0"
+TINY_LIFT3D = (
+    "--data.rays 64 --data.patch 8 --model.objective.samples 4 --model.network.plane_resolution 16 "
+    "--model.network.channel_base 128 --model.network.channel_max 16 --model.network.w_dim 16 "
+    "--model.network.plane_channels 4 --model.network.hidden 16 --model.eval_samples 4"
+)
+TINY_GAN = "--model.channel_base 256 --model.channel_max 8 --model.z_dim 8 --model.w_dim 8"
+TINY_FCOS3D = (
+    "--model.detector.size.depth 18 --model.detector.size.base_channels 8 --model.detector.size.channels 16 "
+    "--model.detector.size.strides [8,16,32]"
+)
+STUDIO = "--data.folder {{posed}} --data.create_objects 4 --data.create_views 8 --data.create_size {size}"
+SETS = "posed256", "posed64"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training.
+
+    Attributes:
+        experiment: file of conf/experiment.
+        words: its options; places stand in braces.
+        full, tiny: options at the published size, and at that of a trial.
+        module: Python package that it needs.
+    """
+
+    experiment: str
+    words: str
+    full: str
+    tiny: str
+    module: str = "torch"
+
+
+_CENTERNET = Case(
+    "kitti_centernet",
+    "--data.root {world} --model.detector.backbone_weights none --trainer.sync_batchnorm false",
+    "--data.size [384,1280] --data.batch_size 8",
+    "--data.size [96,320] --data.batch_size 2 --model.detector.deformable false --model.detector.neck_channels 16 "
+    "--model.detector.head_channels 16",
+)
+_FCOS3D = Case(
+    "nuscenes_fcos3d",
+    "--data.root {surround} --data.version v1.0-world --data.train_split {surround}/ImageSets/train.txt "
+    "--data.val_split {surround}/ImageSets/val.txt --data.batch_size 2",
+    "--model.detector.backbone_weights {backbone} --trainer.precision bf16-mixed",
+    TINY_FCOS3D,
+    "mmdet3d",
+)
+
+
+def _injected(case: Case, file: str) -> Case:
+    return Case(case.experiment, f"{case.words} --data.injection {CONF}/injection/{file} {CAR}", *_sizes(case))
+
+
+def _sizes(case: Case) -> tuple[str, str, str]:
+    return case.full, case.tiny, case.module
+
+
+CASES = {
+    "centernet3d": _CENTERNET,
+    "centernet3d_injected": _injected(_CENTERNET, "lift3d.yaml"),
+    "fcos3d": _FCOS3D,
+    "fcos3d_injected": _injected(_FCOS3D, "surround_lift3d.yaml"),
+    "stylegan2": Case(
+        "stylegan2_paper",
+        "--trainer.callbacks null --data.val_every 4",
+        f"--model.resolution 256 --data.batch_size 16 {STUDIO.format(size=256).replace('posed', 'posed256')}",
+        f"--model.resolution 64 --data.batch_size 2 {STUDIO.format(size=64).replace('posed', 'posed64')} {TINY_GAN}",
+    ),
+    "lift3d": Case(
+        "lift3d_paper",
+        "--trainer.callbacks null --data.held_out_every 4",
+        STUDIO.format(size=256).replace("posed", "posed256"),
+        f"--data.batch_objects 2 {STUDIO.format(size=64).replace('posed', 'posed64')} {TINY_LIFT3D}",
+    ),
+}
+# The whole way of a small detector, scored: a training that a machine ends in a minute or two.
+SHORT_TRAINING = Case("world_centernet", "--data.root {small} --data.injection null", "--trainer.max_steps 400", "")
+
+
+def write_inputs(folder: Path, tiny: bool) -> dict[str, Path]:
+    """Write the frames and the bank that the trainings read.
+
+    Args:
+        folder: for everything.
+        tiny: of a trial's size.
+
+    Returns:
+        Places by name, as the command lines have them in braces.
+    """
+    workers = min(os.cpu_count() or 1, 16)
+    world, surround, small = folder / "world", folder / "surround", folder / "small"
+    bank, backbone = folder / "bank", folder / "backbone.pth"
+    sizes = (320, 96, 160, 90) if tiny else (1242, 375, 1600, 900)
+    write_world(world, train=8 if tiny else 32, val=2, width=sizes[0], height=sizes[1], workers=workers, progress=False)
+    if not tiny:
+        write_world(small, train=60, val=40, workers=workers, progress=False)
+    write_surround_world(
+        surround, train_scenes=1, val_scenes=1, samples_per_scene=2, width=sizes[2], height=sizes[3], workers=workers,
+        progress=False,
+    )  # fmt: skip
+    with AssetBankWriter(bank, generator="bench") as writer:
+        for car in baked_cars():
+            writer.write(car)
+    places = {"world": world, "surround": surround, "small": world if tiny else small, "bank": bank}
+    return places | {"backbone": backbone} | {name: folder / name for name in SETS}
+
+
+def write_backbone(path: Path) -> None:
+    """Write weights for FCOS3D's backbone that no branch is dead with: random, for speed and memory alone.
+
+    Args:
+        path: the file.
+    """
+    from detectors.fcos3d import FCOS3D  # needs mmdet3d
+
+    backbone = FCOS3D(backbone_weights="none").model.backbone
+    weights = {name: value.clone() for name, value in backbone.state_dict().items()}
+    for name, layer in backbone.named_modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+            weights[f"{name}.weight"].fill_(0.5)
+    torch.save(weights, path)
