@@ -95,8 +95,18 @@ def require_answer(address: str, option: str) -> None:
         ) from None
 
 
+def cluster_room(address: str) -> tuple[int, int]:
+    """Cores and GPUs of a cluster, all its machines together.
+
+    Raises:
+        InputError: as :func:`join_cluster`.
+    """
+    found = join_cluster(address, CLUSTER).cluster_resources()
+    return max(1, int(found.get("CPU", 1))), int(found.get("GPU", 0))
+
+
 def spread_jobs(
-    function: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int, address: str
+    function: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int, address: str, gpus: float = 0
 ) -> Iterator[_Result]:
     """Map ``function`` over ``jobs`` on a cluster's workers; the results come in the jobs' order.
 
@@ -108,15 +118,16 @@ def spread_jobs(
         jobs: what to map, picklable.
         workers: processes, of a local cluster; another one's cores decide.
         address: as in :func:`join_cluster`.
+        gpus: that each takes while it runs.
 
     Raises:
         InputError: a job was refused, or as :func:`join_cluster`.
     """
     ray = join_cluster(address, CLUSTER, workers)
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cores, _ = cluster_room(address)
     size = max(1, min(8, len(jobs) // (4 * cores)))
-    task = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_a_worker(str(ROOT), str(Path.cwd())))
-    packed = ray.cloudpickle.dumps(function)
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_on_a_worker(str(ROOT), str(Path.cwd())))
+    packed = ray.put(ray.cloudpickle.dumps(function))  # once a machine, however many pieces
     pieces = [task.remote(packed, ray.cloudpickle.dumps(jobs[at : at + size])) for at in range(0, len(jobs), size)]
     try:
         for piece in pieces:

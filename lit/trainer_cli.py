@@ -20,17 +20,20 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from datamodules.assets.bank_pieces import this_piece
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.text_files import read_text
 from datamodules.files.training_checkpoints import check_checkpoint
 from datamodules.files.typed_json import read_yaml
 from datamodules.processes import ending_children
+from datamodules.ray_cluster import CLUSTER
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.logged import log_file
 from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
 from lit.config_errors import causes, construction, explain
+from lit.predict_pieces import predict_in_pieces
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -136,7 +139,10 @@ class SuiteCLI(LightningCLI):
             logger = TensorBoardLogger(root, name="", version="")
         given = config.get("plugins") or []
         plugins = [*(given if isinstance(given, list) else [given]), AtomicCheckpoints()]
-        return super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
+        trainer = super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
+        if self.argv[0] == "predict" and (piece := this_piece()):  # one of several that do not talk to each other
+            trainer.strategy.global_rank, trainer.strategy.world_size = piece  # type: ignore[attr-defined, misc]
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.execute:
@@ -173,6 +179,12 @@ class SuiteCLI(LightningCLI):
         """The complete configuration as plain values."""
         self._dump_config()
         return dict(self.config_dump)
+
+    def parts(self) -> Namespace:
+        """The objects that the configuration of the command describes, built but not run."""
+        self.before_instantiate_classes()
+        built: Namespace = self.parser.instantiate_classes(self.config)[self.argv[0]]
+        return built
 
     def root(self) -> Path:
         """The run's folder."""
@@ -214,6 +226,10 @@ class SuiteCLI(LightningCLI):
 def run(argv: list[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its arguments."""
     quiet_lightning()
+    if argv[0] == "predict" and os.environ.get(CLUSTER) and this_piece() is None:
+        parts = SuiteCLI(argv, execute=False).parts()
+        if predict_in_pieces(argv, parts.data, parts.trainer.callbacks or []):
+            return 0
     with ending_children():
         cli = SuiteCLI(argv)
         others = getattr(cli.trainer.strategy.launcher, "procs", ())
