@@ -7,16 +7,17 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2 # a process takes a core and a gigabyte
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint openmmlab clean
+.PHONY: help demo test slurm-test lint openmmlab clean
 
 help:
 	@echo "make demo   environment, road world, Lift3D bank, nine detector runs, leaderboard (minutes)"
 	@echo "make test   environment, lint, type check, tests"
+	@echo "make slurm-test   a sweep on a SLURM of this machine's own (root; apt-get install slurm-wlm munge)"
 
 $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[dev,launchers]"
 	touch $(STAMP)
 
 # The OpenMMLab corner: FCOS3D, and the nuScenes devkit that tests and benches compare with. The demo does without.
@@ -37,6 +38,10 @@ lint: $(STAMP) openmmlab
 
 test: lint
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
+
+# A real SLURM in a temporary folder: munged, slurmctld and slurmd start, run a tiny sweep and stop. Prints its log.
+slurm-test: $(STAMP)
+	LIFTBENCH_SLURM_TEST=1 $(BIN)/python -m pytest -s -rs tests/lit/experiments/launchers/test_slurm_arrays.py
 
 clean:
 	rm -rf runs .venv

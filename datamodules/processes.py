@@ -18,7 +18,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from datamodules.ray_cluster import CLUSTER, spread_jobs
+from datamodules.cluster.ray_cluster import CLUSTER, spread_jobs
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -46,7 +46,7 @@ def run_jobs(
 ) -> list[_Result]:
     """Map ``function`` over ``jobs`` and return the results in order.
 
-    Where the environment names a Ray cluster (:data:`datamodules.ray_cluster.CLUSTER`), its workers do them.
+    Where the environment names a Ray cluster (:data:`datamodules.cluster.ray_cluster.CLUSTER`), its workers do them.
 
     Args:
         function: picklable when ``workers`` > 1, or on a cluster.

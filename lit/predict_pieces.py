@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.assets.bank_pieces import PIECE, join_pieces, pieces_folder
+from datamodules.cluster.ray_cluster import CLUSTER, cluster_room, spread_jobs
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.processes import ENDS_WITH, track
-from datamodules.ray_cluster import CLUSTER, cluster_room, spread_jobs
 from lit import ROOT
 from lit.callbacks.bank_writer import BankWriter
 
@@ -31,7 +31,7 @@ def predict_in_pieces(argv: list[str], data: Any, callbacks: list[Any]) -> bool:
         Whether it has done so; False for a prediction that writes no bank.
 
     Raises:
-        InputError: a piece failed, or as :func:`datamodules.ray_cluster.join_cluster`.
+        InputError: a piece failed, or as :func:`datamodules.cluster.ray_cluster.join_cluster`.
     """
     writers = [callback for callback in callbacks if isinstance(callback, BankWriter)]
     if len(writers) != 1:

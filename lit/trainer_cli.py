@@ -21,13 +21,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.assets.bank_pieces import this_piece
+from datamodules.cluster.ray_cluster import CLUSTER
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.text_files import read_text
 from datamodules.files.training_checkpoints import check_checkpoint
 from datamodules.files.typed_json import read_yaml
 from datamodules.processes import ending_children
-from datamodules.ray_cluster import CLUSTER
 from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.logged import log_file
 from lit.callbacks.record import Record

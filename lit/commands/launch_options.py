@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from datamodules.cluster.ray_cluster import LOCAL
 from datamodules.errors import InputError, closest
-from datamodules.ray_cluster import LOCAL
 from lit.arguments import Arguments, positive
 from lit.experiments.launchers.launcher import Launcher
 from lit.experiments.launchers.local import LocalLauncher

@@ -188,7 +188,7 @@ def score_test_set(grid: Grid, keys: CellKeys, away: Away) -> int:
     if not left:
         return 0
     note(grid.folder, f"test set scored for {len(cells)} runs of keys {hash_of_values(digests)}")
-    futures = away.launcher.start([scores(grid, cell, away.launcher.threads) for cell in left])
+    futures = away.launcher.start([test_job(grid, cell, away.launcher.threads) for cell in left])
     errors = list(track((future.result() for future in futures), "test set", total=len(left)))
     for cell, error in zip(left, errors, strict=True):
         if error:
@@ -196,7 +196,7 @@ def score_test_set(grid: Grid, keys: CellKeys, away: Away) -> int:
     return sum(map(bool, errors))
 
 
-def scores(grid: Grid, cell: Cell, threads: int) -> Job:
+def test_job(grid: Grid, cell: Cell, threads: int) -> Job:
     """The job that scores a finished run on the test set."""
     words, log = grid.test_command(cell), cell.folder / "log_test.txt"
 

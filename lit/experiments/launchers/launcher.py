@@ -84,7 +84,7 @@ def execute(words: list[str], log: str, folder: str, threads: int, given: Mappin
     return (last_line(path) or f"exit status {code}") if code else None
 
 
-def plain(job: Job, error: str | None) -> str | None:
+def cause(job: Job, error: str | None) -> str | None:
     """Why a job failed, without what its command's last line begins with."""
     for start in (f"{job.name}: failed: ", "error: "):
         error = error.removeprefix(start) if error else error

@@ -8,10 +8,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from datamodules.cluster.ray_cluster import CLUSTER, LOCAL, join_cluster, worker_address
 from datamodules.errors import InputError
-from datamodules.ray_cluster import CLUSTER, LOCAL, join_cluster, worker_address
 from lit import ROOT
-from lit.experiments.launchers.launcher import Job, placed, plain
+from lit.experiments.launchers.launcher import Job, cause, placed
 
 WAITING = 10_000  # jobs that are handed to a cluster at a time, which queues them itself
 
@@ -20,7 +20,7 @@ class RayLauncher:
     """Jobs on a cluster's workers; one whose worker is lost is given to another, and goes on from its checkpoint.
 
     Args:
-        address: of the cluster, as in :func:`datamodules.ray_cluster.join_cluster`.
+        address: of the cluster, as in :func:`datamodules.cluster.ray_cluster.join_cluster`.
         jobs: at a time; by default as many as the cluster has room for, on a local one as there are cores for.
         cpus: cores of each.
         gpus: GPUs of each, parts of one allowed.
@@ -72,7 +72,7 @@ class RayLauncher:
 
 
 def _on_a_worker(root: str) -> Callable[[list[str], str, str, int, Mapping[str, str]], str | None]:
-    """What a worker does; by value, as in :mod:`datamodules.ray_cluster`."""
+    """What a worker does; by value, as in :mod:`datamodules.cluster.ray_cluster`."""
 
     def run(words: list[str], log: str, folder: str, threads: int, given: Mapping[str, str]) -> str | None:
         import sys
@@ -93,7 +93,7 @@ def _told(job: Job, task: Future[str | None]) -> Future[str | None]:
     def take(done: Future[str | None]) -> None:
         error = done.exception()
         if error is None:
-            told.set_result(plain(job, done.result()))
+            told.set_result(cause(job, done.result()))
         else:
             said = " ".join(str(error).split())[:200]
             told.set_result(f"lost with its worker on every try ({type(error).__name__}: {said}); run the sweep again")

@@ -17,7 +17,7 @@ from typing import Any
 
 from datamodules.errors import InputError
 from lit import ROOT
-from lit.experiments.launchers.launcher import Job, execute, placed, plain
+from lit.experiments.launchers.launcher import Job, cause, execute, placed
 
 WAITING = 1000  # jobs that are queued at a time; clusters limit an array's length
 POLL = float(os.environ.get("LIFTBENCH_SLURM_POLL", "5"))  # seconds between looks at the queue
@@ -122,7 +122,7 @@ class SlurmLauncher:
             queued = self._queued({str(job.job_id).split("_")[0] for _, job in under_way.values()})
             for future, (job, slurm) in under_way.items():
                 if slurm.paths.result_pickle.exists():
-                    self._done(future, plain(job, outcome(slurm)))
+                    self._done(future, cause(job, outcome(slurm)))
                 elif queued is not None and str(slurm.job_id) not in queued:
                     if time.monotonic() - absent.setdefault(future, time.monotonic()) > GRACE:
                         self._done(

@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 CLUSTER = "LIFTBENCH_RAY"  # environment: the cluster over which a command's rendering and sampling is spread
 LOCAL = "local"  # in the place of an address: a cluster of this machine's own, gone with the command
-ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 STORE = 100_000_000  # bytes of a local cluster's object store: file names pass through it, pictures do not
 ANSWER = 5.0  # seconds for a port to answer
 RETRIES = 3  # of a piece whose worker was lost
@@ -126,7 +126,7 @@ def spread_jobs(
     ray = join_cluster(address, CLUSTER, workers)
     cores, _ = cluster_room(address)
     size = max(1, min(8, len(jobs) // (4 * cores)))
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_on_a_worker(str(ROOT), str(Path.cwd())))
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_on_a_worker(str(_ROOT), str(Path.cwd())))
     packed = ray.put(ray.cloudpickle.dumps(function))  # once a machine, however many pieces
     pieces = [task.remote(packed, ray.cloudpickle.dumps(jobs[at : at + size])) for at in range(0, len(jobs), size)]
     try:
