@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2 # a process takes a core and a gigabyte
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test slurm-test lint openmmlab clean
+.PHONY: help demo test slurm-test lint openmmlab launchers clean
 
 help:
 	@echo "make demo   environment, road world, Lift3D bank, nine detector runs, leaderboard (minutes)"
@@ -17,7 +17,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[dev,launchers]"
+	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
 
 # The OpenMMLab corner: FCOS3D, and the nuScenes devkit that tests and benches compare with. The demo does without.
@@ -28,10 +28,17 @@ $(VENV)/.openmmlab: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt
 	touch $@
 
+# Ray and submitit, which sweeps on clusters and their tests need. The demo does without.
+launchers: $(VENV)/.launchers
+
+$(VENV)/.launchers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[launchers]"
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/python -m lit demo
 
-lint: $(STAMP) openmmlab
+lint: $(STAMP) openmmlab launchers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,7 +47,7 @@ test: lint
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 
 # A real SLURM in a temporary folder: munged, slurmctld and slurmd start, run a tiny sweep and stop. Prints its log.
-slurm-test: $(STAMP)
+slurm-test: $(STAMP) launchers
 	LIFTBENCH_SLURM_TEST=1 $(BIN)/python -m pytest -s -rs tests/lit/experiments/launchers/test_slurm_arrays.py
 
 clean:
