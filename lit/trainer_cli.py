@@ -226,6 +226,7 @@ class SuiteCLI(LightningCLI):
 def run(argv: list[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its arguments."""
     quiet_lightning()
+    argv = take_cluster(argv)
     if argv[0] == "predict" and os.environ.get(CLUSTER) and this_piece() is None:
         parts = SuiteCLI(argv, execute=False).parts()
         if predict_in_pieces(argv, parts.data, parts.trainer.callbacks or []):
@@ -237,6 +238,21 @@ def run(argv: list[str]) -> int:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(ENDING)
     return 1 if cli.trainer.interrupted else 0
+
+
+def take_cluster(argv: list[str]) -> list[str]:
+    """Move ``--ray ADDRESS`` of a prediction into the environment: it is no setting of the model's.
+
+    Raises:
+        InputError: the address is missing.
+    """
+    if argv[0] != "predict" or "--ray" not in argv:
+        return argv
+    place = argv.index("--ray")
+    if place + 1 == len(argv):
+        raise InputError("--ray: expected an address: HOST:PORT of a cluster, auto or local")
+    os.environ[CLUSTER] = argv[place + 1]
+    return argv[:place] + argv[place + 2 :]
 
 
 def resolve(argv: list[str]) -> dict[str, Any]:

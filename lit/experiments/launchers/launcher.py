@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lit.experiments.process import last_line, run_process
 
-SPREAD = {"posed", "labelled", "depth-images", "dst-renders", "dst-prompts", "world", "surround"}
+SPREAD = {"posed", "labelled", "depth-images", "dst-renders", "dst-prompts", "world", "surround", "gan-views"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Launcher(Protocol):
 
 def spreads(command: Sequence[str]) -> bool:
     """Whether a preparing step's command hands its work to a cluster's workers where there is one."""
-    return list(command[:1]) == ["prepare"] and bool(SPREAD & set(command[1:2]))
+    return command[0] == "predict" or (command[0] == "prepare" and bool(SPREAD & set(command[1:2])))
 
 
 def execute(words: list[str], log: str, folder: str, threads: int, given: Mapping[str, str]) -> str | None:
