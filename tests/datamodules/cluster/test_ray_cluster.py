@@ -31,7 +31,7 @@ def picky(number: int) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """A folder's files by name; locks are gone by then."""
+    """A folder's files by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -41,7 +41,7 @@ def test_a_posed_set_is_the_same_here_and_over_two_workers(
     wanted = {"objects": 5, "views": 3, "size": 16, "seed": 3}
     write_posed_images(tmp_path / "two", **wanted, workers=workers)
     assert run_jobs(picky, range(6), workers, False, "numbers") == [0, 3, 6, 9, 12, 15]
-    with pytest.raises(InputError, match="^number 7: expected another one$"):
+    with pytest.raises(InputError, match=r"^number 7: expected another one$"):
         run_jobs(picky, range(9), workers, False, "numbers")
     monkeypatch.delenv(CLUSTER)
     write_posed_images(tmp_path / "one", **wanted, workers=1)
