@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 500.0  # seconds, of machines with much else to do; otherwise moments
 
 
 class WaitsOnce(pl.Callback):

@@ -12,13 +12,14 @@ import pytest
 
 from lit.cli import main
 from lit.experiments.launchers import slurm_arrays
+from tests.lit.experiments.launchers.killed_worker import PATIENCE
 from tests.lit.experiments.launchers.slurm_machine import PLACES, missing, one_machine
 from tests.lit.experiments.launchers.test_ray_tasks import SMALL, STEPS, left_by
 
 
 def requeue(waiting: Path) -> str:
     """Wait for the run, then have SLURM stop its job and queue it again, as it does with a preempted one."""
-    until = time.monotonic() + 300
+    until = time.monotonic() + PATIENCE
     while not waiting.exists():
         assert time.monotonic() < until, "no run has begun"
         time.sleep(0.2)
