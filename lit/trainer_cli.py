@@ -141,7 +141,8 @@ class SuiteCLI(LightningCLI):
         plugins = [*(given if isinstance(given, list) else [given]), AtomicCheckpoints()]
         trainer = super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
         if self.argv[0] == "predict" and (piece := this_piece()):  # one of several that do not talk to each other
-            trainer.strategy.global_rank, trainer.strategy.world_size = piece  # type: ignore[attr-defined, misc]
+            for name, value in zip(("global_rank", "world_size"), piece):
+                setattr(trainer.strategy, name, value)
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:

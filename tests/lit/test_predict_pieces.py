@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -105,8 +106,8 @@ def test_a_piece_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     class Done:
         returncode = 2
 
-    def refused(words: list[str], stdout: object, **_: object) -> Done:
-        print("error: no such weights", file=stdout)  # type: ignore[call-overload]
+    def refused(words: list[str], stdout: Any, **_: object) -> Done:
+        print("error: no such weights", file=stdout)
         return Done()
 
     monkeypatch.setattr(predict_pieces.subprocess, "run", refused)

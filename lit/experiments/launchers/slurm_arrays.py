@@ -149,7 +149,7 @@ class SlurmLauncher:
 def outcome(slurm: Any) -> str | None:
     """Why a job that has left its result failed, or None."""
     try:
-        return slurm.result()  # type: ignore[no-any-return]
+        return slurm.result()
     except Exception as error:  # raised on the node
         return " ".join(str(error).split())[-300:] or type(error).__name__
 
