@@ -36,7 +36,7 @@ def join_cluster(address: str, option: str, cpus: int | None = None, gpus: float
     """Join a Ray cluster, or start one on this machine, unless this process has done so before.
 
     Args:
-        address: HOST:PORT or ray://HOST:PORT of a running one, "auto" for this machine's, or "local".
+        address: HOST:PORT of a running one, "auto" for this machine's, or "local".
         option: that gave the address, for messages.
         cpus: cores of a local one; None takes all.
         gpus: GPUs of a local one; None takes all.
@@ -83,9 +83,9 @@ def require_answer(address: str, option: str) -> None:
     """
     if address == "auto":
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"{option} {address}: expected HOST:PORT, ray://HOST:PORT, auto or local")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"{option} {address}: expected HOST:PORT of a Ray cluster, auto or local")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER).close()
     except OSError as error:

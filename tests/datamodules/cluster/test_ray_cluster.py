@@ -52,8 +52,8 @@ def test_a_posed_set_is_the_same_here_and_over_two_workers(
     ("address", "expected"),
     [
         ("127.0.0.1:9", r"--ray 127.0.0.1:9: cannot be reached \(.*\); expected the address of a running Ray"),
-        ("somewhere", "--ray somewhere: expected HOST:PORT, ray://HOST:PORT, auto or local"),
-        ("ray://host", "--ray ray://host: expected HOST:PORT"),
+        ("somewhere", "--ray somewhere: expected HOST:PORT of a Ray cluster, auto or local"),
+        ("ray://host:10001", "--ray ray://host:10001: expected HOST:PORT"),
         ("host:99999", "--ray host:99999: expected HOST:PORT"),
     ],
 )

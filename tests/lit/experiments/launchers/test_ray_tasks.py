@@ -75,7 +75,7 @@ def test_a_cluster_that_cannot_be_reached(toy_folder: Path, capsys: pytest.Captu
     assert f"--address {address}: cannot be reached (Connection refused); expected the address of a running Ray" in said
     assert not list(toy_folder.glob("runs/grid/*/*"))
     assert main(["sweep", "grid.yaml", "--launcher", "ray", "--address", "nowhere"]) == 2
-    assert "--address nowhere: expected HOST:PORT, ray://HOST:PORT, auto or local" in capsys.readouterr().err
+    assert "--address nowhere: expected HOST:PORT of a Ray cluster, auto or local" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
