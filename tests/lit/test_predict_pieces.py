@@ -22,7 +22,7 @@ from lit.predict_pieces import draw_piece
 
 OBJECTS = 5
 CONFIG = """
-model: {class_path: tests.lit.test_predict_pieces.ToyBaker, init_args: {weights: none}}
+model: {class_path: tests.lit.test_predict_pieces.ToyBaker}
 data: {class_path: tests.lit.test_predict_pieces.ToyObjects}
 trainer:
   accelerator: cpu
@@ -42,9 +42,8 @@ class ToyObjects(pl.LightningDataModule):
 class ToyBaker(pl.LightningModule):
     """A grid a number, and with the first one this process's share of three new ones."""
 
-    def __init__(self, weights: str = "none") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.save_hyperparameters()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def predict_step(self, batch: torch.Tensor, batch_idx: int) -> list[VoxelAsset]:
@@ -54,19 +53,30 @@ class ToyBaker(pl.LightningModule):
         return [VoxelAsset(name, "Car", dims, np.full((8, 6, 6, 4), value, np.uint8)) for name, value in names]
 
 
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The working directory, with a checkpoint; the words that name it."""
+    monkeypatch.chdir(tmp_path)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.strategy.connect(ToyBaker())
+    trainer.save_checkpoint("baker.ckpt", weights_only=True)
+    return ["--ckpt_path", "baker.ckpt"]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_pieces_joined_are_the_bank_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_pieces_joined_are_the_bank_of_one_process(
+    tmp_path: Path, weights: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("whole", "one", "three"):
         (tmp_path / f"{name}.yaml").write_text(CONFIG.replace("FOLDER", name))
-    assert main(["predict", "-c", "whole.yaml"]) == 0
+    assert main(["predict", "-c", "whole.yaml", *weights]) == 0
     for name, count in (("one", 1), ("three", 3)):
         for number in range(count):
             monkeypatch.setenv(PIECE, f"{number}/{count}")
-            assert main(["predict", "-c", f"{name}.yaml"]) == 0
+            assert main(["predict", "-c", f"{name}.yaml", *weights]) == 0
         monkeypatch.delenv(PIECE)
         join_pieces(name, count)
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
@@ -76,9 +86,8 @@ def test_pieces_joined_are_the_bank_of_one_process(tmp_path: Path, monkeypatch: 
 
 
 def test_a_prediction_asks_for_as_many_pieces_as_there_is_room_and_work_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, weights: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "bank.yaml").write_text(CONFIG.replace("FOLDER", "bank"))
     asked: list[int] = []
 
@@ -86,7 +95,7 @@ def test_a_prediction_asks_for_as_many_pieces_as_there_is_room_and_work_for(
         asked.append(len(numbers))
         for number in numbers:
             monkeypatch.setenv(PIECE, f"{number}/{len(numbers)}")
-            assert main(["predict", "-c", "bank.yaml"]) == 0
+            assert main(["predict", "-c", "bank.yaml", *weights]) == 0
         monkeypatch.delenv(PIECE)
         return [None for _ in numbers]
 
@@ -94,7 +103,7 @@ def test_a_prediction_asks_for_as_many_pieces_as_there_is_room_and_work_for(
     monkeypatch.setenv("LIFTBENCH_RAY", "")
     for cores in (2, 64):
         monkeypatch.setattr(predict_pieces, "cluster_room", lambda address, cores=cores: (cores, 0))
-        assert main(["predict", "-c", "bank.yaml", "--ray", "elsewhere:6379"]) == 0
+        assert main(["predict", "-c", "bank.yaml", "--ray", "elsewhere:6379", *weights]) == 0
     assert asked == [2, OBJECTS]
     assert "bank: bank (5 pieces)" in capsys.readouterr().out
     assert not (tmp_path / ".bank.pieces").exists()
