@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Protocol
 from lit.experiments.process import last_line, run_process
 
 SPREAD = {"posed", "labelled", "depth-images", "dst-renders", "dst-prompts", "world", "surround", "gan-views"}
+ENDED = (130, 143)  # exit statuses of what a signal ended politely
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def spreads(command: Sequence[str]) -> bool:
     return command[0] == "predict" or (command[0] == "prepare" and bool(SPREAD & set(command[1:2])))
 
 
-def execute(words: list[str], log: str, folder: str, threads: int, given: Mapping[str, str]) -> str | None:
+def execute(
+    words: list[str], log: str, folder: str, threads: int, given: Mapping[str, str], patience: float = 0.0
+) -> str | None:
     """Do a job on a worker, in a process of its own that ends with this one.
 
     Args:
@@ -74,6 +78,8 @@ def execute(words: list[str], log: str, folder: str, threads: int, given: Mappin
         folder: the working directory.
         threads: of the process.
         given: environment variables of its own.
+        patience: seconds to wait after a signal ended the process. It is meant for this one, too, which must not
+            report a failure before it comes: the scheduler gives the job to another worker.
 
     Returns:
         Why it failed, or None.
@@ -81,6 +87,8 @@ def execute(words: list[str], log: str, folder: str, threads: int, given: Mappin
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     code = run_process(words, path, threads, folder=Path(folder), given=given, mode="a")
+    if code < 0 or code in ENDED:
+        time.sleep(patience)
     return (last_line(path) or f"exit status {code}") if code else None
 
 

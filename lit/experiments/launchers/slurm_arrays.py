@@ -21,6 +21,8 @@ from lit.experiments.launchers.launcher import Job, cause, execute, placed
 
 WAITING = 1000  # jobs that are queued at a time; clusters limit an array's length
 POLL = float(os.environ.get("LIFTBENCH_SLURM_POLL", "5"))  # seconds between looks at the queue
+PATIENCE = 300.0  # seconds in which SLURM kills a job that it has asked to end: its KillWait and GraceTime
+ALONE = {"SLURM_JOB_NAME": "interactive"}  # Lightning's word for: take no processes from SLURM, and queue nothing again
 GRACE = 30.0  # seconds that a job's result may come later than its end in the queue, over a network file system
 
 
@@ -28,7 +30,7 @@ class Command:
     """What a SLURM job does. One that is preempted or reaches its time limit is queued again, and goes on."""
 
     def __call__(self, words: list[str], log: str, folder: str, threads: int) -> str | None:
-        return execute(words, log, folder, threads, {})
+        return execute(words, log, folder, threads, ALONE, PATIENCE)
 
     def checkpoint(self, *given: Any) -> Any:
         """What to do when it is queued again: the same, for the command skips what is done."""

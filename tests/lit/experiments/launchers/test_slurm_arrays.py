@@ -23,8 +23,11 @@ def requeue(waiting: Path) -> str:
     while not waiting.exists():
         assert time.monotonic() < until, "no run has begun"
         time.sleep(0.2)
-    environment = Path(f"/proc/{waiting.read_text()}/environ").read_text().split("\0")
-    job = next(line.partition("=")[2] for line in environment if line.startswith("SLURM_JOB_ID="))
+    words = Path(f"/proc/{waiting.read_text()}/environ").read_text().split("\0")
+    environment = dict(word.split("=", 1) for word in words if "=" in word)
+    job = environment["SLURM_JOB_ID"]
+    if array := environment.get("SLURM_ARRAY_JOB_ID"):  # whose number alone would mean all of its jobs
+        job = f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"
     subprocess.run(["scontrol", "requeue", job], check=True)
     return job
 
