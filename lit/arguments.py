@@ -45,7 +45,13 @@ def positive(text: str) -> int:
 class OnCluster(argparse.Action):
     """Names the cluster in the environment, which carries it to wherever work is shared out."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         os.environ[CLUSTER] = str(values)
 
 

@@ -150,6 +150,12 @@ def _on_a_worker(root: str, folder: str) -> Callable[[bytes, bytes], tuple[list[
         import pickle
         import sys
 
+        for place in (root, folder):
+            if not os.path.isdir(place):
+                return (
+                    [],
+                    f"a worker on {os.uname().nodename} finds no {place}; expected the same folders on all machines",
+                )
         if root not in sys.path:
             sys.path.insert(0, root)
         os.chdir(folder)

@@ -94,6 +94,9 @@ def _told(job: Job, task: Future[str | None]) -> Future[str | None]:
         error = done.exception()
         if error is None:
             told.set_result(cause(job, done.result()))
+        elif (raised := getattr(error, "cause", None)) is not None:  # there, as it never came to the command
+            said = f"{type(raised).__name__}: {raised}"[:200]
+            told.set_result(f"its worker could not start it ({said}); expected this clone and folder on all machines")
         else:
             said = " ".join(str(error).split())[:200]
             told.set_result(f"lost with its worker on every try ({type(error).__name__}: {said}); run the sweep again")
