@@ -101,7 +101,7 @@ def cluster_room(address: str) -> tuple[int, int]:
     Raises:
         InputError: as :func:`join_cluster`.
     """
-    found = join_cluster(address, CLUSTER).cluster_resources()
+    found = join_cluster(address, "--ray").cluster_resources()
     return max(1, int(found.get("CPU", 1))), int(found.get("GPU", 0))
 
 
@@ -123,7 +123,7 @@ def spread_jobs(
     Raises:
         InputError: a job was refused, or as :func:`join_cluster`.
     """
-    ray = join_cluster(address, CLUSTER, workers)
+    ray = join_cluster(address, "--ray", workers)
     cores, _ = cluster_room(address)
     size = max(1, min(8, len(jobs) // (4 * cores)))
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_on_a_worker(str(_ROOT), str(Path.cwd())))
