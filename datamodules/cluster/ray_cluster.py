@@ -25,6 +25,7 @@ LOCAL = "local"  # in the place of an address: a cluster of this machine's own, 
 _ROOT = Path(__file__).resolve().parents[2]
 STORE = 100_000_000  # bytes of a local cluster's object store: file names pass through it, pictures do not
 ANSWER = 5.0  # seconds for a port to answer
+STARTS = 3  # of a local cluster
 RETRIES = 3  # of a piece whose worker was lost
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
@@ -64,14 +65,18 @@ def join_cluster(address: str, option: str, cpus: int | None = None, gpus: float
     else:
         require_answer(address, option)
         given |= {"address": address}
-    try:
-        ray.init(**given)
-    except Exception as error:  # Ray raises bare RuntimeError, ConnectionError, ValueError and its own
-        said = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{option} {address}: no Ray cluster answers there ({said}); expected HOST:PORT of one that `ray start "
-            "--head` of this Ray version started, auto, or local"
-        ) from error
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(**given)
+            break
+        except Exception as error:  # Ray raises bare RuntimeError, ConnectionError, ValueError and its own
+            said = " ".join(str(error).split())[:200]
+            if address == LOCAL and left and "timed out during startup" in said:
+                continue  # Ray gives its own processes half a minute, which a busy machine may not have
+            raise InputError(
+                f"{option} {address}: no Ray cluster answers there ({said}); expected HOST:PORT of one that `ray start "
+                "--head` of this Ray version started, auto, or local"
+            ) from error
     return ray
 
 
