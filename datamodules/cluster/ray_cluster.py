@@ -29,6 +29,7 @@ STARTS = 3  # of a local cluster
 RETRIES = 3  # of a piece whose worker was lost
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",  # instead of 60: a busy machine needs longer
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it a warning
 }
 
