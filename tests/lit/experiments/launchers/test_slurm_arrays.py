@@ -34,6 +34,7 @@ def requeue(waiting: Path) -> str:
 
 @pytest.mark.skipif("LIFTBENCH_SLURM_TEST" not in os.environ, reason="starts SLURM's daemons: make slurm-test")
 @pytest.mark.skipif(bool(missing()), reason=f"{', '.join(missing())} not installed: apt-get install slurm-wlm munge")
+@pytest.mark.timeout(1800)  # SLURM itself waits two minutes before a job that was queued again
 def test_a_sweep_on_slurm_equals_one_here(
     toy_folder: Path, tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
