@@ -7,12 +7,13 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2 # a process takes a core and a gigabyte
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint openmmlab docs clean
+.PHONY: help demo test slurm-test lint openmmlab launchers docs clean
 
 help:
 	@echo "make demo   environment, road world, Lift3D bank, nine detector runs, leaderboard (minutes)"
 	@echo "make test   environment, lint, type check, tests"
 	@echo "make docs   environment, documentation site in build/site, its notebooks run"
+	@echo "make slurm-test   a sweep on a SLURM of this machine's own (root; apt-get install slurm-wlm munge)"
 
 $(STAMP): pyproject.toml constraints.txt requirements/openmmlab.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,10 +29,17 @@ $(VENV)/.openmmlab: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt
 	touch $@
 
+# Ray and submitit, which sweeps on clusters and their tests need. The demo does without.
+launchers: $(VENV)/.launchers
+
+$(VENV)/.launchers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[launchers]"
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/python -m lit demo
 
-lint: $(STAMP) openmmlab
+lint: $(STAMP) openmmlab launchers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,6 +54,10 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --prefer-binary -c constraints.txt -e ".[docs]"
 	touch $@
+
+# A real SLURM in a temporary folder: munged, slurmctld and slurmd start, run a tiny sweep and stop. Prints its log.
+slurm-test: $(STAMP) launchers
+	LIFTBENCH_SLURM_TEST=1 $(BIN)/python -m pytest -s -rs tests/lit/experiments/launchers/test_slurm_arrays.py
 
 clean:
 	rm -rf runs .venv

@@ -18,6 +18,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from datamodules.cluster.ray_cluster import CLUSTER, spread_jobs
+
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
@@ -44,8 +46,10 @@ def run_jobs(
 ) -> list[_Result]:
     """Map ``function`` over ``jobs`` and return the results in order.
 
+    Where the environment names a Ray cluster (:data:`datamodules.cluster.ray_cluster.CLUSTER`), its workers do them.
+
     Args:
-        function: picklable when ``workers`` > 1.
+        function: picklable when ``workers`` > 1, or on a cluster.
         jobs: what to map.
         workers: processes; 1 stays in this one.
         progress: show a progress bar.
@@ -55,6 +59,9 @@ def run_jobs(
     def shown(results: Iterable[_Result]) -> list[_Result]:
         return list(track(results, title, not progress, len(jobs)))
 
+    if cluster := os.environ.get(CLUSTER):
+        with termination_raises():
+            return shown(spread_jobs(function, jobs, workers, cluster))
     if workers == 1 or len(jobs) < 2:
         return shown(map(function, jobs))
     # Spawned, because forked processes would inherit the ray caster's threads in an unknown state.

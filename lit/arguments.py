@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from datamodules.cluster.ray_cluster import CLUSTER
 from datamodules.errors import InputError, closest
 
 
@@ -38,3 +40,30 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got '{text}', expected an integer >= 1")
     return int(text)
+
+
+class OnCluster(argparse.Action):
+    """Names the cluster in the environment, which carries it to wherever work is shared out."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        os.environ[CLUSTER] = str(values)
+
+
+def add_workers(parser: argparse.ArgumentParser, processes: bool = True) -> None:
+    """Add the options that say who shares the work: ``--workers`` here, or ``--ray``; the bytes are the same.
+
+    Args:
+        parser: of a command that renders or samples.
+        processes: False leaves ``--workers`` out.
+    """
+    if processes:
+        about = "processes (default: one a core)"
+        parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help=about)
+    where = "HOST:PORT of a cluster, auto for this machine's, or local to start one; same bytes, other workers"
+    parser.add_argument("--ray", action=OnCluster, default=argparse.SUPPRESS, metavar="ADDRESS", help=where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from datamodules.assets.bank_pieces import this_piece
+from datamodules.cluster.ray_cluster import CLUSTER
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.text_files import read_text
@@ -31,6 +34,7 @@ from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
 from lit.config_errors import causes, construction, explain
 from lit.launched import fill_in_processes, refuse_processes
+from lit.predict_pieces import predict_in_pieces
 
 DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodule shards by itself: epoch and index decide every draw
@@ -137,7 +141,11 @@ class SuiteCLI(LightningCLI):
             logger = TensorBoardLogger(root, name="", version="")
         given = config.get("plugins") or []
         plugins = [*(given if isinstance(given, list) else [given]), AtomicCheckpoints()]
-        return super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
+        trainer = super().instantiate_trainer(default_root_dir=root, logger=logger, plugins=plugins, **kwargs)
+        if self.argv[0] == "predict" and (piece := this_piece()):  # one of several that do not talk to each other
+            for name, value in zip(("global_rank", "world_size"), piece):
+                setattr(trainer.strategy, name, value)
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.execute:
@@ -174,6 +182,12 @@ class SuiteCLI(LightningCLI):
         """The complete configuration as plain values."""
         self._dump_config()
         return dict(self.config_dump)
+
+    def parts(self) -> Namespace:
+        """The objects that the configuration of the command describes, built but not run."""
+        self.before_instantiate_classes()
+        built: Namespace = self.parser.instantiate_classes(self.config)[self.argv[0]]
+        return built
 
     def root(self) -> Path:
         """The run's folder."""
@@ -215,6 +229,11 @@ class SuiteCLI(LightningCLI):
 def run(argv: list[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its arguments."""
     quiet_lightning()
+    argv = take_cluster(argv)
+    if argv[0] == "predict" and os.environ.get(CLUSTER) and this_piece() is None:
+        parts = SuiteCLI(argv, execute=False).parts()
+        if predict_in_pieces(argv, parts.data, parts.trainer.callbacks or []):
+            return 0
     with ending_children():
         cli = SuiteCLI(argv)
         others = getattr(cli.trainer.strategy.launcher, "procs", ())
@@ -222,6 +241,21 @@ def run(argv: list[str]) -> int:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(ENDING)
     return 1 if cli.trainer.interrupted else 0
+
+
+def take_cluster(argv: list[str]) -> list[str]:
+    """Move ``--ray ADDRESS`` of a prediction into the environment: it is no setting of the model's.
+
+    Raises:
+        InputError: the address is missing.
+    """
+    if argv[0] != "predict" or "--ray" not in argv:
+        return argv
+    place = argv.index("--ray")
+    if place + 1 == len(argv):
+        raise InputError("--ray: expected an address: HOST:PORT of a cluster, auto or local")
+    os.environ[CLUSTER] = argv[place + 1]
+    return argv[:place] + argv[place + 2 :]
 
 
 def resolve(argv: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from datamodules.assets.bank import AssetBankWriter
+from datamodules.assets.bank_pieces import piece_folder, this_piece
 
 
 class BankWriter(BasePredictionWriter):
@@ -32,16 +33,17 @@ class BankWriter(BasePredictionWriter):
         self.writer: AssetBankWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        piece = this_piece()  # a bank by itself, of this process alone; whoever asked for it joins them
         self.writer = AssetBankWriter(
-            self.folder,
+            self.folder if piece is None else piece_folder(self.folder, piece[0]),
             generator=type(pl_module).__name__.lower(),
             config_hash=hash_of(dict(pl_module.hparams)),
             checkpoint_hash=weights_hash(pl_module),
             licence=self.licence,
             seed=self.seed,
             source=self.source,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+            rank=trainer.global_rank if piece is None else 0,
+            world_size=trainer.world_size if piece is None else 1,
         )
 
     def write_on_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Any, *_: Any) -> None:
@@ -53,7 +55,7 @@ class BankWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self.writer is not None
         self.writer.close()
-        if trainer.world_size > 1:
+        if self.writer.world_size > 1:
             trainer.strategy.barrier("bank shards closed")
             if trainer.is_global_zero:
                 self.writer.merge()

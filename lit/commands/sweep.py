@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import threading
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from datamodules.errors import InputError, closest
-from lit.arguments import Arguments
+from lit.arguments import Arguments, positive
+from lit.commands.launch_options import add_launch_options, launcher_of, require_launcher
 from lit.experiments.grid import Grid, Step, read_grid
-from lit.experiments.grid_runner import Otherwise, run_grid, run_one
+from lit.experiments.grid_runner import Away, Otherwise, run_grid, run_one
 from lit.experiments.step_runs import prepare
 
-LAUNCHERS = ("local", "print")
 OTHERWISE = get_args(Otherwise)
 T = TypeVar("T")
 
@@ -27,10 +26,7 @@ def main(argv: list[str]) -> int:
     """``python -m lit sweep GRID``."""
     parser = Arguments("sweep", __doc__ or "")
     parser.add_argument("grid", type=Path, help="grid file, such as conf/sweep/world_augmentation.yaml")
-    parser.add_argument(
-        "--launcher", default="local", help="local runs them here; print lists the commands, one a line"
-    )
-    parser.add_argument("--jobs", type=int, default=None, help="runs at a time (default: one a core)")
+    add_launch_options(parser)
     parser.add_argument("--root", type=Path, default=None, help="folder for the runs instead of the grid file's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="only these seeds")
     parser.add_argument("--arms", nargs="+", default=None, help="only these arms")
@@ -39,15 +35,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--cell", default=None, metavar="NAME", help="only this run: skipped, continued or started")
     parser.add_argument("--step", default=None, metavar="NAME", help="only this preparing step, unless it is done")
+    parser.add_argument("--threads", type=positive, default=None, help="of the process of --cell or --step")
     parser.add_argument(
         "--otherwise", choices=OTHERWISE, default="refuse", help="finished runs with another key: %(choices)s"
     )
     options = parser.parse_args(argv)
-    if options.launcher not in LAUNCHERS:
-        raise InputError(
-            f"--launcher {options.launcher}: expected {' or '.join(LAUNCHERS)}; feed the lines of --launcher print to "
-            "a cluster's array jobs (they may be repeated: what is finished is skipped, what stopped goes on)"
-        )
+    require_launcher(options)
     whole = read_grid(options.grid, options.root, overrides(options.set))
     grid = select(whole, options.arms, options.seeds)
     if options.launcher == "print":
@@ -55,12 +48,15 @@ def main(argv: list[str]) -> int:
         return 0
     end_children_when_terminated()
     if options.step:
-        prepare(named(options.step, {step.name: step for step in whole.prepare}, "--step"), whole)
+        steps = {step.name: step for step in whole.prepare}
+        prepare(named(options.step, steps, "--step"), whole, threads=options.threads)
         return 0
     if options.cell:
         cells = {cell.name: cell for cell in grid.cells()}
-        return run_one(whole, named(options.cell, cells, "--cell"), options.otherwise)
-    failed = run_grid(grid, options.jobs or os.cpu_count() or 1, whole, options.otherwise)
+        return run_one(whole, named(options.cell, cells, "--cell"), options.otherwise, options.threads)
+    launcher = launcher_of(options)
+    words = () if options.launcher == "local" else this_sweep(options)
+    failed = run_grid(grid, launcher.jobs, whole, options.otherwise, Away(launcher, words))
     from lit.leaderboard.files import write_all  # the sweep ends with its table
 
     write_all(records(whole, grid), grid.folder / "leaderboard.html", sweeps=[grid.folder])
@@ -121,14 +117,19 @@ def select(grid: Grid, arms: Sequence[str] | None, seeds: Sequence[int] | None) 
     return replace(grid, arms=kept, seeds=list(seeds) if seeds else grid.seeds, prepare=steps)
 
 
+def this_sweep(options: Namespace) -> list[str]:
+    """The arguments that mean this sweep on any machine, without what chooses a step or a run of it."""
+    words = ["sweep", str(options.grid)]
+    words += ["--root", str(options.root)] if options.root else []
+    words += ["--arms", *options.arms] if options.arms else []
+    words += ["--seeds", *map(str, options.seeds)] if options.seeds else []
+    words += ["--set", *options.set] if options.set else []
+    return words + (["--otherwise", options.otherwise] if options.otherwise != "refuse" else [])
+
+
 def print_commands(grid: Grid, options: Namespace) -> None:
     """Print what a launcher has to run, one command a line, and in a comment what must be done before it."""
-    common = ["python", "-m", "lit", "sweep", str(options.grid)]
-    common += ["--root", str(options.root)] if options.root else []
-    common += ["--arms", *options.arms] if options.arms else []
-    common += ["--seeds", *map(str, options.seeds)] if options.seeds else []
-    common += ["--set", *options.set] if options.set else []
-    common += ["--otherwise", options.otherwise] if options.otherwise != "refuse" else []
+    common = ["python", "-m", "lit", *this_sweep(options)]
     done: list[Step] = []
     for step in grid.prepare:
         before = [other.name for other in done if any(other.serves(arm, step.bank) for arm in step.arms or grid.arms)]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 import threading
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +13,12 @@ import torch
 
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
-from datamodules.processes import ENDS_WITH
-from lit import ROOT
 from lit.experiments.grid import Cell
+from lit.experiments.process import last_line, run_process
 from lit.results import RESULT_FILE, SCHEMA, Result, read_result, result_file, write_record
 
 CHECKPOINT = "last.ckpt"
 TESTED = result_file("test")
-# Passive waiting: OpenMP threads that spin at barriers slow each other down several times on busy cores. Memory that
-# glibc keeps instead of giving it back each step spares 5,700 page faults and a tenth of a small detector's step.
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-}
 
 
 def run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | None = None) -> str | None:
@@ -78,32 +65,6 @@ def failure(cell: Cell, error: str, code: int) -> dict[str, object]:
         "schema": SCHEMA, "arm": cell.arm, "frames": cell.frames, "seed": cell.seed, "dataset": "", "split": "",
         "metrics": {}, "error": error, "exit_status": code, "key": None, "command": cell.command,
     }  # fmt: skip
-
-
-def run_process(command: list[str], log: Path, threads: int, stop: threading.Event | None = None) -> int:
-    """Run ``python -m lit`` with ``command``, everything it prints going to ``log``; it ends when ``stop`` is set.
-
-    It gets ``threads`` threads, or as few as an ``OMP_NUM_THREADS`` of the user's says.
-    """
-    environment = {**ENVIRONMENT, **os.environ}
-    if (said := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(said) > 0:
-        threads = min(threads, int(said))
-    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", ENDS_WITH: str(os.getpid())}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lit", *command], stdout=stream, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while process.poll() is None:
-                if stop is not None and stop.is_set():
-                    process.terminate()
-                    process.wait(30)
-                time.sleep(0.1)
-        finally:
-            if process.poll() is None:
-                process.kill()
-    return process.returncode
 
 
 def finished(folder: Path, digest: str) -> bool:
@@ -158,9 +119,3 @@ def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
         print(f"{cell.name}: taken from {folder}")
         return True
     return False
-
-
-def last_line(log: Path) -> str:
-    """The last non-empty line of a log, at most 300 characters."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -14,18 +18,37 @@ from rich.progress import Progress
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
 from datamodules.processes import progress_bar, track
-from lit.experiments.cell_runs import finished, last_line, made_otherwise, run_cell, run_process, taken_over, tested
+from lit.experiments.cell_runs import finished, made_otherwise, run_cell, taken_over, tested
 from lit.experiments.design import note, write_plan
 from lit.experiments.grid import Cell, Grid, Step
+from lit.experiments.launchers.launcher import Job, Launcher, spreads
+from lit.experiments.launchers.local import LocalLauncher
+from lit.experiments.process import last_line, run_process
 from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.experiments.step_runs import is_done, prepare
 from lit.provenance import Contents, RunKey, hash_of_values, run_key
 from lit.results import RESULT_FILE, write_record
 
 Otherwise = Literal["refuse", "again", "keep"]
+ARRIVES = 10.0  # seconds that a network file system may take to show here what another machine has written
 
 
-def run_grid(grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherwise = "refuse") -> int:
+@dataclass(frozen=True)
+class Away:
+    """Other machines than this one, and how they are told which sweep a job is of.
+
+    Attributes:
+        launcher: runs the jobs there.
+        words: the arguments after ``python -m lit`` that mean this sweep, without what chooses a step or a run.
+    """
+
+    launcher: Launcher
+    words: Sequence[str] = field(default_factory=tuple)
+
+
+def run_grid(
+    grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherwise = "refuse", away: Away | None = None
+) -> int:
     """Check every command, state the plan, then prepare and run what is not finished, and score the test set.
 
     Args:
@@ -33,6 +56,7 @@ def run_grid(grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherw
         jobs: processes at a time; each run gets an equal share of the cores.
         whole: the grid that it is a part of; the test set is looked at when all its planned runs are finished.
         otherwise: what to do with finished runs whose key differs: refuse to go on, run them "again", or "keep" them.
+        away: where the jobs run, if not here.
 
     Returns:
         The number of failed runs.
@@ -42,31 +66,34 @@ def run_grid(grid: Grid, jobs: int, whole: Grid | None = None, otherwise: Otherw
             preparing step, after the runs that do without it.
     """
     with folder_lock(grid.folder, f"the sweep {grid.name}"):
-        return _run_grid(grid, jobs, whole or grid, otherwise)
+        return _run_grid(grid, whole or grid, otherwise, away or Away(LocalLauncher(jobs)))
 
 
-def _run_grid(grid: Grid, jobs: int, whole: Grid, otherwise: Otherwise) -> int:
+def _run_grid(grid: Grid, whole: Grid, otherwise: Otherwise, away: Away) -> int:
     keys = CellKeys(list(whole.cells()) + list(grid.cells()))
     cells, moment = list(grid.cells()), Contents()
     pending = [cell for cell in cells if not finished(cell.folder, keys.digest(cell, moment))]
     pending = [cell for cell in pending if not taken_over(cell, grid.reuse, keys.digest(cell, moment))]
     pending = left_to_run(grid, pending, keys, moment, otherwise)
-    write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
-    if grid.published:
-        write_record(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
-    print(f"{grid.name}: {len(cells)} runs, {len(cells) - len(pending)} finished, {jobs} at a time, in {grid.folder}")
-    with progress_bar(Console()) as bar:
-        failed = GridRun(grid, pending, keys, jobs, bar).finish(len(cells))
-    return failed or score_test_set(whole, keys, jobs)
+    with away.launcher:  # before anything is written: it may be out of reach
+        write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
+        if grid.published:
+            write_record(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))
+        told = f"{len(cells)} runs, {len(cells) - len(pending)} finished, {away.launcher.at_a_time}"
+        print(f"{grid.name}: {told}, in {grid.folder}")
+        with progress_bar(Console()) as bar:
+            failed = GridRun(grid, pending, keys, away, bar).finish(len(cells))
+        return failed or score_test_set(whole, keys, away)
 
 
-def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse") -> int:
+def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse", threads: int | None = None) -> int:
     """Make one run unless it is finished, from its last checkpoint if it has one; safe to repeat.
 
     Args:
         grid: the whole grid.
         cell: the run.
         otherwise: as in :func:`run_grid`.
+        threads: of its process; by default one a core.
 
     Returns:
         0, or 1 when it failed.
@@ -89,7 +116,7 @@ def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse") -> int:
         print(f"{cell.name}: kept as it was made")
         return 0
     write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
-    error = run_cell(cell, digest, os.cpu_count() or 1)
+    error = run_cell(cell, digest, threads or os.cpu_count() or 1)
     print(f"{cell.name}: {f'failed: {error}' if error else 'done'}")
     return 1 if error else 0
 
@@ -143,7 +170,7 @@ def left_to_run(grid: Grid, cells: list[Cell], keys: CellKeys, moment: Contents,
     return [cell for cell in cells if cell.name not in kept]
 
 
-def score_test_set(grid: Grid, keys: CellKeys, jobs: int) -> int:
+def score_test_set(grid: Grid, keys: CellKeys, away: Away) -> int:
     """Score the final weights of all planned runs on the held-out test set, once, when all of them are finished.
 
     Returns:
@@ -161,18 +188,22 @@ def score_test_set(grid: Grid, keys: CellKeys, jobs: int) -> int:
     if not left:
         return 0
     note(grid.folder, f"test set scored for {len(cells)} runs of keys {hash_of_values(digests)}")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-
-    def score(cell: Cell) -> str | None:
-        log = cell.folder / "log_test.txt"
-        return last_line(log) or "failed" if run_process(grid.test_command(cell), log, threads) else None
-
-    with ThreadPoolExecutor(jobs) as pool:
-        errors = list(track(pool.map(score, left), "test set", total=len(left)))
+    futures = away.launcher.start([test_job(grid, cell, away.launcher.threads) for cell in left])
+    errors = list(track((future.result() for future in futures), "test set", total=len(left)))
     for cell, error in zip(left, errors, strict=True):
         if error:
             print(f"{cell.name}: not scored on the test set: {error}")
     return sum(map(bool, errors))
+
+
+def test_job(grid: Grid, cell: Cell, threads: int) -> Job:
+    """The job that scores a finished run on the test set."""
+    words, log = grid.test_command(cell), cell.folder / "log_test.txt"
+
+    def call(stop: threading.Event) -> str | None:
+        return last_line(log) or "failed" if run_process(words, log, threads, stop) else None
+
+    return Job(f"{cell.name}-test", words, log, call)
 
 
 class GridRun:
@@ -185,15 +216,14 @@ class GridRun:
         grid: the grid.
         pending: its runs that are to be made, in order.
         keys: of its runs.
-        jobs: steps and runs at a time.
+        away: where they run.
         bar: shows the runs, and takes the messages.
     """
 
-    def __init__(self, grid: Grid, pending: list[Cell], keys: CellKeys, jobs: int, bar: Progress) -> None:
-        self.grid, self.pending, self.keys, self.jobs, self.bar = grid, list(pending), keys, jobs, bar
+    def __init__(self, grid: Grid, pending: list[Cell], keys: CellKeys, away: Away, bar: Progress) -> None:
+        self.grid, self.pending, self.keys, self.away, self.bar = grid, list(pending), keys, away, bar
         self.steps = [step for step in grid.prepare if any(step.serves(cell.arm, cell.bank) for cell in pending)]
         self.missing = list(self.steps)  # not done yet, failed ones included
-        self.stop = threading.Event()
         self.running: dict[Future[str | None], Step | Cell] = {}
 
     def finish(self, total: int) -> int:
@@ -204,55 +234,77 @@ class GridRun:
         """
         failed, broken = 0, ""
         task = self.bar.add_task("runs", total=total, completed=total - len(self.pending))
-        with ThreadPoolExecutor(self.jobs) as pool:
-            try:
-                while self.fill(pool):
-                    done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        job, error = self.running.pop(future), future.result()
-                        if isinstance(job, Step):
-                            broken = error or broken
-                            if error is None:
-                                self.missing.remove(job)
-                            continue
-                        failed += error is not None
-                        self.bar.advance(task)
+        while self.fill():
+            done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job, error = self.running.pop(future), future.result()
+                if isinstance(job, Step):
+                    broken = error or broken
+                    if error is None:
+                        self.missing.remove(job)
+                    if self.away.words:
                         self.say(f"{job.name}: {f'failed: {error}' if error else 'done'}")
-            except BaseException:
-                self.stop.set()
-                for future in self.running:
-                    future.cancel()
-                raise
+                    continue
+                error = error or self.unseen(job)
+                failed += error is not None
+                self.bar.advance(task)
+                self.say(f"{job.name}: {f'failed: {error}' if error else 'done'}")
         if broken:
             raise InputError(broken)
         return failed
 
-    def fill(self, pool: ThreadPoolExecutor) -> bool:
+    def fill(self) -> bool:
         """Start what may start now, steps first. Returns whether anything is under way."""
-        while len(self.running) < self.jobs:
-            busy = any(isinstance(job, Step) for job in self.running.values())
+        taken: list[Step | Cell] = []
+        while len(self.running) + len(taken) < self.away.launcher.jobs:
+            busy = any(isinstance(job, Step) for job in [*self.running.values(), *taken])
             ready = (c for c in self.pending if not any(step.serves(c.arm, c.bank) for step in self.missing))
             if self.steps and not busy and self.steps[0] is self.missing[0]:
-                step = self.steps.pop(0)
-                self.running[pool.submit(self.prepare, step)] = step
+                taken.append(self.steps.pop(0))
             elif (cell := next(ready, None)) is not None:
                 self.pending.remove(cell)
-                self.running[pool.submit(self.run, cell)] = cell
+                taken.append(cell)
             else:
                 break
+        jobs = [self.step_job(job) if isinstance(job, Step) else self.cell_job(job) for job in taken]
+        self.running |= zip(self.away.launcher.start(jobs), taken) if jobs else ()
         return bool(self.running)
 
-    def run(self, cell: Cell) -> str | None:
-        """Why a run failed, or None."""
-        return run_cell(cell, self.keys.digest(cell), max(1, (os.cpu_count() or 1) // self.jobs), self.stop)
+    def cell_job(self, cell: Cell) -> Job:
+        """A run."""
 
-    def prepare(self, step: Step) -> str | None:
-        """Why a step failed, or None."""
-        try:
-            prepare(step, self.grid, self.say, self.stop)
-        except InputError as error:
-            self.say(str(error))
-            return str(error)
+        def call(stop: threading.Event) -> str | None:
+            return run_cell(cell, self.keys.digest(cell), threads, stop)
+
+        threads = self.away.launcher.threads
+        words = [*self.away.words, "--cell", cell.name, "--threads", str(threads)]
+        return Job(cell.name, words, self.log(cell.name), call)
+
+    def step_job(self, step: Step) -> Job:
+        """A preparing step; where it runs here, it says itself what becomes of it."""
+
+        def call(stop: threading.Event) -> str | None:
+            try:
+                prepare(step, self.grid, self.say, stop)
+            except InputError as error:
+                self.say(str(error))
+                return str(error)
+            return None
+
+        words = [*self.away.words, "--step", step.name, "--threads", str(self.away.launcher.threads)]
+        return Job(step.name, words, self.log(step.name), call, spreads(step.command))
+
+    def log(self, name: str) -> Path:
+        """What another machine says of a job."""
+        return self.grid.folder / "launched" / f"{name}.log"
+
+    def unseen(self, cell: Cell) -> str | None:
+        """That a run which is said to be done left nothing here; a network file system may need a moment."""
+        until = time.monotonic() + ARRIVES
+        while not (cell.folder / RESULT_FILE).is_file():
+            if time.monotonic() > until:
+                return f"its worker left no {RESULT_FILE} in {cell.folder}; expected a folder that all machines share"
+            time.sleep(0.2)
         return None
 
     def say(self, text: str) -> None:

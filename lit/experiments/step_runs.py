@@ -12,12 +12,18 @@ from pathlib import Path
 
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
-from lit.experiments.cell_runs import last_line, run_process
 from lit.experiments.grid import Grid, Step
+from lit.experiments.process import last_line, run_process
 from lit.results import read_record, write_record
 
 
-def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: threading.Event | None = None) -> None:
+def prepare(
+    step: Step,
+    grid: Grid,
+    say: Callable[[str], None] = print,
+    stop: threading.Event | None = None,
+    threads: int | None = None,
+) -> None:
     """Run a preparing step unless a marker says that this very step was done and its files are there.
 
     Markers and logs lie in the sweep's ``prepared``; those of the sweeps whose runs it takes over count as well.
@@ -27,6 +33,7 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
         grid: its grid.
         say: takes messages.
         stop: ends the step when set.
+        threads: of its process; by default half of the cores, small networks gain no more.
 
     Raises:
         InputError: when it fails or does not leave what it should.
@@ -38,16 +45,15 @@ def prepare(step: Step, grid: Grid, say: Callable[[str], None] = print, stop: th
             write_record(grid.folder / "prepared" / name, read_record(place / "prepared" / name, "a step's marker"))
         return
     with folder_lock(grid.folder / "prepared", f"what step {step.name} prepares", f".{step.name}.lock"):
-        _make(step, grid, say, stop)
+        _make(step, grid, say, stop, threads or max(1, (os.cpu_count() or 1) // 2))
 
 
-def _make(step: Step, grid: Grid, say: Callable[[str], None], stop: threading.Event | None) -> None:
+def _make(step: Step, grid: Grid, say: Callable[[str], None], stop: threading.Event | None, threads: int) -> None:
     say(f"{step.name}: python -m lit {shlex.join(step.command)}")
     marker = grid.folder / "prepared" / f"{step.name}.json"
     marker.unlink(missing_ok=True)
     started = time.perf_counter()
     log = marker.with_suffix(".log")
-    threads = max(1, (os.cpu_count() or 1) // 2)  # small networks gain no more
     code = run_process(step.command, log, threads, stop)
     if code:
         raise InputError(f"preparing step '{step.name}' failed: {last_line(log) or f'exit status {code}'} (log: {log})")

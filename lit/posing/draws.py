@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
 import msgspec
 import numpy as np
 
+from datamodules.cluster.ray_cluster import CLUSTER, spread_jobs
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import read_json
 from datamodules.objects.posed_images import write_object, write_posed_index
 from datamodules.processes import track
 from lit.pictures.pictures import png, stacked
-from lit.posing.views import GanViews
+from lit.posing.views import GanCar, GanViews
 
 TRIES = 5  # cars drawn for each one that is asked for, before giving up
 SHOWN = 8  # cars in the picture, and views of each
@@ -77,13 +80,13 @@ class GanDraws:
             InputError: too few of them are good.
         """
         limit = TRIES * objects
+        cars = drawn_cars(makers, range(len(self.drawn), limit), objects)
         for number in track(range(limit), "cars drawn"):
             if sum(car["kept"] for car in self.drawn) >= objects:
                 break
             if number < len(self.drawn):
                 continue
-            maker = makers[number % len(makers)]
-            car = maker.draw(number)
+            maker, car = makers[number % len(makers)], next(cars)
             if car.rgba is not None:
                 arrays = {"rgba": car.rgba, "projection": maker.poses.projection[car.views]}
                 write_object(self.root, name(number), arrays)
@@ -119,6 +122,27 @@ class GanDraws:
         _draw_sheet(self.root, kept[:SHOWN])
         dims = np.stack([makers[number % len(makers)].poses.dims for number in kept])
         write_posed_index(self.root, kind, size, makers[0].views, [name(number) for number in kept], dims, source)
+
+
+def drawn_cars(makers: Sequence[GanViews], numbers: Sequence[int], objects: int) -> Iterator[GanCar]:
+    """Cars one after the other, drawn as they are asked for; on a cluster, where there is one, some ahead.
+
+    Args:
+        makers: car number n is made by ``makers[n % len(makers)]``.
+        numbers: of the cars.
+        objects: how many are wanted: what is drawn ahead at most.
+    """
+    job = partial(_draw, tuple(makers))
+    if not (address := os.environ.get(CLUSTER)):
+        yield from map(job, numbers)
+        return
+    gpus = int(makers[0].poses.latents.is_cuda)
+    for start in range(0, len(numbers), objects):
+        yield from spread_jobs(job, numbers[start : start + objects], os.cpu_count() or 1, address, gpus)
+
+
+def _draw(makers: Sequence[GanViews], number: int) -> GanCar:
+    return makers[number % len(makers)].draw(number)
 
 
 def name(number: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, add_workers, positive
 from lit.commands.prepare.paths import typed_path
 
 CLASS = "car"
@@ -25,7 +24,7 @@ def depth_images(argv: list[str]) -> int:
     parser.add_argument("--objects", type=positive, default=400, help="cars, one photograph each (default 400)")
     parser.add_argument("--size", type=positive, default=128, help="image side in pixels (default 128)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    add_workers(parser)
     options = parser.parse_args(argv)
     from datamodules.processes import run_jobs
 

@@ -17,7 +17,7 @@ from datamodules.files.folder_lock import folder_lock
 from datamodules.objects.object_images import backdrop
 from datamodules.objects.posed_images import PosedImageSet
 from datamodules.randomness import derive
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, add_workers, positive
 from lit.commands.prepare.masks import class_rows, share
 from lit.commands.prepare.paths import typed_path
 from lit.posing.azimuth import ViewMatcher
@@ -118,6 +118,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     add("--min-overlap", type=share, default=0.0, help="least IoU with the template's silhouette (default 0: any)")
     add("--seed", type=int, default=0, help="same seed, same cars (default 0)")
+    add_workers(parser, processes=False)
     return parser.parse_args(argv)
 
 

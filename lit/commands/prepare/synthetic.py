@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, add_workers, positive
 from lit.commands.prepare.paths import typed_path
 
 
@@ -13,7 +11,7 @@ def _writer(command: str, description: str) -> Arguments:
     parser = Arguments(command, description)
     parser.add_argument("--root", type=typed_path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    add_workers(parser)
     return parser
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,8 @@ from lit.cli import main
 from lit.experiments import cell_runs, grid_runner, step_runs
 from lit.experiments.cell_runs import run_cell, taken_over
 from lit.experiments.grid import Step, read_grid
-from lit.experiments.grid_runner import run_grid
+from lit.experiments.grid_runner import Away, run_grid
+from lit.experiments.launchers.launcher import Job
 from lit.experiments.step_runs import prepare
 from lit.provenance import run_key
 from lit.results import SCHEMA, write_record
@@ -80,6 +82,54 @@ def test_runs_go_on_beside_steps_they_do_not_need(processes: Processes) -> None:
     assert processes.before_("none-50-s0 starts", "bank ends")
     assert processes.before_("bank ends", "lift3d-50-s0 starts")
     assert len(processes.events) == 2 * (2 + 3)
+
+
+class Elsewhere:
+    """A launcher that does each job at once, and writes down what it was given together."""
+
+    jobs, threads, at_a_time = 100, 3, "all at a time elsewhere"
+
+    def __init__(self) -> None:
+        self.given: list[list[Job]] = []
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, jobs: Sequence[Job]) -> list[Future[str | None]]:
+        self.given.append(list(jobs))
+        futures: list[Future[str | None]] = [Future() for _ in jobs]
+        for job, future in zip(jobs, futures):
+            future.set_result(job.call(threading.Event()))
+        return futures
+
+
+def test_another_machine_is_told_the_same_command_lines(
+    processes: Processes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = Elsewhere()
+    words = ["sweep", "grid.yaml", "--set", "model.rate=0.1"]
+    assert run_grid(read_grid(Path("grid.yaml")), 1, away=Away(elsewhere, words)) == 0
+    first, second, third = elsewhere.given  # what is ready together is given together
+    assert [job.name for job in first] == ["world"]
+    assert [job.name for job in second] == ["bank", "none-50-s0", "none-100-s0"]
+    assert [job.name for job in third] == ["lift3d-50-s0"]
+    assert first[0].words == [*words, "--step", "world", "--threads", "3"]
+    assert third[0].words == [*words, "--cell", "lift3d-50-s0", "--threads", "3"]
+    assert str(third[0].log) == "runs/grid/launched/lift3d-50-s0.log"
+    told = capsys.readouterr().out
+    assert "3 runs, 0 finished, all at a time elsewhere, in runs/grid" in told
+    assert "bank: done\n" in told
+
+
+def test_a_run_that_left_nothing_here_was_made_in_another_folder(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid_runner, "ARRIVES", 0.0)
+    monkeypatch.setattr(grid_runner, "run_cell", lambda *_: None)
+    assert run_grid(read_grid(Path("grid.yaml")), 1) == 3
+    assert "left no result.json in runs/grid/none-50-s0; expected a folder that all machines" in capsys.readouterr().out
 
 
 def waits(event: threading.Event) -> None:

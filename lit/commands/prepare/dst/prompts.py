@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, add_workers
 from lit.commands.prepare.paths import typed_path
 
 
@@ -19,7 +17,7 @@ def dst_prompts(argv: list[str]) -> int:
     add("--language-model", type=typed_path, help="folder of a causal language model that continues the prompts")
     add("--negative", help="what images shall not show (default: 3D-DST's words)")
     add("--seed", type=int, default=0, help="of the draws (default 0)")
-    add("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    add_workers(parser)
     options = parser.parse_args(argv)
     from datamodules.renders.render_set import RenderSet
     from datamodules.renders.text_prompts import NEGATIVE, write_text_prompts

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 
 from datamodules.renders.cad_models import LAYOUTS, CadModel, Layout
 from datamodules.renders.viewpoints import VIEWPOINT_MODES
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, add_workers, positive
 from lit.commands.prepare.paths import typed_path
 
 
@@ -52,7 +51,7 @@ def dst_renders(argv: list[str]) -> int:
     add("--on-error", choices=("stop", "skip"), default="stop", help="what a model that cannot be read does")
     add("--supersample", type=positive, default=2, help="rays a pixel and axis (default 2)")
     add("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    add("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    add_workers(parser)
     options = parser.parse_args(argv)
     from datamodules.renders.render_writer import RenderSettings, write_renders
 
