@@ -12,6 +12,7 @@ SUBJECTS = {
     "inject": ("loader.run", "pasting, measured inside the loader, where it costs"),
     "loader": ("loader.run", "what injection costs a data loader"),
     "nuscenes-tables": ("nuscenes_tables.run", "starting on nuScenes: seconds and memory, beside nuscenes-devkit"),
+    "pix2pix3d": ("pix2pix3d.run", "a label map to views of its field, the compiled renderer beside the reference"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
 OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
@@ -26,6 +27,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json", help="also write the figures here")
     if argv[0] in OF_FRAMES:
         parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a KITTI folder to take frames of")
+    if argv[0] == "pix2pix3d":
+        parser.add_argument(
+            "--checkpoint", type=Path, default=None, metavar="CKPT", help="a trained generator; random weights without"
+        )
     if argv[0] == "nuscenes-tables":
         parser.add_argument(
             "--share", type=float, default=0.1, help="of trainval's size, which is written for it (0.1)"

@@ -213,9 +213,7 @@ class Pix2Pix3DGenerator(nn.Module):
             rgb, labels = image.first, label.first
         return LabelledPictures(image.picture, label.picture, rgb, labels, drawn.depth, drawn.opacity)
 
-    def labels(
-        self, latent: Tensor, cameras: Tensor, noise: Noise, draw: torch.Generator | None, full: bool
-    ) -> Tensor:
+    def labels(self, latent: Tensor, cameras: Tensor, noise: Noise, draw: torch.Generator | None, full: bool) -> Tensor:
         """Label maps alone, those of :meth:`forward`: (B, C, R, R), or (B, C, s, s) as rendered if not ``full``.
 
         What only asks for labels (the cross-view consistency) spares the upsampler of pictures, and of labels, too,
