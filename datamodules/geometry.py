@@ -13,10 +13,10 @@ Frames and conventions of the whole suite:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -181,9 +181,9 @@ class Camera:
 
 
 @cache
-def _column_names(table: type[Columns]) -> tuple[str, ...]:
+def _column_names(table: Hashable) -> tuple[str, ...]:
     """Names of a table's columns; asked for several times an object, and slow to list."""
-    return tuple(column.name for column in fields(table))
+    return tuple(column.name for column in fields(cast("type[Columns]", table)))
 
 
 class Columns:

@@ -63,6 +63,7 @@ class Play:
         draw: places samples along rays; None for the middles.
         noise: of the synthesis.
         blur: width of what the judges see, pixels.
+        cross_view: factor on the cross-view consistency: 0 leaves it out of this step, more makes up for such steps.
     """
 
     batch: LabelledViews
@@ -72,6 +73,7 @@ class Play:
     draw: torch.Generator | None = None
     noise: Noise = "random"
     blur: float = 0.0
+    cross_view: float = 1.0
 
     @property
     def cameras(self) -> Tensor:
@@ -176,8 +178,8 @@ class LabelledGame(nn.Module):
             terms["pictures"] = self.picture_loss(fake, play)
             if self.labels_3d:
                 terms["labels"] = self.weights.labels * self.label_loss(fake, play.batch.labels)
-        if self.labels_3d and self.weights.cross_view:
-            terms["cross_view"] = self.weights.cross_view * self.cross_view(fake, latent, play)
+        if self.labels_3d and (weight := self.weights.cross_view * play.cross_view):
+            terms["cross_view"] = weight * self.cross_view(fake, latent, play)
         return terms
 
     def picture_loss(self, fake: LabelledPictures, play: Play) -> Tensor:
@@ -208,29 +210,33 @@ class LabelledGame(nn.Module):
         network = self.generator
         with torch.no_grad():
             # One of the two renderings is there already: the released code renders it again.
-            through = play.others if play.own else play.batch.cameras
-            unseen = network(latent.detach(), through, play.noise, draw=play.draw)
-            wanted, seen = (fake.labels_raw, unseen.labels) if play.own else (unseen.labels_raw, fake.labels)
+            if play.own:
+                wanted = fake.labels_raw
+                seen = network.labels(latent, play.others, play.noise, play.draw, full=True)
+            else:
+                seen = fake.labels
+                wanted = network.labels(latent, play.batch.cameras, play.noise, play.draw, full=False)
             seen = seen.argmax(1) if network.kind == "segmentation" else seen
         again = network.latents(play.z, play.batch.cameras, seen.detach())
-        found = network(again, play.batch.cameras, play.noise, draw=play.draw).labels_raw
+        found = network.labels(again, play.batch.cameras, play.noise, play.draw, full=False)
         return F.smooth_l1_loss(found.float(), wanted.detach().float())
 
-    def image_critic_losses(self, play: Play) -> tuple[Tensor, Tensor]:
-        """Loss of the judge of pictures, and the w+ of the fakes."""
-        with torch.no_grad():
-            fake, latent = self.fake(play)
+    @torch.no_grad()
+    def unlearnt(self, play: Play) -> tuple[LabelledPictures, Tensor]:
+        """:meth:`fake` without gradients: what the judges learn from."""
+        return self.fake(play)
+
+    def image_critic_loss(self, play: Play, fake: LabelledPictures) -> Tensor:
+        """Loss of the judge of pictures."""
         real = self.judge_images(*self.real_images(play), play.batch.cameras, play.blur)
         logits = self.judge_images(fake.image, fake.image_raw, play.cameras, play.blur)
-        return discriminator_loss(real, logits), latent
+        return discriminator_loss(real, logits)
 
-    def label_critic_losses(self, play: Play) -> tuple[Tensor, Tensor]:
-        """Loss of the judge of labels, and the w+ of the fakes."""
-        with torch.no_grad():
-            fake, latent = self.fake(play)
+    def label_critic_loss(self, play: Play, fake: LabelledPictures) -> Tensor:
+        """Loss of the judge of labels."""
         real = self.judge_labels(*self.real_pairs(play), play.batch.cameras, play.blur)
         logits = self.judge_labels(*self.fake_pairs(fake), play.cameras, play.blur)
-        return discriminator_loss(real, logits), latent
+        return discriminator_loss(real, logits)
 
     def image_r1(self, play: Play) -> Tensor:
         """R1 of the judge of pictures, at both resolutions together."""

@@ -64,7 +64,8 @@ class ConditionalMetrics(pl.Callback):
         samples: images a label map in the test.
         val_samples: images a label map in validation.
         reader: what re-extracts label maps from images: checkpoint of a segmenter of the same class names (of edges:
-            paper, line); "gradient", for edges, is Scharr's; None leaves the ``_rgb`` figures out.
+            paper, line); "gradient", for edges, is Scharr's; "auto" is that where the maps are edges, else None, which
+            leaves the ``_rgb`` figures out.
         reference: pictures that the images are compared with: "all" of the data set, as in the paper, or "held_out",
             those of the label maps.
         rows: label maps on the sheet.
@@ -91,7 +92,7 @@ class ConditionalMetrics(pl.Callback):
         self.seed, self.folder = seed, folder
         self.source = reader
         self.model: AnySegmenter | None = None
-        if reader not in (None, "gradient"):
+        if reader not in (None, "gradient", "auto"):
             self.model = load_segmenter(str(reader))
         self.scores = ConditionalScores(**scores)
         self.tiles: list[list[np.ndarray]] = []
@@ -135,7 +136,9 @@ class ConditionalMetrics(pl.Callback):
         Raises:
             InputError: a gradient for segmentations, or a segmenter without one of the classes.
         """
-        if self.source == "gradient":
+        if self.source == "auto" and data.kind != "edge":
+            return None
+        if self.source in ("gradient", "auto"):
             if data.kind != "edge":
                 raise InputError("reader 'gradient' reads edges, expected a segmenter's checkpoint for kind 'seg'")
             return edge_strength

@@ -35,6 +35,8 @@ from lit.networks.pix2pix3d.super_resolution import CLAMP
 from lit.posing.field_bank import FieldBank, stated_dims
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 
+CriticLoss = Callable[[Play, LabelledPictures], Tensor]
+
 
 @dataclass(frozen=True)
 class Critics:
@@ -50,6 +52,7 @@ class Critics:
         gamma: weight of R1: 5 for cats, 1 for faces, 0.3 for cars.
         r1_every: steps from one R1 penalty to the next.
         augment: steps of :class:`lit.adversarial.diff_augment.DiffAugment`; empty for none, as released.
+        together: both judge the same fakes, which are rendered once; released: each has its own.
     """
 
     image: bool = True
@@ -61,6 +64,7 @@ class Critics:
     gamma: float = 5.0
     r1_every: int = 16
     augment: Sequence[str] = ()
+    together: bool = False
 
     def build(self, resolution: int, classes: int) -> tuple[nn.Module | None, nn.Module | None]:
         """The judge of pictures and the judge of labels."""
@@ -93,6 +97,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         density_weight: of the density regularisation; 0 for none.
         density_distance: standard deviation of the way between its points.
         density_every: steps from one to the next.
+        cross_view_every: steps from one cross-view consistency to the next, as much stronger as rarer; released: 1.
         batch_images: images of a step over all processes that the intervals are meant for.
         w_decay: share that the mean w+ keeps in such a step of a judge.
         ema_kimg: half-life of the average of the generator, in thousands of images; released: batch x 10 / 32.
@@ -121,6 +126,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         density_weight: float = 0.25,
         density_distance: float = 0.004,
         density_every: int = 4,
+        cross_view_every: int = 1,
         batch_images: int = 32,
         w_decay: float = 0.995,
         ema_kimg: float = 10.0,
@@ -181,23 +187,29 @@ class LitPix2Pix3D(AdversarialGenerator):
         adam = lazy_adam(game.generator.parameters(), h["lr"], [h["density_every"]] if penalties else [])
         phases = [Phase("generator", adam, lambda turn: game.generator_losses(self.play_of(turn)), penalties)]
         every = Cadence(critics.r1_every * interval)
-
-        def phase(name: str, critic: nn.Module, losses: Callable[[Play], Any], r1: Callable[[Play], Tensor]) -> Phase:
-            penalty = Penalty(f"{name}_r1", lambda turn: r1(self.play_of(turn)), critics.gamma / 2, every)
-            adam = lazy_adam(critic.parameters(), critics.lr, [critics.r1_every] if critics.gamma else [])
-
-            def played(turn: Turn) -> dict[str, Tensor]:
-                loss, latent = losses(self.play_of(turn))
-                self.follow(latent, turn)
-                return {name: loss}
-
-            return Phase(name, adam, played, [penalty] if critics.gamma else [])
-
+        judges: list[tuple[str, nn.Module, CriticLoss, Callable[[Play], Tensor]]] = []
         if game.image_critic is not None:
-            phases.append(phase("image", game.image_critic, game.image_critic_losses, game.image_r1))
+            judges.append(("image", game.image_critic, game.image_critic_loss, game.image_r1))
         if game.label_critic is not None:
-            phases.append(phase("label", game.label_critic, game.label_critic_losses, game.label_r1))
-        return phases
+            judges.append(("label", game.label_critic, game.label_critic_loss, game.label_r1))
+
+        def phase(name: str, judges: Sequence[tuple[str, nn.Module, CriticLoss, Callable[[Play], Tensor]]]) -> Phase:
+            def played(turn: Turn) -> dict[str, Tensor]:
+                play = self.play_of(turn)
+                fake, latent = game.unlearnt(play)
+                self.follow(latent, turn)
+                return {judge: loss(play, fake) for judge, _, loss, _ in judges}
+
+            def penalty(judge: str, r1: Callable[[Play], Tensor]) -> Penalty:
+                return Penalty(f"{judge}_r1", lambda turn: r1(self.play_of(turn)), critics.gamma / 2, every)
+
+            weights = [parameter for _, judge, _, _ in judges for parameter in judge.parameters()]
+            adam = lazy_adam(weights, critics.lr, [critics.r1_every] if critics.gamma else [])
+            return Phase(name, adam, played, [penalty(j, r1) for j, _, _, r1 in judges] if critics.gamma else [])
+
+        if critics.together and len(judges) > 1:
+            return [*phases, phase("judges", judges)]
+        return [*phases, *(phase(judge[0], [judge]) for judge in judges)]
 
     def play_of(self, turn: Turn, noise: Noise = "random") -> Play:
         """A player's step: latents, the coin that says through whose cameras it looks, and the other cameras.
@@ -217,7 +229,11 @@ class LitPix2Pix3D(AdversarialGenerator):
             known = len(self.pool)
             rows = batch_draw(lambda n: torch.randint(known, (n,), generator=draw, device=device), count)
             others = self.pool[rows.cpu()].to(batch.cameras)
-        return Play(batch, z, own, others, draw, noise, self.blur.at(turn.seen))
+        rarely, cross_view = self.hparams["cross_view_every"], 1.0
+        if rarely > 1:
+            every = Cadence(rarely * self.hparams["batch_images"])
+            cross_view = every.gain(turn.step) if turn.due(every) else 0.0
+        return Play(batch, z, own, others, draw, noise, self.blur.at(turn.seen), cross_view)
 
     def density(self, turn: Turn) -> Tensor:
         """The density regularisation of fields of the batch's label maps."""

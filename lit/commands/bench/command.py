@@ -14,6 +14,7 @@ SUBJECTS = {
     "nuscenes-tables": ("nuscenes_tables.run", "starting on nuScenes: seconds and memory, beside nuscenes-devkit"),
     "setups": ("setups.run", "starting on KITTI's 7,481 frames and on 500,000 posed views: seconds and memory"),
     "training": ("training.command.run", "steps of detectors and generators at the published sizes; for a GPU"),
+    "pix2pix3d": ("pix2pix3d.run", "a label map to views of its field, the compiled renderer beside the reference"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
 OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
@@ -28,6 +29,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json", help="also write the figures here")
     if argv[0] in OF_FRAMES:
         parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a KITTI folder to take frames of")
+    if argv[0] == "pix2pix3d":
+        parser.add_argument(
+            "--checkpoint", type=Path, default=None, metavar="CKPT", help="a trained generator; random weights without"
+        )
     if argv[0] == "nuscenes-tables":
         parser.add_argument(
             "--share", type=float, default=0.1, help="of trainval's size, which is written for it (0.1)"

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from datamodules.errors import InputError
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.planes import EG3D_AXES, DecodedPlanes
+from lit.networks.fields.softplus_decoder import HIDDEN
 from lit.networks.layers.synthesis import Noise, SynthesisNetwork
 from lit.networks.pix2pix3d.label_decoder import COLOURS, LabelDecoder
 from lit.networks.pix2pix3d.label_encoder import LabelEncoder
 from lit.networks.pix2pix3d.label_mapping import LabelMapping
 from lit.networks.pix2pix3d.march import March
-from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution
+from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution, Upsampled
 
 Labels = Literal["segmentation", "edges"]
 POSE = 25
@@ -78,6 +79,9 @@ class Pix2Pix3DGenerator(nn.Module):
         raw_after_first_block: the low-resolution pictures that are returned have the first upsampling block's addition,
             where that block neither resizes nor doubles. So it is in the released code, which adds in place: the
             discriminators and losses of edge2car see the sum.
+        hidden: width of the decoders' hidden layers.
+        conditional: label maps matter; without, an empty one stands for each, and what is left is EG3D with a field of
+            labels beside its colours.
 
     Attributes:
         config: what it is built from, plain types (:func:`lit.weights.official.pix2pix3d.network_of`).
@@ -110,6 +114,8 @@ class Pix2Pix3DGenerator(nn.Module):
         upsampler_widths: tuple[int, int] | None = None,
         upsampler_clamp: float | None = CLAMP,
         raw_after_first_block: bool = False,
+        hidden: int = HIDDEN,
+        conditional: bool = True,
     ) -> None:
         super().__init__()
         settings = {k: v for k, v in locals().items() if k not in ("self", "__class__", "march")}
@@ -118,14 +124,14 @@ class Pix2Pix3DGenerator(nn.Module):
             raise InputError(f"{labels} of {classes} classes: expected 1 for edges, at least 2 for segmentation")
         self.march, self.resolution, self.kind, self.classes = march, resolution, labels, classes
         self.render_size, self.z_dim, self.box, self.pose_condition = render_size, z_dim, box, pose_condition
-        self.raw_after_first_block = raw_after_first_block
+        self.raw_after_first_block, self.conditional = raw_after_first_block, conditional
         self.plane_channels = plane_channels
         self.synthesis = SynthesisNetwork(plane_resolution, w_dim, channel_base, channel_max, 3 * plane_channels)
         if not 0 < geometry_rows < self.synthesis.rows:
             raise InputError(f"geometry_rows {geometry_rows}: expected 1 to {self.synthesis.rows - 1} of these planes")
         encoder = LabelEncoder(resolution, classes, geometry_rows, w_dim, encoder_base, encoder_max)
         self.mapping = LabelMapping(encoder, self.synthesis.rows, z_dim, mapping_layers, POSE)
-        self.decoder = LabelDecoder(plane_channels, classes, features)
+        self.decoder = LabelDecoder(plane_channels, classes, features, hidden)
         sizes = (w_dim, upsampler_size, upsampler_widths, upsampler_clamp)
         self.upsample_image = SuperResolution(resolution, features, COLOURS, *sizes)
         self.upsample_labels = SuperResolution(resolution, features, classes, *sizes)
@@ -164,7 +170,10 @@ class Pix2Pix3DGenerator(nn.Module):
         Raises:
             InputError: see :meth:`label_channels`.
         """
-        latent = self.mapping(z, self.pose(cameras), self.label_channels(labels))
+        channels = self.label_channels(labels)
+        if not self.conditional:
+            channels = torch.zeros_like(channels)
+        latent = self.mapping(z, self.pose(cameras), channels)
         return self.mapping.truncated(latent, truncation)
 
     def planes(self, latent: Tensor, noise: Noise = "random") -> Tensor:
@@ -203,6 +212,23 @@ class Pix2Pix3DGenerator(nn.Module):
         if self.raw_after_first_block and image.first is not None and label.first is not None:
             rgb, labels = image.first, label.first
         return LabelledPictures(image.picture, label.picture, rgb, labels, drawn.depth, drawn.opacity)
+
+    def labels(self, latent: Tensor, cameras: Tensor, noise: Noise, draw: torch.Generator | None, full: bool) -> Tensor:
+        """Label maps alone, those of :meth:`forward`: (B, C, R, R), or (B, C, s, s) as rendered if not ``full``.
+
+        What only asks for labels (the cross-view consistency) spares the upsampler of pictures, and of labels, too,
+        where the rendered ones are not touched by it.
+        """
+        field = self.field(self.planes(latent, noise), raw=True)
+        drawn = self.march(field, cameras, self.render_size, draw)
+        labels = 2 * drawn.labels - 1
+        if not full and not self.raw_after_first_block:
+            return labels
+        behind = 2 * drawn.features[:, self.decoder.features - COLOURS :] - 1
+        label: Upsampled = self.upsample_labels(labels, torch.cat([labels, behind], 1), latent)
+        if full:
+            return label.picture
+        return labels if label.first is None else label.first
 
     def forward(
         self,

@@ -48,6 +48,22 @@ class LabelDecoder(nn.Module):
         rest = torch.cat([colour.features, label[:, self.classes :]], 1)
         return FieldValues(colour.rgb, out[:, 0], label[:, : self.classes], rest)
 
+    @torch.no_grad()
+    def fused(self) -> SoftplusDecoder:
+        """One decoder, of both hidden layers, that gives the same colour and density, and nothing else."""
+        label, colour = self.label, self.colour
+        inputs, width = label.hidden.weight.shape[1], label.hidden.weight.shape[0]
+        one = SoftplusDecoder(inputs, hidden=2 * width)
+        heads, offsets = torch.zeros(1 + COLOURS, 2 * width), torch.zeros(1 + COLOURS)
+        for rows, columns, part in ((slice(0, 1), slice(0, width), label), (slice(1, 4), slice(width, None), colour)):
+            one.hidden.weight[columns] = part.hidden.weight * (part.hidden.gain / one.hidden.gain)
+            one.hidden.bias[columns] = part.hidden.bias * part.hidden.bias_gain
+            heads[rows, columns] = (part.heads.weight * (part.heads.gain / one.heads.gain))[rows]
+            offsets[rows] = (part.heads.bias * part.heads.bias_gain)[rows]
+        one.heads.weight.copy_(heads)
+        one.heads.bias.copy_(offsets)
+        return one
+
     def forward(self, features: Tensor) -> FieldValues:
         """Decode features (B, C, P)."""
         values = self.raw(features)

@@ -16,7 +16,8 @@ def test_pairs_are_averaged_with_opacity_as_the_weight_of_depth() -> None:
     np.testing.assert_array_equal(small, (total + 2) // 4)
     expected = np.where(total[..., 3] >= 2, weighted / np.maximum(total[..., 3], 1), 0)
     np.testing.assert_allclose(far, expected, rtol=1e-5)
-    assert (small.dtype, far.dtype) == (np.uint8, np.float32)
+    assert small.dtype == np.uint8
+    assert far.dtype == np.float32
 
 
 def test_rectangle_of_a_mask() -> None:

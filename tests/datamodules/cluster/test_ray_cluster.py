@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_posed_set_is_the_same_here_and_over_two_workers(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {"objects": 5, "views": 3, "size": 16, "seed": 3}
+    wanted: dict[str, Any] = {"objects": 5, "views": 3, "size": 16, "seed": 3}
     write_posed_images(tmp_path / "two", **wanted, workers=workers)
     assert run_jobs(picky, range(6), workers, False, "numbers") == [0, 3, 6, 9, 12, 15]
     with pytest.raises(InputError, match=r"^number 7: expected another one$"):

@@ -64,7 +64,7 @@ def scored(folder: Path, model: pl.LightningModule, views: pl.LightningDataModul
 
 def test_a_generator_of_edges_is_scored_and_drawn(tmp_path: Path) -> None:
     model = Painter(None)
-    metrics, left = scored(tmp_path, model, data(tmp_path, "edge"), "test", samples=3, reader="gradient", rows=2)
+    metrics, left = scored(tmp_path, model, data(tmp_path, "edge"), "test", samples=3, reader="auto", rows=2)
     assert set(metrics) == {f"test/{name}" for name in ("fid", "kid", "ap", "ap_rgb", "ap_rgb_real")}
     assert metrics["test/ap"] == 1
     assert 0 < metrics["test/ap_rgb"] < 1
@@ -81,7 +81,8 @@ def test_a_generator_of_segmentations_is_the_same_at_every_call(tmp_path: Path) 
     first, _ = scored(tmp_path, model, views, "val", val_samples=2)
     drawn = torch.cat(model.asked)
     model.asked.clear()
-    second, _ = scored(tmp_path, model, views, "val", val_samples=2, reference="held_out")
+    second, _ = scored(tmp_path, model, views, "val", val_samples=2, reference="held_out", reader="auto")
+    assert set(first) == set(second)  # a gradient reads edges, not segmentations
     assert torch.equal(torch.cat(model.asked), drawn)
     assert first["val/miou"] == first["val/accuracy"] == second["val/miou"] == 1
     assert first["val/fid"] != second["val/fid"]  # nine reference pictures, and three

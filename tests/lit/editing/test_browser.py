@@ -13,7 +13,33 @@ import pytest
 from lit.editing.page_server import PageServer
 from tests.lit.editing.test_page import page, picture
 
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]  # a page of this machine, nothing of the net
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+PIXELS = """async () => {
+  const image = document.getElementById('image'), canvas = document.createElement('canvas');
+  await image.decode();
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const paint = canvas.getContext('2d');
+  paint.drawImage(image, 0, 0);
+  return Array.from(paint.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
+
+
+def seen_at(tab: Any, yaw: float) -> np.ndarray:
+    """What the page shows when its slider is moved there."""
+    tab.fill("#yaw", str(yaw))
+    tab.wait_for_selector(f"body[data-view*='yaw={int(yaw)}.']")  # sliders have steps
+    return np.array(tab.evaluate(PIXELS))
 
 
 def test_a_stroke_in_the_browser_changes_the_image_at_another_view(tmp_path: Path) -> None:
@@ -25,13 +51,16 @@ def test_a_stroke_in_the_browser_changes_the_image_at_another_view(tmp_path: Pat
     other = "/picture/image?yaw=2.0&pitch=0.1"
     before = picture(server, other)
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         tab = browser.new_page()
         said: list[str] = []
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.goto(server.address)
         tab.wait_for_selector("body[data-version='1'][data-film='1']")
-        shown = tab.get_attribute("#image", "src")
+        turned = seen_at(tab, 1.5)
+        tab.click("#own")
+        tab.wait_for_selector("body[data-view='']")
+        shown = np.array(tab.evaluate(PIXELS))
         tab.click("#brushes button:nth-child(3)")
         box = tab.locator("#canvas").bounding_box()
         assert box is not None
@@ -40,13 +69,15 @@ def test_a_stroke_in_the_browser_changes_the_image_at_another_view(tmp_path: Pat
         tab.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
         tab.mouse.up()
         tab.wait_for_selector("body[data-version='2'][data-film='2']")
-        assert tab.get_attribute("#image", "src") != shown
+        assert not np.array_equal(np.array(tab.evaluate(PIXELS)), shown)
         assert not np.array_equal(picture(server, other), before)
         drawn = server.page.session.canvas(server.page.session.states[-1].camera)
         assert (drawn[8, 4:12] == 2).all()
         tab.screenshot(path=tmp_path / "page.png")
+        assert not np.array_equal(seen_at(tab, 1.5), turned)
         tab.click("#undo")
         tab.wait_for_selector("body[data-version='3']")
+        assert np.array_equal(seen_at(tab, 1.5), turned)
         np.testing.assert_array_equal(picture(server, other), before)
         assert said == []
         browser.close()

@@ -110,6 +110,19 @@ def test_switches(changes: dict[str, Any], absent: set[str], tmp_path: Path) -> 
     assert everything - set(losses[0]) == absent
 
 
+def test_judges_together_and_rare_consistency(tmp_path: Path) -> None:
+    one = model(random_pose=0.0, judges={"together": True}, cross_view_every=2)
+    rendered: list[bool] = []
+    one.game.generator.register_forward_pre_hook(lambda *_: rendered.append(torch.is_grad_enabled()))
+    losses = fit(one, tmp_path)
+    assert [phase.name for phase in one.played] == ["generator", "judges"]
+    assert rendered[:2] == [True, False]  # both judge the one
+    assert rendered.count(False) == len(losses) == 4
+    assert [step for step in range(4) if "cross_view" in losses[step]] == [0, 2]
+    assert [step for step in range(4) if {"image_r1", "label_r1"} <= set(losses[step])] == [0, 2]
+    assert all({"image", "label"} <= set(step) for step in losses)
+
+
 def test_other_cameras_are_never_the_own_ones() -> None:
     one = model(random_pose=1.0)
     batch = next(iter(views()))

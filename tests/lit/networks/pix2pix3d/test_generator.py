@@ -120,3 +120,30 @@ def test_wrong_label_maps_are_refused() -> None:
         small("edges", classes=4)
     with pytest.raises(InputError, match="geometry_rows 6: expected 1 to 5"):
         small(geometry_rows=6)
+
+
+@pytest.mark.parametrize("labels", ["segmentation", "edges"])
+def test_one_decoder_of_both_gives_the_same_colour_and_density(labels: str) -> None:
+    decoder = small(labels, hidden=12).decoder
+    features = torch.randn(2, 8, 50, generator=torch.Generator().manual_seed(0))
+    found, wanted = decoder.fused()(features), decoder(features)
+    assert torch.allclose(found.rgb, wanted.rgb, atol=1e-5)
+    assert torch.allclose(found.density, wanted.density, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", ["segmentation", "edges"])
+@pytest.mark.parametrize("first", [False, True])
+def test_labels_alone_are_those_of_the_pictures(labels: str, first: bool) -> None:
+    network = small(labels, raw_after_first_block=first)
+    latent = network.latents(torch.randn(2, 8), around(2), label_maps(labels))
+    whole = network(latent, around(2), "const")
+    assert torch.equal(network.labels(latent, around(2), "const", None, full=True), whole.labels)
+    assert torch.equal(network.labels(latent, around(2), "const", None, full=False), whole.labels_raw)
+
+
+def test_an_unconditional_network_does_not_look_at_the_map() -> None:
+    network = small(conditional=False)
+    z, maps = torch.randn(2, 8), label_maps("segmentation")
+    latent = network.latents(z, around(2), maps)
+    assert torch.equal(latent, network.latents(z, around(2), 3 - maps))
+    assert not torch.equal(latent, network.latents(-z, around(2), maps))
