@@ -13,10 +13,9 @@ Frames and conventions of the whole suite:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields, replace
-from functools import cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numba import njit
@@ -180,10 +179,14 @@ class Camera:
         return Camera(resizing(self.width, self.height, width, height) @ self.projection, width, height)
 
 
-@cache
-def _column_names(table: Hashable) -> tuple[str, ...]:
-    """Names of a table's columns; asked for several times an object, and slow to list."""
-    return tuple(column.name for column in fields(cast("type[Columns]", table)))
+_COLUMN_NAMES: dict[Any, tuple[str, ...]] = {}  # by table class: asked for several times an object, and slow to list
+
+
+def _column_names(table: Any) -> tuple[str, ...]:
+    """Names of a table's columns."""
+    if (names := _COLUMN_NAMES.get(table)) is None:
+        names = _COLUMN_NAMES[table] = tuple(column.name for column in fields(table))
+    return names
 
 
 class Columns:

@@ -111,7 +111,8 @@ def photograph(blur: float) -> Frame:
 
 def test_the_compositor_matches_the_photograph_and_repeats_itself() -> None:
     car = placed(box_at(0.0, 6.0))
-    pattern = polygons(car.layer.depth.shape[0], car.layer.depth.shape[1], 0.4, 5)[..., None] * (car.layer.rgba[..., 3:] > 0)
+    height, width = car.layer.depth.shape
+    pattern = polygons(height, width, 0.4, 5)[..., None] * (car.layer.rgba[..., 3:] > 0)
     rgba = np.concatenate([np.repeat(pattern, 3, -1), car.layer.rgba[..., 3:]], -1).round().astype(np.uint8)
     sharp = Layer(rgba, car.layer.depth, car.layer.left, car.layer.top, car.layer.full_bbox)
     car = Placed("pattern", "Car", car.box, sharp)
