@@ -11,8 +11,14 @@ SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
     "inject": ("loader.run", "pasting, measured inside the loader, where it costs"),
     "loader": ("loader.run", "what injection costs a data loader"),
-    "nuscenes-tables": ("nuscenes_tables.run", "starting on nuScenes: seconds and memory, beside nuscenes-devkit"),
-    "setups": ("setups.run", "starting on KITTI's 7,481 frames and on 500,000 posed views: seconds and memory"),
+    "nuscenes-tables": (
+        "starting.nuscenes_tables.run",
+        "starting on nuScenes: seconds and memory, beside nuscenes-devkit",
+    ),
+    "setups": (
+        "starting.setups.run",
+        "starting on KITTI's 7,481 frames and on 500,000 posed views: seconds and memory",
+    ),
     "training": ("training.command.run", "steps of detectors and generators at the published sizes; for a GPU"),
     "pix2pix3d": ("pix2pix3d.run", "a label map to views of its field, the compiled renderer beside the reference"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),

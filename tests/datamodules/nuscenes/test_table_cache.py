@@ -19,7 +19,7 @@ from datamodules.nuscenes.samples import read_samples
 from datamodules.nuscenes.table_columns import Texts
 from datamodules.nuscenes.table_stream import read_rows
 from datamodules.nuscenes.tables import Tables, read_truth
-from lit.commands.bench.table_writer import VERSION, write_large_tables
+from lit.commands.bench.starting.table_writer import VERSION, write_large_tables
 from tests.datamodules.nuscenes_folder import write_folder
 
 SPLIT = "mini_train"

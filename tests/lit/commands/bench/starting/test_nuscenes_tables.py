@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import InputError
-from lit.commands.bench.nuscenes_tables import run
+from lit.commands.bench.starting.nuscenes_tables import run
 
 
 def test_a_first_start_and_the_next_one(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from datamodules.kitti.format import format_label, write_calibration
 from datamodules.objects.posed_images import write_object, write_posed_index
 from datamodules.randomness import derive
 from datamodules.scene import Objects
-from lit.commands.bench.nuscenes_tables import in_own_process, process_memory
+from lit.commands.bench.starting.nuscenes_tables import in_own_process, process_memory
 from lit.commands.report import report
 
 KITTI_FRAMES, OBJECTS_A_FRAME = 7481, 7
@@ -53,7 +53,7 @@ def run(out: str | Path | None = None, share: float = 1.0) -> dict[str, Any]:
         measured: dict[str, Any] = {"kitti_frames": write_frames_of_labels(kitti, share)}
         measured["posed_views"] = write_views(posed, share)
         for name, place in (("kitti", kitti), ("posed_cold", posed), ("posed_warm", posed)):
-            measured |= in_own_process("lit.commands.bench.setups", name, str(place))
+            measured |= in_own_process("lit.commands.bench.starting.setups", name, str(place))
     report("bench setups: one process, from its imports to the first picture", measured, out)
     return measured
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
-from lit.commands.bench.table_writer import VERSION, write_large_tables
+from lit.commands.bench.starting.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
-HERE = "lit.commands.bench.nuscenes_tables"
+HERE = "lit.commands.bench.starting.nuscenes_tables"
 LARGEST_FOR_DEVKIT = 0.3  # share of trainval; at the whole size it takes some 10 GB
 
 

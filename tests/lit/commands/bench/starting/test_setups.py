@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import InputError
-from lit.commands.bench.setups import run
+from lit.commands.bench.starting.setups import run
 
 
 def test_both_starts_are_measured(tmp_path: Path) -> None:

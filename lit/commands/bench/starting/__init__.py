@@ -1,0 +1,1 @@
+"""How long data sets take to start on, and what they keep."""
