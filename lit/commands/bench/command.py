@@ -17,7 +17,7 @@ SUBJECTS = {
     ),
     "setups": (
         "starting.setups.run",
-        "starting on KITTI's 7,481 frames and on 500,000 posed views: seconds and memory",
+        "starting on 7,481 frames of KITTI and on 500,000 posed views: seconds, memory",
     ),
     "training": ("training.command.run", "steps of detectors and generators at the published sizes; for a GPU"),
     "pix2pix3d": ("pix2pix3d.run", "a label map to views of its field, the compiled renderer beside the reference"),

@@ -37,7 +37,7 @@ TRUTH = 256  # samples a ray
 STEP = 1.0 / 64.0  # of the compiled renderer, in units of the field's cube
 SOLID = 20.0  # raw density of a standard deviation of the random field
 GRID = (128, 52, 56)
-COLUMNS = {"ms": 1, "ratio": 1, "psnr": 1, "mask_iou": 4}  # of the table, with their digits
+VIEW_COLUMNS = {"ms": 1, "ratio": 1, "psnr": 1, "mask_iou": 4}  # of the table, with their digits
 
 
 def small_network() -> Pix2Pix3DGenerator:
@@ -155,6 +155,6 @@ def run(checkpoint: str | Path | None = None, out: str | Path | None = None) -> 
         table.add_column(column, justify="left" if column == "step" else "right")
     for name, row in result.items():
         known = row | ({"ratio": 1.0} if name == "reference" else {})
-        table.add_row(name, *(f"{known[key]:.{digits}f}" if key in known else "" for key, digits in COLUMNS.items()))
+        table.add_row(name, *(f"{known[key]:.{digits}f}" if key in known else "" for key, digits in VIEW_COLUMNS.items()))
     tell(table, result, out)
     return result
