@@ -155,6 +155,7 @@ def run(checkpoint: str | Path | None = None, out: str | Path | None = None) -> 
         table.add_column(column, justify="left" if column == "step" else "right")
     for name, row in result.items():
         known = row | ({"ratio": 1.0} if name == "reference" else {})
-        table.add_row(name, *(f"{known[key]:.{digits}f}" if key in known else "" for key, digits in VIEW_COLUMNS.items()))
+        told = (f"{known[key]:.{digits}f}" if key in known else "" for key, digits in VIEW_COLUMNS.items())
+        table.add_row(name, *told)
     tell(table, result, out)
     return result
