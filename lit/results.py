@@ -108,8 +108,13 @@ def write_json(path: Path, value: object) -> None:
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record with the hash of what it says, so that a later change shows."""
+    write_json(path, sealed(record))
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as plain JSON values, with the hash of what it says."""
     plain = json.loads(json.dumps(record, default=str))
-    write_json(path, plain | {CHECKSUM: hash_of_values(plain)})
+    return {**plain, CHECKSUM: hash_of_values(plain)}
 
 
 def read_record(path: Path, expected: str) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from lit.cli import main
+from lit.experiments.archive import unpack_records
 from lit.experiments.design import Design, write_plan
+from lit.results import read_record, write_record
 from tests.lit.recorded_runs import METRIC, leave_record
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,3 +71,25 @@ def test_published_rows_say_commit_key_and_evaluator(packed: Path) -> None:
         assert row["commits"] == ["c0ffee"]
         assert len(row["keys"]) == 3
         assert row["evaluator"] == {"name": "kitti", "version": "1"}
+
+
+def test_folders_of_this_machine_may_go_by_another_name(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep, out = tmp_path / "runs/grid", tmp_path / "public/grid"
+    for path in sweep.rglob("result.json"):
+        record = read_record(path, "a record")
+        root = {"root": "/srv/kitti", "masks": "/srv/kitti/masks", "other": "/srv/kittiwake"}
+        write_record(path, record | {"config": {"data": root, "given": ["data.root=/srv/kitti"]}})
+    assert main(["results", "pack", str(sweep), "--out", str(out)]) == 0
+    assert "hold 3 absolute paths (/srv/kitti); see --rename" in capsys.readouterr().out
+    assert main(["results", "pack", str(sweep), "--out", str(out), "--rename", "/srv/kitti/=data/kitti"]) == 0
+    assert "hold 1 absolute paths (/srv/kittiwake)" in capsys.readouterr().out
+    assert main(["results", "check", str(out)]) == 0
+    unpack_records(out / "records.zip", tmp_path / "unpacked")
+    record = read_record(next((tmp_path / "unpacked").rglob("result.json")), "a record")
+    assert record["config"]["data"] == {"root": "data/kitti", "masks": "data/kitti/masks", "other": "/srv/kittiwake"}
+    assert record["config"]["given"] == ["data.root=data/kitti"]
+    assert record["renamed"] == ["data/kitti"]
+    assert main(["results", "pack", str(sweep), "--out", str(out), "--rename", "kitti=data"]) == 2
+    assert "--rename kitti=data: expected FOLDER=NAME, an absolute path" in capsys.readouterr().err
