@@ -28,9 +28,7 @@ def main(argv: list[str]) -> int:
     names = dict(map(renaming, options.rename))
     count = pack_records(options.sweep, options.out / RECORDS, names)
     if left := absolute_paths(options.out / RECORDS):
-        print(
-            f"note: the records hold {len(left)} absolute paths ({left[0]}); see --rename FOLDER=NAME"
-        )
+        print(f"note: the records hold {len(left)} absolute paths ({left[0]}); see --rename FOLDER=NAME")
     with tempfile.TemporaryDirectory() as folder:
         unpack_records(options.out / RECORDS, Path(folder))
         write_tables(read_board([Path(folder)]), options.out / f"{TABLE_NAME}.html")
