@@ -32,6 +32,7 @@ def progress_bar(console: Console | None = None, disable: bool = False) -> Progr
     """A bar to add tasks to; without a console on standard error, and gone when done, for results go to the other."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     place = console or Console(stderr=True)
+    disable = disable or (console is None and not place.is_terminal)  # where nobody looks it would leave an empty line
     return Progress(*columns, TimeRemainingColumn(), console=place, transient=console is None, disable=disable)
 
 
