@@ -99,7 +99,7 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     Args:
         config: as :func:`lit.trainer_cli.resolve` returns it; paths are relative to the working directory.
         contents: hashes known from other runs of the same moment.
-        varied: options whose content changes with the seed by plan (a bank for every seed), as typed:
+        varied: options that change with the seed by plan (a bank for every seed, a module's own seed), as typed:
             "data.injection.source.folder".
     """
     hashes = contents or Contents()
@@ -116,6 +116,8 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     whole = hash_of_values(kept)
     for name in ["seed_everything", *(name for name in read if name.replace(".init_args", "") in varied)]:
         _replace(kept, name.split("."), None)
+    for name in varied:
+        _forget(kept, name.split("."))
     shared = {k: v for k, v in read.items() if k.replace(".init_args", "") not in varied}
     data = {k: v for k, v in shared.items() if ".injection." not in k and k != "ckpt_path"}
     code, libraries = code_hash(), versions()
@@ -248,6 +250,18 @@ def _replace(node: Any, path: list[str], value: str | None) -> None:
         node[int(path[-1])] = value
     else:
         node[path[-1]] = value
+
+
+def _forget(node: Any, typed: list[str]) -> None:
+    """Empty an option by its name on the command line, which leaves ``init_args`` out; nothing where there is none."""
+    for place, part in enumerate(typed):
+        if isinstance(node, dict) and part not in node:
+            node = node.get("init_args")
+        if not isinstance(node, dict) or part not in node:
+            return
+        if place + 1 == len(typed):
+            node[part] = None
+        node = node[part]
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -65,6 +65,17 @@ def test_a_recipe_is_what_seeds_share(world: Path) -> None:
     assert len({run_key(bank).ground for bank in banks}) == 1  # objects differ between the arms of a comparison
 
 
+def test_numbers_that_change_with_the_seed_by_plan_are_no_part_of_the_recipe(world: Path) -> None:
+    def found(seed: int, lr: float = 0.1) -> dict[str, Any]:
+        return config("", model={"class_path": "some.Model", "init_args": {"seed": seed, "lr": lr}})
+
+    varied = ["model.seed", "model.absent"]
+    assert run_key(found(0)).recipe != run_key(found(1)).recipe
+    assert run_key(found(0), varied=varied).recipe == run_key(found(1), varied=varied).recipe
+    assert run_key(found(0), varied=varied).recipe != run_key(found(1, 0.2), varied=varied).recipe
+    assert run_key(found(0), varied=varied).config != run_key(found(1), varied=varied).config
+
+
 def test_code_and_libraries_enter(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run_key(config("data/world"))
     monkeypatch.setattr(provenance, "code_hash", lambda: "other")
