@@ -114,9 +114,7 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     for name, found in read.items():
         _replace(kept, name.split("."), found)
     whole = hash_of_values(kept)
-    for name in ["seed_everything", *(name for name in read if name.replace(".init_args", "") in varied)]:
-        _replace(kept, name.split("."), None)
-    for name in varied:
+    for name in ["seed_everything", *varied]:
         _forget(kept, name.split("."))
     shared = {k: v for k, v in read.items() if k.replace(".init_args", "") not in varied}
     data = {k: v for k, v in shared.items() if ".injection." not in k and k != "ckpt_path"}
@@ -243,7 +241,7 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _replace(node: Any, path: list[str], value: str | None) -> None:
+def _replace(node: Any, path: list[str], value: str) -> None:
     for part in path[:-1]:
         node = node[int(part)] if isinstance(node, list) else node[part]
     if isinstance(node, list):
