@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +27,11 @@ STORE = 100_000_000  # bytes of a local cluster's object store: file names pass 
 ANSWER = 5.0  # seconds for a port to answer
 STARTS = 3  # of a local cluster
 RETRIES = 3  # of a piece whose worker was lost
+UNDER_WAY = 2  # pieces a core; they go on after a refusal, as to cancel them can end the process that Ray lives in
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",  # instead of 60: a busy machine needs longer
+    "RAY_worker_niceness": "0",  # instead of 15, with which a local cluster's runs starve beside other work
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it a warning
 }
 
@@ -134,18 +136,21 @@ def spread_jobs(
     size = max(1, min(8, len(jobs) // (4 * cores)))
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_on_a_worker(str(_ROOT), str(Path.cwd())))
     packed = ray.put(ray.cloudpickle.dumps(function))  # once a machine, however many pieces
-    pieces = [task.remote(packed, ray.cloudpickle.dumps(jobs[at : at + size])) for at in range(0, len(jobs), size)]
-    try:
-        for piece in pieces:
-            found, refused = ray.get(piece)
-            if refused:
-                raise InputError(refused)
-            yield from found
-    except BaseException:  # the pieces that wait would go on without anybody who wants them
-        with suppress(Exception):
-            for piece in pieces:
-                ray.cancel(piece, force=True)
-        raise
+    waiting: deque[Any] = deque()
+    for place in range(0, len(jobs), size):
+        waiting.append(task.remote(packed, ray.cloudpickle.dumps(jobs[place : place + size])))
+        if len(waiting) == UNDER_WAY * cores:
+            yield from _answer(ray.get(waiting.popleft()))
+    while waiting:
+        yield from _answer(ray.get(waiting.popleft()))
+
+
+def _answer(answer: tuple[list[_Result], str]) -> list[_Result]:
+    """A piece's results, unless it was refused."""
+    found, refused = answer
+    if refused:
+        raise InputError(refused)
+    return found
 
 
 def _on_a_worker(root: str, folder: str) -> Callable[[bytes, bytes], tuple[list[Any], str]]:

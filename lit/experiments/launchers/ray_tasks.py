@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from datamodules.cluster.ray_cluster import CLUSTER, LOCAL, join_cluster, worker_address
 from datamodules.errors import InputError
@@ -32,7 +30,6 @@ class RayLauncher:
         self.jobs, self.threads = jobs or WAITING, cpus
         self.at_a_time = f"{jobs or 'as many as there is room for'} at a time on Ray ({address})"
         self._local = jobs * cpus if jobs else None
-        self._under_way: list[Any] = []
 
     def __enter__(self) -> RayLauncher:
         self._ray = join_cluster(self.address, "--address", self._local)
@@ -52,11 +49,7 @@ class RayLauncher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            with suppress(Exception):  # the error that ended the sweep is to be seen, not one of its end
-                for task in self._under_way:
-                    self._ray.cancel(task, force=True)
-        self._ray.shutdown()
+        self._ray.shutdown()  # with its driver end the jobs that are under way
 
     def start(self, jobs: Sequence[Job]) -> list[Future[str | None]]:
         """Start jobs; see :class:`lit.experiments.launchers.launcher.Launcher`."""
@@ -65,9 +58,7 @@ class RayLauncher:
             room = {"num_cpus": 0} if job.spreads else {"num_cpus": self.cpus, "num_gpus": self.gpus}
             task = self._task.options(**room, max_retries=self.retries, name=job.name)
             given = self._given if job.spreads else {}
-            reference = task.remote(job.words, *placed(job), self.threads, given)
-            self._under_way.append(reference)
-            found.append(_told(job, reference.future()))
+            found.append(_told(job, task.remote(job.words, *placed(job), self.threads, given).future()))
         return found
 
 

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from datamodules.cluster.ray_cluster import CLUSTER, LOCAL, require_answer
 from datamodules.errors import InputError
 from datamodules.objects.studio import write_posed_images
-from datamodules.processes import run_jobs
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A cluster of two workers on this machine, that jobs are spread over."""
-    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[launchers]"')
-    monkeypatch.setenv(CLUSTER, LOCAL)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
-    yield 2
-    ray.shutdown()
-
-
-def picky(number: int) -> int:
-    """Three times the number, unless it is seven."""
-    if number == 7:
-        raise InputError("number 7: expected another one")
-    return 3 * number
+from tests.datamodules.cluster.spread_over_two import WANTED
+from tests.own_process import in_own_process
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,17 +18,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_a_posed_set_is_the_same_here_and_over_two_workers(
-    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted: dict[str, Any] = {"objects": 5, "views": 3, "size": 16, "seed": 3}
-    write_posed_images(tmp_path / "two", **wanted, workers=workers)
-    assert run_jobs(picky, range(6), workers, False, "numbers") == [0, 3, 6, 9, 12, 15]
-    with pytest.raises(InputError, match=r"^number 7: expected another one$"):
-        run_jobs(picky, range(9), workers, False, "numbers")
-    monkeypatch.delenv(CLUSTER)
-    write_posed_images(tmp_path / "one", **wanted, workers=1)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+def test_a_posed_set_is_the_same_here_and_over_two_workers(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[launchers]"')
+    number, said, _ = in_own_process(
+        lambda number: ["tests.datamodules.cluster.spread_over_two", str(tmp_path / str(number))], {CLUSTER: LOCAL}
+    )
+    assert said.splitlines() == ["[0, 3, 6, 9, 12, 15]", "number 7: expected another one"]
+    write_posed_images(tmp_path / "here", **WANTED, workers=1)
+    assert contents(tmp_path / "here") == contents(tmp_path / str(number))
 
 
 @pytest.mark.parametrize(

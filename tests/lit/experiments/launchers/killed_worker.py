@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,14 @@ def above(process: int) -> list[int]:
     return found
 
 
-def kill_worker(waiting: Path) -> int:
-    """Wait for the run, then kill the worker of Ray's that it is on, the hard way. Returns the worker's number."""
+def kill_worker(waiting: Path, sweep: subprocess.Popen[str]) -> None:
+    """Wait for the sweep's run, then kill the worker of Ray's that it is on, the hard way."""
     until = time.monotonic() + PATIENCE
     while not waiting.exists():
+        assert sweep.poll() is None, "the sweep ended and no run has begun"
         assert time.monotonic() < until, "no run has begun"
         time.sleep(0.1)
     for process in above(int(waiting.read_text())):
         if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::"):
-            os.kill(process, signal.SIGKILL)
-            return process
+            return os.kill(process, signal.SIGKILL)
     raise AssertionError("the run is not on a worker of Ray's")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lit.cli import main
 from lit.results import read_result
 from tests.lit.experiments.launchers.killed_worker import kill_worker
 from tests.lit.toy_training import GRID
+from tests.own_process import in_own_process
 
 SMALL = GRID.replace("[50, 100]", "[50]").replace("[0, 1]", "[0]")
 STEPS = """
@@ -40,27 +40,32 @@ def left_by(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_sweep_on_ray_equals_one_here_though_a_worker_is_killed(
-    toy_folder: Path, capfd: pytest.CaptureFixture[str]
+    toy_folder: Path,
 ) -> None:
     pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[launchers]"')
-    steps = toy_folder / "steps.txt"
-    (toy_folder / "grid.yaml").write_text(SMALL + STEPS.replace("PATH", str(steps)))
-    with ThreadPoolExecutor(1) as beside:
-        killed = beside.submit(kill_worker, steps.with_suffix(".waiting"))
-        assert main(["sweep", "grid.yaml", "--launcher", "ray", "--jobs", "2"]) == 0, capfd.readouterr()
-        assert killed.result() > 1
-    told = capfd.readouterr().out
+
+    def steps(number: int) -> Path:
+        return toy_folder / f"steps{number}.txt"
+
+    def sweep(number: int) -> list[str]:
+        (toy_folder / f"grid{number}.yaml").write_text(SMALL + STEPS.replace("PATH", str(steps(number))))
+        return ["lit", "sweep", f"grid{number}.yaml", "--launcher", "ray", "--jobs", "2"]
+
+    number, told, _ = in_own_process(
+        sweep, {}, beside=lambda number, process: kill_worker(steps(number).with_suffix(".waiting"), process)
+    )
     assert "none-50-s0: done" in told
     assert "list: done" in told
-    log = (toy_folder / "runs/grid/launched/none-50-s0.log").read_text()
+    log = (toy_folder / f"runs/grid{number}/launched/none-50-s0.log").read_text()
     assert "none-50-s0: done" in log
-    done = [line.split()[1] for line in steps.read_text().splitlines() if line.startswith("none-50-s0")]
+    done = [line.split()[1] for line in steps(number).read_text().splitlines() if line.startswith("none-50-s0")]
     assert done == ["1", "2", "3", "3", "4"]  # epochs have two steps: from the checkpoint, not from zero
-    assert main(["sweep", "grid.yaml", "--root", "runs/here", "--jobs", "2"]) == 0
-    there, here = left_by(toy_folder / "runs/grid"), left_by(toy_folder / "runs/here")
+    assert main(["sweep", f"grid{number}.yaml", "--root", "runs/here", "--jobs", "2"]) == 0
+    there, here = left_by(toy_folder / f"runs/grid{number}"), left_by(toy_folder / "runs/here")
     assert there == here
     assert list(there) == ["lift3d-50-s0", "none-50-s0"]
-    rows = [json.loads((toy_folder / f"runs/{name}/leaderboard.json").read_text())["rows"] for name in ("grid", "here")]
+    tables = [toy_folder / f"runs/{name}/leaderboard.json" for name in (f"grid{number}", "here")]
+    rows = [json.loads(table.read_text())["rows"] for table in tables]
     assert [row["metrics"] for row in rows[0]] == [row["metrics"] for row in rows[1]]
 
 
