@@ -90,7 +90,7 @@ class Proposal:
 
 
 class Wanted:
-    """What placement has in mind for the next object; drawn only when a source asks.
+    """What placement has in mind for the next object, for as many tries as that takes; drawn only when a source asks.
 
     A generator that makes one picture calls it with a class name, draws an object as the :class:`Proposal` says, and
     returns it with the proposal's box as its pose (or limits its visibility). Who does not ask leaves the random draws
@@ -112,6 +112,7 @@ class Wanted:
             misfit: what :meth:`misfit` answers; by default all boxes fit.
         """
         self._propose, self._misfit = propose, misfit
+        self._found: dict[int, np.ndarray] = {}
         self.box: Boxes3D | None = None
 
     def __call__(self, name: str) -> Proposal | None:
@@ -126,6 +127,12 @@ class Wanted:
         Infinite where one would touch something or stand where none of its class may.
         """
         return np.zeros(len(boxes)) if self._misfit is None else self._misfit(name, boxes)
+
+    def once(self, asker: object, find: Callable[[], np.ndarray]) -> np.ndarray:
+        """What ``find`` gives, found once for all that this asker draws until an object is added."""
+        if id(asker) not in self._found:
+            self._found[id(asker)] = find()
+        return self._found[id(asker)]
 
     def settle(self, name: str, boxes: Boxes3D) -> int | None:
         """Which of some boxes of a class, the first in order, can stand where it is; :attr:`box` becomes that one.

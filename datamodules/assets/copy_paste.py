@@ -1,7 +1,7 @@
 """Geometry-aware copy-paste: a labelled object's pixels, pasted into another frame at the same ray, depth and alpha.
 
 The rule is that of SimpleCopyPaste (Lian et al., CVPR 2022) as far as it is published: what keeps the picture truthful
-is that pixel position, viewing angle and distance stay those it was taken at. Through another camera the pixel ray and
+is that place in the image, viewing angle and distance stay those it was taken at. Through another camera that place and
 the depth of the box's centre are kept, the position and yaw follow, and the picture is scaled by the ratio of focal
 lengths.
 
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from datamodules.assets.contract import Asset, LabelledFrames, Proposal, Wanted
-from datamodules.assets.crops.crop_asset import CropAsset
+from datamodules.assets.crops.crop_asset import CropAsset, image_size, resized_pixels
 from datamodules.assets.crops.labelled_source import LabelledObjectSource
 from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.errors import InputError
@@ -43,12 +43,14 @@ class CropPoses:
         self.alpha = np.array([crop.box.alpha[0] for crop in crops])
         lift = np.array([0.0, 0.5, 0.0])
         seen = [crop.camera.project(crop.box.center[0] - lift * crop.dims[1]) for crop in crops]
+        self.sizes = np.array([image_size(crop.camera) for crop in crops])
         self.pixels, self.depth = np.array([pixel for pixel, _ in seen]), np.array([float(depth) for _, depth in seen])
 
     def boxes(self, camera: Camera) -> Boxes3D:
         """(N) boxes at :meth:`CropAsset.posed_for` a camera."""
         lift = np.array([0.0, 0.5, 0.0]) * self.dims[:, 1:2]
-        centers = camera.unproject(self.pixels, self.depth) + lift
+        pixels = resized_pixels(self.pixels, self.sizes, image_size(camera))
+        centers = camera.unproject(pixels, self.depth) + lift
         return Boxes3D(centers, self.dims, yaw_from_alpha(self.alpha, centers[:, 0], centers[:, 2]))
 
     def distance(self, place: Proposal) -> np.ndarray:
@@ -133,7 +135,8 @@ class CopyPasteSource(LabelledObjectSource[CropAsset]):
         if wanted is None or place is None:
             return self.offered[int(rng.integers(len(self.offered)))].posed_for(frame.camera)
         assert self._poses is not None
-        off = wanted.misfit(self.name, self._poses.boxes(frame.camera)) / GROUND_REACH
+        poses = self._poses
+        off = wanted.once(self, lambda: wanted.misfit(self.name, poses.boxes(frame.camera)) / GROUND_REACH)
         distance = np.hypot(self._poses.distance(place), np.minimum(off, TAKEN))
         weight = np.exp((distance.min() ** 2 - distance**2) / 2)
         cumulative = np.cumsum(weight)

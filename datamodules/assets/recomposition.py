@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from datamodules.assets.contract import Asset, LabelledFrames, Layer, Proposal, Wanted
-from datamodules.assets.crops.crop_asset import CropAsset
+from datamodules.assets.crops.crop_asset import CropAsset, smoothed
 from datamodules.assets.crops.edges import without_background
 from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
 from datamodules.assets.crops.labelled_source import LabelledObjectSource
@@ -93,9 +93,7 @@ def _warp(
         return None, 0, 0
     scale = float(np.sqrt(np.linalg.det(forward[:, :2])))
     picture = cv2.copyMakeBorder(picture, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
-    if scale < 1:
-        sigma = 0.5 * float(np.sqrt(1 / scale**2 - 1))
-        picture = cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.1 else picture
+    picture = smoothed(picture, scale)
     shift = forward[:, :2] @ np.array([left - 2, top - 2]) + forward[:, 2] - low
     matrix = np.column_stack([forward[:, :2], shift])
     return cv2.warpAffine(picture, matrix, (columns, rows), flags=cv2.INTER_LINEAR), int(low[0]), int(low[1])
@@ -117,6 +115,12 @@ class _Views:
         suits &= np.abs(wrap_angle(self.alpha - place.alpha)) <= tolerance
         suits &= np.abs(self.elevation - place.elevation) <= tolerance
         return np.where(suits, np.minimum(nearer, 1.0) ** 2, 0.0)
+
+    def misfit(self, alpha: float, elevation: float, distance: float, ratio: tuple[float, float]) -> np.ndarray:
+        """(N,) how far each crop is from being seen from a direction and distance: radians, and log of the latter."""
+        nearer = distance / self.distance
+        beyond = np.abs(np.log(nearer / np.clip(nearer, *ratio)))
+        return np.hypot(np.hypot(wrap_angle(self.alpha - alpha), self.elevation - elevation), beyond)
 
 
 def _distance(box: Boxes3D) -> float:
@@ -248,6 +252,18 @@ class RecompositionSource(LabelledObjectSource[RecomposedAsset]):
         chosen = rng.choice(len(weight), min(CANDIDATES, suiting), replace=False, p=weight / weight.sum())
         settled = wanted.settle(self.name, self._at(place, chosen))
         return nowhere if settled is None else replace(self.offered[chosen[settled]], pose=wanted.box)
+
+    def suiting(self, camera: Camera, box: Boxes3D, draw: float) -> RecomposedAsset:
+        """One of the :data:`CANDIDATES` objects seen most nearly as a box is, of the protocol ``Suiting``.
+
+        Distances beyond ``depth_ratio`` count as much as radians off its direction; none is refused.
+        """
+        self.require_bound()
+        assert self._views is not None
+        alpha, elevation = observation_angles(canonical_projection(camera, box), box.dims)
+        off = self._views.misfit(float(alpha[0]), float(elevation[0]), _distance(box), self.depth_ratio)
+        nearest = np.argsort(off, kind="stable")[:CANDIDATES]
+        return self.offered[nearest[int(draw * len(nearest))]]
 
     def _at(self, place: Proposal, chosen: np.ndarray) -> Boxes3D:
         """Boxes of some objects at a place, turned to be seen as they were taken."""

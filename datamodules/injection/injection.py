@@ -133,8 +133,12 @@ class Injection:
         """Add objects one by one, each only if all, old and new, stay visible enough to deserve their labels."""
         best = self.compositor.arrange(backdrop, [])
         for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
+            occupied = Boxes3D.concatenate([backdrop.boxes, *(other.box for other in best.objects)])
+            wanted = self.placement.wanted(sites, occupied, rng)
             for _ in range(self.attempts):
-                added = self._candidate(backdrop, sites, best, rng, max_hidden)
+                asset = self.source.sample(rng, backdrop.frame, wanted)
+                box = self.placement.place(sites[asset.name], asset, occupied, rng)
+                added = None if box is None else self._draw(backdrop, best, asset, box, max_hidden)
                 if added is None:
                     continue
                 trial = self.compositor.arrange(backdrop, [*best.objects, added])
@@ -143,16 +147,11 @@ class Injection:
                     break
         return best
 
-    def _candidate(
-        self, backdrop: Backdrop, sites: Sites, present: Arrangement, rng: np.random.Generator, max_hidden: float
+    def _draw(
+        self, backdrop: Backdrop, present: Arrangement, asset: Asset, box: Boxes3D, max_hidden: float
     ) -> Placed | None:
-        """One asset, placed and rendered; None when it finds no place or shows nothing."""
-        occupied = backdrop.boxes
-        if present.objects:
-            occupied = Boxes3D.concatenate([occupied, *(other.box for other in present.objects)])
-        asset = self.source.sample(rng, backdrop.frame, self.placement.wanted(sites, occupied, rng))
-        box = self.placement.place(sites[asset.name], asset, occupied, rng)
-        if box is None or self._is_hopeless(backdrop, present, asset, box, max_hidden):
+        """A placed asset, rendered; None when it would be turned down anyway or shows nothing."""
+        if self._is_hopeless(backdrop, present, asset, box, max_hidden):
             return None
         layer = asset.render(backdrop.frame.camera, box, backdrop.frame)
         return None if layer is None else Placed(asset.id, asset.name, box, layer)

@@ -49,12 +49,12 @@ class CropAsset:
         return EVERYWHERE
 
     def posed_for(self: C, camera: Camera) -> C:
-        """The asset with its pose in another camera: same pixel of the box's centre, same depth, same alpha."""
+        """The asset with its pose in another camera: same place of the box's centre in the image, depth and alpha."""
         if np.array_equal(camera.projection, self.camera.projection):
             return replace(self, pose=self.box)
         lift = np.array([0.0, self.dims[1] / 2, 0.0])
         pixel, depth = self.camera.project(self.box.center[0] - lift)
-        center = camera.unproject(pixel, depth) + lift
+        center = camera.unproject(resized_pixels(pixel, image_size(self.camera), image_size(camera)), depth) + lift
         yaw = yaw_from_alpha(self.box.alpha[0], center[0], center[2])
         return replace(self, pose=Boxes3D.single(center, self.dims, float(yaw)))
 
@@ -81,6 +81,16 @@ class CropAsset:
         return clip_layer(picture, depth, left, top, camera)
 
 
+def image_size(camera: Camera) -> np.ndarray:
+    """(2,) width and height in pixels."""
+    return np.array([camera.width, camera.height], np.float64)
+
+
+def resized_pixels(pixels: np.ndarray, size: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Pixels (..., 2) of images of a size (..., 2) in the same images resized: injection may be at training's size."""
+    return (pixels + 0.5) * (new / size) - 0.5
+
+
 def _move(
     picture: np.ndarray, corner: np.ndarray, source: np.ndarray, target: np.ndarray, scale: float
 ) -> tuple[np.ndarray, int, int]:
@@ -91,4 +101,11 @@ def _move(
     width, height = (high - low + 1).tolist()
     shift = target - source * scale - low + corner * scale
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    picture = smoothed(picture, scale)
     return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR), int(low[0]), int(low[1])
+
+
+def smoothed(picture: np.ndarray, scale: float) -> np.ndarray:
+    """A picture before it is shrunk to ``scale`` of its size: smoothed by as much as its new pixels are wider."""
+    sigma = 0.5 * float(np.sqrt(1 / scale**2 - 1)) if scale < 1 else 0.0
+    return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.1 else picture

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from datamodules.assets.contract import Asset, AssetSource, Proposal, Wanted
 from datamodules.assets.copy_paste import CopyPasteSource, feathered_box
+from datamodules.augment import resize
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.randomness import derive
@@ -96,6 +97,26 @@ def test_other_camera_keeps_ray_depth_and_alpha(
         middle = (layer.full_bbox[:2] + layer.full_bbox[2:]) / 2
         old = np.array([asset.left, asset.top]) + (original - 1) / 2
         assert np.abs((middle - after[0]) - (old - before[0]) * focal / 700).max() < 1.6
+
+
+def test_at_the_size_of_training_a_crop_lies_where_the_resized_picture_has_it() -> None:
+    origin = frame(boxes((-2, 15, 0.3), (3, 20, -1.2)))
+    source, small = CopyPasteSource(), resize(origin, 150, 45)
+    source.bind(Frames([origin]))
+    sampled = source.sample(derive(0), small, Wanted(lambda _: Proposal(origin.objects.boxes[[1]], -1.2, 0.0)))
+    for row, asset in enumerate([crop.posed_for(small.camera) for crop in source.crops]):
+        assert asset.pose is not None
+        np.testing.assert_allclose(asset.pose.center, origin.objects.boxes.center[[row]], atol=0.02)
+        layer = asset.render(small.camera, asset.pose)
+        assert layer is not None
+        assert np.abs(layer.full_bbox - small.objects.bbox[row]).max() < 1
+        height, width = layer.mask.shape
+        shown = small.image[:, layer.top : layer.top + height, layer.left : layer.left + width].transpose(1, 2, 0)
+        inner = layer.rgba[..., 3] == 255
+        assert inner.any()
+        assert np.abs(layer.rgba[..., :3].astype(int) - shown)[inner].max() < 12
+    assert sampled.pose is not None
+    assert abs(sampled.pose.center[0, 2] - 20) < 0.1
 
 
 def test_flipped_crop_is_the_mirrored_picture() -> None:
