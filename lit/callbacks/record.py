@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lit.callbacks.injected import InjectedObjects
 from lit.callbacks.logged import log_configuration
 from lit.provenance import RunKey, git_commit, run_key
 from lit.results import SCHEMA, result_file, write_record
+
+ENOUGH = 100  # images after which it is no chance that nothing was injected
 
 
 class Record(pl.Callback):
@@ -147,6 +150,12 @@ class Record(pl.Callback):
             "samples": self._write_samples(path.parent),
         }
         write_record(path, record)
+        if command == "fit" and self._source["name"] and not objects.injected and counts["images"] >= ENOUGH:
+            warnings.warn(
+                f"nothing was injected into {counts['images']:.0f} images, expected objects of {self._source['name']}; "
+                "look at `python -m lit show CONFIG`, then loosen placement or source of data.injection",
+                stacklevel=2,
+            )
         return path
 
     def _origin(self, command: str) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from datamodules.errors import InputError
 from lit.cli import main
 from lit.provenance import run_key
 from lit.results import read_result, write_json, write_record
+from tests.datamodules.injection_scenes import OneAsset
 from tests.lit.recorded_runs import METRIC, leave_record
-from tests.lit.toy_training import EXPERIMENT
+from tests.lit.toy_training import EXPERIMENT, ToyDataModule, ToyInjection
+
+toy_frames = ToyDataModule.frames
 
 
 def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
@@ -41,6 +45,20 @@ def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
     assert content["trained"] is None
     assert (tmp_path / "run" / content["samples"][0]).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+def test_an_injection_that_never_injects_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.yaml").write_text(EXPERIMENT)
+    monkeypatch.setattr("lit.callbacks.record.ENOUGH", 16)
+    monkeypatch.setattr(ToyInjection, "source", OneAsset(), raising=False)
+    argv = ["fit", "-c", str(tmp_path / "toy.yaml"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    argv += ["--data.injection", "tests.lit.toy_training.ToyInjection"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="nothing was injected")
+        assert main(argv) == 0
+    monkeypatch.setattr(ToyDataModule, "frames", lambda self, injected: toy_frames(self, False))
+    with pytest.warns(match="^nothing was injected into 16 images, expected objects of OneAsset; look at"):
+        assert main(argv) == 0
 
 
 def test_a_failed_fit_leaves_no_record(tmp_path: Path) -> None:
