@@ -31,7 +31,7 @@ from lit.networks.pix2pix3d.generator import LabelledPictures
 from lit.networks.pix2pix3d.super_resolution import antialiased
 
 BETAS = (0.0, 0.9)
-PLACE = 3  # numbers of a camera's direction from the origin, which the judge guesses
+GUESSED = 3  # numbers of a camera's direction from the origin, which the judge guesses
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class LitPix2Nerf(AdversarialGenerator):
         self.ema: ConditionalPix2Nerf = copy.deepcopy(network).eval()
         self.averaging = WeightAverage(self.ema, network, ema_kimg * 1000, ema_rampup)
         sizes = (network.resolution, channel_base, channel_max, group)
-        self.judge = StyleGAN2Discriminator(*sizes, guesses=PLACE)
+        self.judge = StyleGAN2Discriminator(*sizes, guesses=GUESSED)
         self.pool: Tensor | None = None
 
     def setup(self, stage: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.siren import FilmSiren
 from lit.networks.fields.softplus_decoder import widened_sigmoid
-from lit.networks.pix2pix3d.generator import LabelledPictures, Labels
+from lit.networks.pix2pix3d.generator import LabelKind, LabelledPictures
 from lit.networks.pix2pix3d.label_decoder import COLOURS
 from lit.networks.pix2pix3d.label_encoder import LabelEncoder, label_channels
 from lit.networks.pix2pix3d.march import March
@@ -81,7 +81,7 @@ class ConditionalPix2Nerf(nn.Module):
         self,
         march: March,
         resolution: int = 64,
-        labels: Labels = "edges",
+        labels: LabelKind = "edges",
         classes: int = 1,
         render_size: int = 64,
         z_dim: int = 256,

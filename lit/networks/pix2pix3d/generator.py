@@ -27,7 +27,7 @@ from lit.networks.pix2pix3d.label_mapping import LabelMapping
 from lit.networks.pix2pix3d.march import March
 from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution, Upsampled
 
-Labels = Literal["segmentation", "edges"]
+LabelKind = Literal["segmentation", "edges"]
 POSE = 25
 
 
@@ -93,7 +93,7 @@ class Pix2Pix3DGenerator(nn.Module):
         self,
         march: March,
         resolution: int = 512,
-        labels: Labels = "segmentation",
+        labels: LabelKind = "segmentation",
         classes: int = 6,
         render_size: int = 128,
         z_dim: int = 512,
