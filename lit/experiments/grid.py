@@ -138,7 +138,7 @@ class Grid:
     def cell(self, arm: str, frames: int | None, seed: int) -> Cell:
         """One run; what is given later wins, so an arm's options override the common ones."""
         folder, bank = self.folder / f"{arm}-{frames or 'all'}-s{seed}", seed % self.banks
-        given: dict[str, Any] = {**self.options, **self.arms[arm].options}
+        given = whole_first({**self.options, **self.arms[arm].options})
         options = {key: value_text(value).replace(BANK, str(bank)) for key, value in given.items()}
         options |= {self.frames_option: str(frames)} if frames else {}
         varied = [key for key, value in given.items() if BANK in value_text(value)]
@@ -170,6 +170,16 @@ def stated(path: Path, seen: set[Path]) -> str:
     content = json.dumps(yaml.safe_load(path.read_text()), sort_keys=True, default=str)
     named = re.findall(r'"([^"]+\.ya?ml)"', content)
     return content + "".join(stated(path.parent / name, seen) for name in named)
+
+
+def whole_first(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in their order, but what lies within another one's whole (``model.seed``, ``model: FILE``) at the end.
+
+    An arm that takes another file would otherwise undo what all arms share.
+    """
+    wholes = [f"{key}." for key, value in options.items() if value is not None]
+    within = {key: value for key, value in options.items() if key.startswith(tuple(wholes))}
+    return {key: value for key, value in options.items() if key not in within} | within
 
 
 BANK = "{bank}"

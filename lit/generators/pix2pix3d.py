@@ -34,6 +34,7 @@ from lit.networks.pix2pix3d.label_decoder import COLOURS
 from lit.networks.pix2pix3d.super_resolution import CLAMP
 from lit.posing.field_bank import FieldBank, stated_dims
 from lit.weights.official.pix2pix3d import read_pix2pix3d
+from lit.weights.official.pix2pix3d_judges import start_judges
 
 CriticLoss = Callable[[Play, LabelledPictures], Tensor]
 
@@ -105,6 +106,8 @@ class LitPix2Pix3D(AdversarialGenerator):
         blur: of what the judges see at first, pixels; released: 10 from scratch, 0 from EG3D's weights.
         blur_kimg: thousands of images in which it fades; released: 200 x batch / 32.
         start: file of weights that the generator starts from (:func:`read_pix2pix3d`); None for random ones.
+        judges_start: file of weights that the judges start from, often the same
+            (:func:`lit.weights.official.pix2pix3d_judges.start_judges`); None for random ones.
         bank: what prediction makes of label maps; None for the defaults.
         total_images: training stops after so many images.
         seed: of all draws.
@@ -134,6 +137,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         blur: float = 0.0,
         blur_kimg: float = 0.0,
         start: str | None = None,
+        judges_start: str | None = None,
         bank: FieldBank | None = None,
         total_images: int = 25_000_000,
         seed: int = 0,
@@ -148,6 +152,8 @@ class LitPix2Pix3D(AdversarialGenerator):
                 raise InputError(f"{start}: differs from the network in {', '.join(differing)}; set them alike")
             network.load_state_dict(given.state_dict())
         judges = self.critics.build(network.resolution, network.classes)
+        if judges_start is not None:
+            start_judges(*judges, judges_start)
         aligned = self.critics.labels == "aligned"
         self.game = LabelledGame(
             network, *judges, perceptual, weights, aligned, labels_3d, augment=self.critics.augment

@@ -115,6 +115,41 @@ def occupied(field: DecodedPlanes, cells: int = 96, reach: float = math.inf) -> 
     return None if (high <= low).any() else np.stack([low, high]) * (field.box / cells) - field.box / 2
 
 
+@torch.no_grad()
+def solidified(field: Field, opaque: float, cells: int = 32, device: torch.device | None = None) -> Field:
+    """A field of one object in its canonical cube, as opaque as asked for, that looks the same before white.
+
+    Where rays end on white, a training cannot tell a light car from a dark one that white shines through; before a
+    street only the former is one. So density is multiplied until the median ray along the axes, of those that lose half
+    of their light, loses so much; and colours are mixed with what white shone through there.
+
+    Args:
+        field: in the canonical cube.
+        opaque: opacity of the median ray, below 1.
+        cells: places an axis that it is measured at.
+        device: where the field lives.
+
+    Returns:
+        The field itself where it is opaque already, or has no such ray.
+    """
+    places = voxel_centers(cells, device)
+    points = torch.stack(torch.meshgrid(places, places, places, indexing="ij"), -1).view(1, -1, 3)
+    thickness = field(points).density[0].view(cells, cells, cells) * (2 / cells)
+    rays = torch.cat([thickness.sum(axis).flatten() for axis in range(3)])
+    rays = rays[-torch.expm1(-rays) > SOLID]
+    wanted = -math.log1p(-opaque)
+    if not len(rays) or (found := float(rays.median())) >= wanted:
+        return field
+    through = (math.exp(-found) - (1 - opaque)) / opaque  # so that a ray of this thickness keeps its colour on white
+
+    def asked(points: Tensor) -> FieldValues:
+        values = field(points)
+        rgb = values.rgb * (1 - through) + through
+        return values._replace(density=values.density * (wanted / found), rgb=rgb)
+
+    return asked
+
+
 def metric_dims(extent: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Metres (3,) of an object of some extent (3,) whose unit nobody knows: its proportions, the class's volume.
 
@@ -143,6 +178,7 @@ class FieldBank:
         background: class that is no part of objects: density of its points is left out; None keeps it, edges have none.
         white: where rays end on white (see the march), density fades out between these values of a point's darkest
             channel: a training cannot tell white fog from the white behind it, only a bank shows it. None keeps it.
+        opaque: there, opacity that objects are brought to (:func:`solidified`); None keeps the field's.
         seed: of the latents.
 
     Raises:
@@ -163,6 +199,7 @@ class FieldBank:
         truncation: float = 1.0,
         background: int | None = 0,
         white: tuple[float, float] | None = (0.95, 0.99),
+        opaque: float | None = 0.95,
         seed: int = 0,
     ) -> None:
         for label, value, low in (("looks", looks, 1), ("cells", cells, 8), *(("shape", side, 2) for side in shape)):
@@ -174,7 +211,9 @@ class FieldBank:
         self.axes = object_axes(forward, up)
         self.own_dims, self.looks, self.shape, self.cells = own_dims, looks, (shape[0], shape[1], shape[2]), cells
         self.reach, self.truncation, self.seed = reach, truncation, seed
-        self.background, self.white = background, white
+        self.background, self.white, self.opaque = background, white, opaque
+        if opaque is not None and not 0.5 <= opaque < 1:
+            raise InputError(f"bank opaque {opaque}: expected 0.5 to below 1, or null; correct model.bank.opaque")
         if white is not None and not white[0] < white[1]:
             raise InputError(f"bank white {white}: expected a lower and a higher value; correct model.bank.white")
 
@@ -222,7 +261,10 @@ class FieldBank:
         box = self.box(field)
         if box is None:
             return None
-        grid = bake(box.canonical(field, self.reach), self.shape, device=latent.device)
+        canonical = box.canonical(field, self.reach)
+        if self.opaque is not None and network.march.config.get("white"):
+            canonical = solidified(canonical, self.opaque, device=latent.device)
+        grid = bake(canonical, self.shape, device=latent.device)
         return VoxelAsset(id, self.name, metric_dims(2 * box.half, self.mean) if dims is None else dims, grid)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from lit.rendering.rays import image_pixels
 from lit.rendering.render import render_rays
 from lit.rendering.samplers import between, importance
 
-EMPTY = 1e-6  # opacity up to which a ray has no depth; the released code divides its rounding errors there
+UNSEEN = 1e-6  # opacity up to which a ray has no depth; the released code divides its rounding errors there
 FLOOR = 0.01 + 1e-5  # of the weights that importance samples follow: two constants of the released code
 
 
@@ -89,7 +89,7 @@ class CameraMarch(March):
         assert drawn.features is not None, "the field has no features"
         depths, _ = sampler(origins, directions)
         empty = torch.full_like(drawn.depth, torch.inf)  # then the farthest sample of all rays stands for the depth
-        depth = drawn.depth.where(drawn.opacity > EMPTY, empty).clamp(depths.min(), depths.max())
+        depth = drawn.depth.where(drawn.opacity > UNSEEN, empty).clamp(depths.min(), depths.max())
         behind: Tensor | float = (1 - drawn.opacity).unsqueeze(-1) if self.white else 0.0
 
         def image(channels: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ class CompiledField:
         output_weight: (4, 64) float32 rows density, red, green, blue.
         output_bias: (4,) float32.
         unit: density is per so much of a cube's unit.
+        empty: opacity of an OPACITY_STEP of path up to which a cell counts as empty. Fog below it is not drawn: through
+            the whole cube it may hide a third of what is behind.
     """
 
     planes: np.ndarray
@@ -53,6 +55,7 @@ class CompiledField:
     output_weight: np.ndarray
     output_bias: np.ndarray
     unit: float = 1.0
+    empty: float = EMPTY
 
     @cached_property
     def occupancy(self) -> np.ndarray:
@@ -66,7 +69,7 @@ class CompiledField:
         _density_lattice(
             *flat, self.hidden_weight, self.hidden_bias, self.output_weight[0], self.output_bias[0], density
         )
-        solid = (1.0 - np.exp(-density * (OPACITY_STEP * self.unit))) > EMPTY
+        solid = (1.0 - np.exp(-density * (OPACITY_STEP * self.unit))) > self.empty
         occupied = maximum_filter(solid, size=3)
         cells = np.zeros((CELLS,) * 3, dtype=bool)
         for i, j, k in np.ndindex(2, 2, 2):
@@ -120,8 +123,8 @@ class CompiledField:
         return grid
 
 
-def compiled_field(field: DecodedPlanes) -> CompiledField:
-    """The compiled form of one object's planes (B = 1) under a :class:`SoftplusDecoder`.
+def compiled_field(field: DecodedPlanes, empty: float = EMPTY) -> CompiledField:
+    """The compiled form of one object's planes (B = 1) under a :class:`SoftplusDecoder`, see :class:`CompiledField`.
 
     Raises:
         InputError: another decoder, or several levels of planes.
@@ -148,6 +151,7 @@ def compiled_field(field: DecodedPlanes) -> CompiledField:
         laid_out(weights[1][:4]),
         laid_out(biases[1][:4]),
         field.box / 2,
+        empty,
     )
 
 

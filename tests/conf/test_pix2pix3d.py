@@ -8,6 +8,7 @@ import pytest
 
 from datamodules.assets.bank import AssetBank
 from lit.cli import ROOT, main
+from lit.experiments.grid import read_grid, whole_first
 from lit.posing.field_bank import FieldBank
 from lit.results import read_result
 from lit.trainer_cli import resolve
@@ -28,6 +29,17 @@ def test_every_model_resolves_and_takes_the_ablations(path: Path) -> None:
     assert chosen["weights"] == whole["weights"] | {"cross_view": 0.0}
     assert chosen["critics"] == whole["critics"] | {"image": False, "labels": "alone"}
     assert (chosen["labels_3d"], chosen["random_pose"]) == (False, 1.0)
+
+
+def test_an_arm_that_takes_another_model_keeps_what_all_arms_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # a grid's paths are the clone's
+    grid = read_grid(CONF / "sweep" / "pix2pix3d_ablations.yaml", overrides={"model.total_images": "800"})
+    for arm, name in (("seg_full", "LitPix2Pix3D"), ("pix2nerf", "LitPix2Nerf")):
+        found = resolve(grid.cell(arm, None, 1).command)
+        assert found["model"]["class_path"].endswith(name)
+        assert (found["model"]["init_args"]["total_images"], found["model"]["init_args"]["seed"]) == (800, 1)
+        assert (found["data"]["init_args"]["seed"], found["data"]["init_args"]["batch_size"]) == (1, 4)
+    assert whole_first({"a.b": 1, "c": 2, "a": None}) == {"a.b": 1, "c": 2, "a": None}
 
 
 @pytest.mark.parametrize("kind", ["edge", "seg"])

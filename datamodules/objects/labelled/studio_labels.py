@@ -28,6 +28,7 @@ from datamodules.objects.studio import edge_steps, render_views, require_views, 
 from datamodules.processes import run_jobs
 from datamodules.randomness import derive
 from datamodules.shapes.meshes import POPULATIONS, CarMesh, car
+from datamodules.shapes.paints import Paints, check_paints
 from datamodules.shapes.primitives import GLASS, HEADLIGHT, PART_NAMES, RIM, TAILLIGHT, TYRE
 
 RADIUS, FOCAL = 1.7, 1.7074
@@ -59,7 +60,7 @@ def world_scale(dims: np.ndarray) -> float:
 
 def labelled_views(
     mesh: CarMesh, azimuths: Sequence[float] | np.ndarray, elevations: Sequence[float] | np.ndarray, size: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator, paints: Paints = "studio",
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """V views of one object.
 
@@ -68,6 +69,7 @@ def labelled_views(
         azimuths, elevations: V angles each, degrees, as in the studio.
         size: pixels of the square views.
         rng: draws the light.
+        paints: the object's, which the light has to suit.
 
     Returns:
         ``images`` (V, S, S, 3) uint8 on white, ``edge`` (V, S, S) uint8 dark lines on white, ``seg`` (V, S, S) uint8
@@ -75,8 +77,9 @@ def labelled_views(
     """
     scale, field_of_view = world_scale(mesh.dims), 2 * np.arctan(0.5 / FOCAL)
     views = render_views(
-        mesh, azimuths, elevations, size, studio_light(rng), distance=RADIUS / scale, field_of_view=field_of_view
-    )
+        mesh, azimuths, elevations, size, studio_light(rng, paints),
+        distance=RADIUS / scale, field_of_view=field_of_view,
+    )  # fmt: skip
     alpha = views["rgba"][..., 3:].astype(np.float32) / 255
     images = np.rint(views["rgba"][..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     length, seg = float(mesh.dims[0]), CLASS_OF_PART[views["parts"]]
@@ -107,13 +110,14 @@ def _object_files(
     population: str,
     elevation: tuple[float, float],
     labels: tuple[Kind, ...],
+    paints: Paints,
 ) -> tuple[str, list[float], dict[str, list[bytes]], list[list[float]]]:
     """One object's name, dims, PNG files by archive, and camera labels."""
     cv2.setNumThreads(1)
-    mesh = car(population, index, seed)
+    mesh = car(population, index, seed, paints=paints)
     rng = derive(seed, "labelled", population, index)
     azimuths, elevations = spread_angles(views, elevation, rng)
-    arrays = labelled_views(mesh, azimuths, elevations, size, rng)
+    arrays = labelled_views(mesh, azimuths, elevations, size, rng, paints)
     files = {"images": [_png(image[..., ::-1]) for image in arrays["images"]]}
     files |= {kind: [_png(values) for values in arrays[kind]] for kind in labels}
     return mesh.id, mesh.dims.tolist(), files, np.round(arrays["cameras"], 9).tolist()
@@ -135,6 +139,7 @@ def write_labelled_views(
     workers: int = 2,
     progress: bool = False,
     wait: bool = False,
+    paints: Paints = "studio",
 ) -> Path:
     """Write ``images.zip`` with ``dataset.json``, and a zip for each kind of label; nothing in them is deflated.
 
@@ -152,6 +157,7 @@ def write_labelled_views(
         workers: processes; 1 stays in this one.
         progress: show a progress bar.
         wait: for another process that writes there, rather than refuse.
+        paints: "studio" of every hue, or "street" (:func:`datamodules.objects.studio.write_posed_images`).
 
     Raises:
         InputError: impossible counts, sizes or angles, another process writes there, or the folder holds another set
@@ -162,8 +168,10 @@ def write_labelled_views(
         raise InputError(f"population {population!r}: expected one of {', '.join(POPULATIONS)}")
     if not labels or set(labels) - set(LABEL_KINDS):
         raise InputError(f"labels {list(labels)}: expected some of {', '.join(LABEL_KINDS)}")
+    check_paints(paints)
     kinds = tuple(kind for kind in LABEL_KINDS if kind in labels)
     source = f"studio seed={seed} population={population} elevation={elevation[0]:g}-{elevation[1]:g}"
+    source += "" if paints == "studio" else f" paints={paints}"
     settings = Settings(source, objects, views, size, list(kinds))
     folder = Path(folder)
     if _is_there(folder, settings):
@@ -173,7 +181,7 @@ def write_labelled_views(
             refuse_foreign(folder / DONE, [IMAGES, *(f"{kind}.zip" for kind in LABEL_KINDS)])
             job = partial(
                 _object_files, views=views, size=size, seed=seed, population=population,
-                elevation=(elevation[0], elevation[1]), labels=kinds,
+                elevation=(elevation[0], elevation[1]), labels=kinds, paints=paints,
             )  # fmt: skip
             _write_archives(folder, settings, job, workers, progress)
             write_atomically(folder / DONE, json.dumps(msgspec.to_builtins(settings), indent=1))

@@ -55,10 +55,7 @@ def posed_views(argv: list[str]) -> int:
     parser.add_argument("--objects", type=positive, default=40, help="cars (default 40)")
     parser.add_argument("--views", type=positive, default=50, help="views a car (default 50)")
     parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
-    parser.add_argument(
-        "--paints", choices=("studio", "street"), default="studio",
-        help="studio: every hue (default); street: colours, glass and reflections of real streets",
-    )  # fmt: skip
+    _add_paints(parser)
     options = parser.parse_args(argv)
     from datamodules.objects.studio import write_posed_images
 
@@ -76,6 +73,7 @@ def labelled_views(argv: list[str]) -> int:
     parser.add_argument("--views", type=positive, default=64, help="views a car (default 64)")
     parser.add_argument("--size", type=positive, default=64, help="image side in pixels (default 64)")
     parser.add_argument("--labels", choices=("edge", "seg", "both"), default="both", help="label maps (default both)")
+    _add_paints(parser)
     parser.add_argument(
         "--elevation", type=float, nargs=2, default=(0.0, 30.0), metavar=("LOW", "HIGH"), help="degrees (default 0 30)"
     )
@@ -88,3 +86,10 @@ def labelled_views(argv: list[str]) -> int:
     write_labelled_views(options.root, **settings, labels=labels, progress=True)
     print(f"wrote {options.root}: {options.views} views of {options.objects} cars with {' and '.join(labels)} maps")
     return 0
+
+
+def _add_paints(parser: Arguments) -> None:
+    parser.add_argument(
+        "--paints", choices=("studio", "street"), default="studio",
+        help="studio: every hue (default); street: colours, glass and reflections of real streets",
+    )  # fmt: skip

@@ -55,6 +55,7 @@ class StyleGAN2Discriminator(nn.Module):
         raw_channels: of the same images before a generator's upsampler, judged together; 0 for none.
         c_dim: classes, or length of the vectors (of a pose) that condition; 0 for none.
         conv_clamp: bound on the convolutions' activations, which the published training sets to 256; None for none.
+        guesses: numbers that are given behind the logit of a judge without a condition, such as a guessed pose.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class StyleGAN2Discriminator(nn.Module):
         raw_channels: int = 0,
         c_dim: int = 0,
         conv_clamp: float | None = None,
+        guesses: int = 0,
     ) -> None:
         super().__init__()
         widths = [min(channel_base // size, channel_max) for size in reversed(resolutions(resolution))]
@@ -76,10 +78,10 @@ class StyleGAN2Discriminator(nn.Module):
         self.conv = EqualConv(last + 1, last, 3, clamp=conv_clamp)
         self.hidden = EqualLinear(last * 16, last)
         self.project = Projection(c_dim, last)
-        self.out = EqualLinear(last, self.project.features, activate=False)
+        self.out = EqualLinear(last, self.project.features + guesses, activate=False)
 
     def forward(self, images: Tensor, raw: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        """Logits (B, 1).
+        """Logits (B, 1 + guesses).
 
         Args:
             images: (B, input_channels, R, R).

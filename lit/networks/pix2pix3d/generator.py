@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
@@ -23,12 +22,12 @@ from lit.networks.fields.planes import EG3D_AXES, DecodedPlanes
 from lit.networks.fields.softplus_decoder import HIDDEN
 from lit.networks.layers.synthesis import Noise, SynthesisNetwork
 from lit.networks.pix2pix3d.label_decoder import COLOURS, LabelDecoder
-from lit.networks.pix2pix3d.label_encoder import LabelEncoder
+from lit.networks.pix2pix3d.label_encoder import LabelEncoder, label_channels
 from lit.networks.pix2pix3d.label_mapping import LabelMapping
 from lit.networks.pix2pix3d.march import March
 from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution, Upsampled
 
-Labels = Literal["segmentation", "edges"]
+LabelKind = Literal["segmentation", "edges"]
 POSE = 25
 
 
@@ -94,7 +93,7 @@ class Pix2Pix3DGenerator(nn.Module):
         self,
         march: March,
         resolution: int = 512,
-        labels: Labels = "segmentation",
+        labels: LabelKind = "segmentation",
         classes: int = 6,
         render_size: int = 128,
         z_dim: int = 512,
@@ -137,28 +136,8 @@ class Pix2Pix3DGenerator(nn.Module):
         self.upsample_labels = SuperResolution(resolution, features, classes, *sizes)
 
     def label_channels(self, labels: Tensor) -> Tensor:
-        """What the encoder and the discriminator take: (B, classes, R, R) one-hot of ids, or the edges themselves.
-
-        Args:
-            labels: (B, R, R) int64 class ids, or (B, 1, R, R) edges, as :attr:`kind` says.
-
-        Raises:
-            InputError: another shape, or an id that is no class.
-        """
-        side = self.resolution
-        wanted = (side, side) if self.kind == "segmentation" else (1, side, side)
-        if tuple(labels.shape[1:]) != wanted:
-            raise InputError(
-                f"label maps of shape {tuple(labels.shape)}: expected (B, {', '.join(map(str, wanted))})"
-                f" for {self.kind}; resize them or set the network's resolution"
-            )
-        if self.kind == "edges":
-            return labels.float()
-        low, high = (int(edge) for edge in labels.aminmax())
-        if low < 0 or high >= self.classes:
-            wrong = low if low < 0 else high
-            raise InputError(f"label map with class {wrong}: expected 0 to {self.classes - 1}; set the classes")
-        return F.one_hot(labels.long(), self.classes).permute(0, 3, 1, 2).float()
+        """:func:`lit.networks.pix2pix3d.label_encoder.label_channels` of this network's kind and size."""
+        return label_channels(labels, self.kind, self.classes, self.resolution)
 
     def pose(self, cameras: Tensor) -> Tensor:
         """The pose (B, 25) that conditions: that of the label map, or zeros."""
@@ -168,7 +147,7 @@ class Pix2Pix3DGenerator(nn.Module):
         """w+ (B, rows, w_dim) of latents (B, z_dim), the cameras (B, 25) of the label maps, and these.
 
         Raises:
-            InputError: see :meth:`label_channels`.
+            InputError: see :func:`label_channels`.
         """
         channels = self.label_channels(labels)
         if not self.conditional:

@@ -7,14 +7,43 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from datamodules.errors import InputError
 from lit.networks.discriminators.stylegan2_discriminator import DiscriminatorBlock
 from lit.networks.layers.equalised import EqualConv
 from lit.networks.layers.synthesis import resolutions
+
+
+def label_channels(labels: Tensor, kind: Literal["segmentation", "edges"], classes: int, side: int) -> Tensor:
+    """What encoders and discriminators take: (B, classes, side, side) one-hot of ids, or the edges themselves.
+
+    Args:
+        labels: (B, side, side) int64 class ids, or (B, 1, side, side) edges.
+        kind: which of them.
+        classes: of ids.
+        side: of the label maps.
+
+    Raises:
+        InputError: another shape, or an id that is no class.
+    """
+    wanted = (side, side) if kind == "segmentation" else (1, side, side)
+    if tuple(labels.shape[1:]) != wanted:
+        raise InputError(
+            f"label maps of shape {tuple(labels.shape)}: expected (B, {', '.join(map(str, wanted))})"
+            f" for {kind}; resize them or set the network's resolution"
+        )
+    if kind == "edges":
+        return labels.float()
+    low, high = (int(edge) for edge in labels.aminmax())
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise InputError(f"label map with class {wrong}: expected 0 to {classes - 1}; set the classes")
+    return F.one_hot(labels.long(), classes).permute(0, 3, 1, 2).float()
 
 
 class LabelEncoder(nn.Module):

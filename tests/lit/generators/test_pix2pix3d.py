@@ -88,8 +88,11 @@ def test_three_players_train_and_the_file_alone_is_enough(kind: str, tmp_path: P
     assert one.z_dim == 8
     other = one.sample(batch.labels, batch.cameras, batch.keys, sample=1)
     assert not torch.equal(other.image, drawn.image)
-    started = model(kind, start=str(tmp_path / "last.ckpt"))
+    started = model(kind, start=str(tmp_path / "last.ckpt"), judges_start=str(tmp_path / "last.ckpt"))
     assert torch.equal(started.game.generator.mapping.w_avg, read.mapping.w_avg)
+    judges = [made.game.label_critic for made in (started, one)]
+    vectors = [nn.utils.parameters_to_vector(judge.parameters()) for judge in judges if judge is not None]
+    assert torch.equal(*vectors)
     with pytest.raises(InputError, match="differs from the network in features"):
         model(kind, {"features": 12}, start=str(tmp_path / "last.ckpt"))
 

@@ -18,8 +18,9 @@ from datamodules.object_classes import object_class
 from datamodules.objects.labelled.cameras import TO_WORLD, camera_label
 from datamodules.objects.labelled_views import LabelledViews
 from datamodules.objects.studio import view_projection
+from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.planes import DecodedPlanes
-from lit.posing.field_bank import AXES, FieldBank, FieldBox, metric_dims, object_axes, occupied
+from lit.posing.field_bank import AXES, FieldBank, FieldBox, metric_dims, object_axes, occupied, solidified
 from lit.rendering.bake import bake
 from lit.rendering.camera_march import CameraMarch
 from lit.rendering.orbit import ORBITS
@@ -164,6 +165,28 @@ def test_background_and_white_fog_are_no_part_of_objects(monkeypatch: pytest.Mon
         np.testing.assert_allclose(asset.dims / asset.dims[0], HALF / HALF[0], atol=0.08)
 
 
+def test_see_through_objects_become_opaque_and_look_the_same_before_white() -> None:
+    shade = torch.tensor([0.1, 0.4, 0.0])
+
+    def fog(thickness: float) -> Any:
+        """A cube of one colour and this optical thickness, empty outside of its middle half."""
+
+        def field(points: torch.Tensor) -> FieldValues:
+            inside = (points.abs() < 0.5).all(-1)
+            return FieldValues(shade[None, :, None].expand(len(points), 3, points.shape[1]), thickness * inside)
+
+        return field
+
+    middle = torch.zeros(1, 1, 3)
+    values = solidified(fog(1.5), 0.95)(middle)
+    assert float(1 - (-values.density[0, 0]).exp()) == pytest.approx(0.95, abs=1e-5)
+    before, after = math.exp(-1.5), 0.05
+    torch.testing.assert_close(values.rgb[0, :, 0] * (1 - after) + after, shade * (1 - before) + before)
+    assert float(solidified(fog(1.5), 0.95)(torch.full((1, 1, 3), 0.9)).density) == 0
+    for left in (fog(5.0), fog(0.1)):  # opaque already; nothing there
+        assert solidified(left, 0.95) is left
+
+
 def test_empty_fields_and_fog_give_no_asset() -> None:
     bank, network = FieldBank(cells=16), small().eval()
     for density in (-20.0, 20.0):
@@ -177,6 +200,7 @@ def test_wrong_settings_are_one_line() -> None:
         ({"dims": (1.0, 0.0, 1.0)}, "in metres"),
         ({"shape": (1, 2, 2)}, "bank shape 1"),
         ({"white": (0.9, 0.9)}, "bank white"),
+        ({"opaque": 1.0}, "bank opaque 1.0: expected 0.5 to below 1"),
     ):
         with pytest.raises(InputError, match=says):
             FieldBank(**options)

@@ -189,6 +189,11 @@ def test_the_studio_writes_the_same_bytes_again_and_only_once(tmp_path: Path) ->
     assert (tmp_path / "a" / "images.zip").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="holds another set of labelled views"):
         write_labelled_views(tmp_path / "a", 2, 2, 16, ["edge"], seed=1, workers=1)
+    with pytest.raises(InputError, match="holds another set of labelled views"):
+        write_labelled_views(tmp_path / "a", 2, 2, 16, ["edge"], workers=1, paints="street")
+    assert main([*words, "--root", str(tmp_path / "c"), "--paints", "street"]) == 0
+    images = [(tmp_path / folder / "images.zip").read_bytes() for folder in "ac"]
+    assert images[0] != images[1]
 
 
 def test_a_broken_off_write_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,20 @@ def test_every_step_is_timed_and_the_compiled_view_is_the_fields(
         monkeypatch.setattr(bench, name, value)
     found = bench.run(out=tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == found
-    assert {"encoder", "planes", "pictures", "reference", "own samples", "compiled", "bake"} == set(found)
+    assert {
+        "encoder",
+        "planes",
+        "pictures",
+        "reference",
+        "own samples",
+        "compiled",
+        "bake",
+        "compiled, all fog",
+    } == set(found)
     assert all(row["ms"] > 0 for row in found.values())
     assert found["compiled"]["psnr"] > 20
     assert found["compiled"]["mask_iou"] > 0.9
+    assert found["compiled, all fog"]["agreement"] > 20
 
 
 def test_decoders_that_the_compiled_loops_do_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
 from lit.networks.pix2pix3d.generator import Pix2Pix3DGenerator
 from lit.rendering.camera_march import CameraMarch
 from tests.lit.weights.official.network_pickles import EasyDict
@@ -37,6 +38,20 @@ def official_state(network: Pix2Pix3DGenerator) -> dict[str, Tensor]:
         name = _official(key, network.resolution)
         state[name] = value[0] if key == "synthesis.constant" else value
         if name.endswith(("conv0.weight", "conv1.weight")):
+            state[name.replace("weight", "resample_filter")] = FILTER
+    return state
+
+
+def official_judge(network: StyleGAN2Discriminator, resolution: int) -> dict[str, Tensor]:
+    """The state of a judge under the names of its authors' files, with the resampling filters."""
+    state = {}
+    for key, value in network.state_dict().items():
+        name = key.replace("project.mapping.layers.", "mapping.fc").replace("project.mapping.", "mapping.")
+        name = name.replace("from_rgb.", f"b{resolution}.fromrgb.").replace("hidden.", "b4.fc.")
+        name = re.sub(r"^blocks\.(\d+)", lambda match: f"b{resolution >> int(match[1])}", name)
+        name = f"b4.{name}" if name.startswith(("conv.", "out.")) else name
+        state[name] = value
+        if name.endswith(("conv1.weight", "skip.weight")):
             state[name.replace("weight", "resample_filter")] = FILTER
     return state
 

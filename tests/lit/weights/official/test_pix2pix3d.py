@@ -13,9 +13,10 @@ from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discrim
 from lit.networks.pix2pix3d.generator import Pix2Pix3DGenerator
 from lit.weights.official.nvidia import read_networks
 from lit.weights.official.pix2pix3d import read_pix2pix3d
+from lit.weights.official.pix2pix3d_judges import start_judges
 from lit.weights.official.pix2pix3d_names import discriminator_state, generator_state
 from tests.lit.weights.official.network_pickles import tree, write_pickle
-from tests.lit.weights.official.pix2pix3d_states import arguments, official_state, tiny
+from tests.lit.weights.official.pix2pix3d_states import arguments, official_judge, official_state, tiny
 
 
 def pickled(path: Path, network: Pix2Pix3DGenerator, state: dict[str, Tensor] | None = None, **changes: Any) -> Path:
@@ -68,15 +69,39 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         generator_state(state | {"superresolution.resample_filter": torch.ones(4, 4)}, "file")
 
 
-def test_discriminators_have_a_place_for_every_tensor() -> None:
-    network = StyleGAN2Discriminator(16, 64, 8, 2, 6, 6, 25, 256.0)
-    names = {}
-    for key, value in network.state_dict().items():
-        name = key.replace("project.mapping.layers.", "mapping.fc").replace("project.mapping.", "mapping.")
-        name = name.replace("from_rgb.", "b16.fromrgb.").replace("hidden.", "b4.fc.").replace("blocks.0.", "b16.")
-        name = name.replace("blocks.1.", "b8.")
-        names[f"b4.{name}" if name.startswith(("conv.", "out.")) else name] = value
-    assert set(discriminator_state(names, "file")) == set(network.state_dict())
-    assert all(torch.equal(a, network.state_dict()[key]) for key, a in discriminator_state(names, "file").items())
+def judge(channels: int, seed: int) -> StyleGAN2Discriminator:
+    torch.manual_seed(seed)
+    return StyleGAN2Discriminator(16, 64, 8, 2, channels, channels, 25, 256.0)
+
+
+def judges_pickle(path: Path, **judges: StyleGAN2Discriminator) -> Path:
+    trees = {name: tree("DualDiscriminator", official_judge(one, 16), "") for name, one in judges.items()}
+    return write_pickle(path, trees)
+
+
+def test_both_judges_of_a_pickle_become_ours(tmp_path: Path) -> None:
+    wanted = judge(3, 1), judge(6, 2)
+    path = judges_pickle(tmp_path / "net.pkl", D=wanted[0], D_semantic=wanted[1])
+    image, label = judge(3, 3), judge(6, 4)
+    start_judges(image, label, path)
+    for made, one in zip((image, label), wanted):
+        state, given = made.state_dict(), one.state_dict()
+        assert set(state) == set(given)
+        assert all(torch.equal(state[key], given[key]) for key in given)
+    channels = torch.randn(2, 6, 16, 16)
+    assert torch.equal(label(channels, channels, torch.ones(2, 25)), wanted[1](channels, channels, torch.ones(2, 25)))
+    start_judges(None, None, path)
+    with pytest.raises(InputError, match=r"from_rgb\.weight has the shape \(4, 6, 1, 1\), expected \(4, 12, 1, 1\)"):
+        start_judges(judge(6, 3), None, path)
+    with pytest.raises(InputError, match="has no judge of pictures"):
+        start_judges(image, label, judges_pickle(tmp_path / "less.pkl", D_semantic=wanted[1]))
     with pytest.raises(InputError, match=r"b16\.other\.weight is no parameter of a residual discriminator"):
         discriminator_state({"b16.other.weight": torch.zeros(1)}, "file")
+
+
+def test_without_a_judge_of_labels_it_begins_as_that_of_pictures(tmp_path: Path) -> None:
+    given, label = judge(3, 1), judge(6, 4)
+    own = label.from_rgb.weight.clone()
+    start_judges(judge(3, 3), label, judges_pickle(tmp_path / "eg3d.pkl", D=given))
+    assert torch.equal(label.conv.weight, given.conv.weight)
+    assert torch.equal(label.from_rgb.weight, own)
