@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lit.arguments import Arguments, positive
 from lit.commands.dispatch import chosen
+from lit.commands.launch_options import count
 
 SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
@@ -57,7 +58,9 @@ def main(argv: list[str]) -> int:
     if argv[0] == "training":
         parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the CPU, to see that it runs")
         parser.add_argument("--only", nargs="+", default=None, metavar="NAME", help="only these trainings")
-        parser.add_argument("--steps", type=int, default=None, help="steps that are timed, after one that is not")
+        parser.add_argument("--steps", type=positive, default=None, help="steps that are timed, after one that is not")
+        parser.add_argument("--batch", type=positive, default=None, help="pictures, or objects, a step")
+        parser.add_argument("--workers", type=count, default=None, help="of the loaders")
         parser.add_argument("--parts", action="store_true", help="also say where the time goes")
     run(**vars(parser.parse_args(argv[1:])))
     return 0

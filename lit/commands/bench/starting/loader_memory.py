@@ -65,7 +65,9 @@ def run(
         raise InputError("bench loader-memory: this system does not tell a process's memory; expected Linux")
     with tempfile.TemporaryDirectory() as folder:
         if root is None:
-            root = write_world(Path(folder) / "world", train=WORLD, val=1, width=SIZE[1], height=SIZE[0], progress=False)
+            root = write_world(
+                Path(folder) / "world", train=WORLD, val=1, width=SIZE[1], height=SIZE[0], progress=False
+            )
         measured = _measure(frames, root, _written(Path(folder) / "bank") if bank is None else bank)
     report("bench loader-memory: one worker, objects in every frame", measured, out)
     return measured

@@ -141,7 +141,9 @@ def measure(name: str, place: str) -> None:
     before, cpu, wall = process_memory(), time.process_time(), time.perf_counter()
     data.setup("fit")
     wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, process_memory()
-    figures = {"seconds": wall, "cpu_seconds": cpu} | {f"{kind}_mb": after[kind] - before[kind] for kind in after if kind != "resident"}
+    figures = {"seconds": wall, "cpu_seconds": cpu} | {
+        f"{kind}_mb": after[kind] - before[kind] for kind in after if kind != "resident"
+    }
     if isinstance(data, PosedDataModule):
         batches = iter(data.train_dataloader())
         next(batches)

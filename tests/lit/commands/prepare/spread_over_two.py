@@ -66,7 +66,14 @@ def gan_views(folder: Path) -> list[str]:
         write_posed_boxes(inputs / "templates", objects=2, views=6, size=SIZE)
     files = ["--generator", str(inputs / "gan.safetensors"), "--segmenter", str(inputs / "seg.ckpt")]
     paths = ["--templates", str(inputs / "templates"), "--root", str(folder / "gan")]
-    return ["prepare", "gan-views", *files, *paths, *"--pose-layers 2 --steps 4 --views 4 --objects 3".split()]
+    return [
+        "prepare",
+        "gan-views",
+        *files,
+        *paths,
+        *["--pose-layers", "2", "--steps", "4"],
+        *["--views", "4", "--objects", "3"],
+    ]
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_sets_and_banks_are_the_same_here_and_over_two_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sets_and_banks_are_the_same_here_and_over_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[launchers]"')
     number, said, _ = in_own_process(
         lambda number: ["tests.lit.commands.prepare.spread_over_two", str(tmp_path / str(number))], {CLUSTER: LOCAL}
