@@ -36,7 +36,7 @@ def test_a_cluster_that_asks_for_a_token(monkeypatch: pytest.MonkeyPatch, tmp_pa
     for name in (AUTH, *TOKENS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ray_cluster, "TOKEN_FILE", tmp_path / "token")
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))  # type: ignore[misc]
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(InputError, match=r"asks for a token; expected RAY_AUTH_MODE=token and the cluster's"):
