@@ -75,8 +75,8 @@ def run(
 
     Returns:
         ``machine``, ``trainings`` (of each the figures of :class:`lit.callbacks.step_times.StepTimes`, or ``failed``
-        with its last line), ``injected_share`` (of a training's pictures a second, those with objects in every frame),
-        ``render`` on the device, and ``short_training``.
+        with its last line), ``injected_share`` (:func:`left_with_injection`), ``render`` on the device, and
+        ``short_training``.
 
     Raises:
         InputError: an unknown name.
@@ -95,11 +95,7 @@ def run(
         if "backbone" in used and find_spec("mmdet3d"):
             write_backbone(places["backbone"])
         record["trainings"] = {name: _timed(name, known[name], places, Path(folder), how) for name in chosen}
-        record["injected_share"] = {
-            plain: shares[0] / shares[1]
-            for plain, injected in PAIRS
-            if all(shares := [record["trainings"].get(one, {}).get("pictures_per_second") for one in (injected, plain)])
-        }
+        record["injected_share"] = left_with_injection(record["trainings"])
         if only is None:
             record["render"] = {**measure_render(device, tiny=dry_run), "note": ON_DEVICE}
             record["short_training"] = _short(places, Path(folder), dry_run)
@@ -108,6 +104,26 @@ def run(
         write_output(out, record)
     report(f"bench training on {record['machine']['device']}", _flat(record), None)
     return record
+
+
+def left_with_injection(trainings: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The share of a training's speed that is left with objects in every frame, where both were timed.
+
+    Args:
+        trainings: their figures by name.
+
+    Returns:
+        By the training's name that of pictures a second, and as ``NAME_cpu`` that of pictures a processor second of
+        the training's own process, which other work on the machine does not change; without workers that process is
+        the loader, too.
+    """
+    found: dict[str, float] = {}
+    for plain, injected in PAIRS:
+        without, with_ = trainings.get(plain, {}), trainings.get(injected, {})
+        if "seconds_per_step" in without and "seconds_per_step" in with_:
+            found[plain] = with_["pictures_per_second"] / without["pictures_per_second"]
+            found[f"{plain}_cpu"] = without["cpu_seconds_per_step"] / with_["cpu_seconds_per_step"]
+    return found
 
 
 def machine(device: str) -> dict[str, Any]:

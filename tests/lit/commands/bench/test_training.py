@@ -30,9 +30,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
         if "centernet3d_injected" in str(path):
             return "status 2: error: no bank"
         if path is not None:
-            Path(path).write_text(
-                json.dumps({"pictures_per_second": 6.0 if "injected" in path else 8.0, "share": {"data": 0.25}})
-            )
+            speed = 6.0 if "injected" in path else 8.0
+            found = {"pictures_per_second": speed, "seconds_per_step": 2 / speed, "cpu_seconds_per_step": 1 / speed**2}
+            Path(path).write_text(json.dumps({**found, "share": {"data": 0.25}}))
         return "" if path is not None else "not done after 1 s"
 
     monkeypatch.setattr(bench, "write_inputs", lambda *_: {name: tmp_path / name for name in PLACES})
@@ -46,7 +46,7 @@ def test_the_record(quick: list[list[str]], tmp_path: Path) -> None:
     assert record["dry_run"]
     assert record["machine"]["cores"] >= 1
     assert set(record["trainings"]) == set(CASES)
-    assert record["injected_share"] == {"fcos3d": 0.75}
+    assert record["injected_share"] == {"fcos3d": 0.75, "fcos3d_cpu": pytest.approx(0.75**2)}
     assert record["trainings"]["lift3d"]["pictures_per_second"] == 8.0
     assert record["trainings"]["centernet3d_injected"] == {"failed": "status 2: error: no bank"}
     assert record["short_training"] == {"failed": "not done after 1 s"}
