@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +39,13 @@ QUIET = {
 }
 
 
+TRIES = "5"  # of a second each at an address that answers, instead of 20
+AUTH = "RAY_AUTH_MODE"
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # environment; else the file in the home folder
+TOKEN_FILE = Path("~/.ray/auth_token")
+HERE = ("127.0.0.1", "localhost", "::1")
+
+
 def join_cluster(address: str, option: str, cpus: int | None = None, gpus: float | None = None) -> Any:
     """Join a Ray cluster, or start one on this machine, unless this process has done so before.
 
@@ -53,6 +63,11 @@ def join_cluster(address: str, option: str, cpus: int | None = None, gpus: float
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if address != LOCAL:
+        require_answer(address, option)
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)
+        if address.rpartition(":")[0] in HERE and has_token():
+            os.environ.setdefault(AUTH, "token")  # as Ray does for "auto": the cluster has found the same token
     try:
         import ray
     except ImportError:
@@ -66,21 +81,47 @@ def join_cluster(address: str, option: str, cpus: int | None = None, gpus: float
         given |= {"address": LOCAL, "num_cpus": cpus, "num_gpus": gpus}
         given |= {"object_store_memory": STORE, "include_dashboard": False}
     else:
-        require_answer(address, option)
         given |= {"address": address}
     for left in reversed(range(STARTS)):
         try:
-            ray.init(**given)
+            with own_termination():
+                ray.init(**given)
             break
         except Exception as error:  # Ray raises bare RuntimeError, ConnectionError, ValueError and its own
             said = " ".join(str(error).split())[:200]
             if address == LOCAL and left and "timed out during startup" in said:
                 continue  # Ray gives its own processes half a minute, which a busy machine may not have
+            if "InvalidAuthToken" in f"{error} {error.__cause__} {error.__context__}":
+                raise InputError(
+                    f"{option} {address}: the Ray cluster there asks for a token; expected {AUTH}=token and the "
+                    f"cluster's token in {TOKEN_FILE} or {TOKENS[0]}"
+                ) from error
             raise InputError(
                 f"{option} {address}: no Ray cluster answers there ({said}); expected HOST:PORT of one that `ray start "
                 "--head` of this Ray version started, auto, or local"
             ) from error
     return ray
+
+
+def has_token() -> bool:
+    """Whether a cluster that is started here would ask for a token, and this user has it."""
+    return any(os.environ.get(name) for name in TOKENS) or TOKEN_FILE.expanduser().is_file()
+
+
+@contextmanager
+def own_termination() -> Iterator[None]:
+    """Inside, SIGTERM may be given another meaning; after it, it means what it did.
+
+    Ray's own handler passes the signal on, but gives the process three seconds and then aborts it, in which a sweep
+    cannot end its jobs and a writer cannot remove what it began.
+    """
+    here = threading.current_thread() is threading.main_thread()  # others may not set handlers
+    before = signal.getsignal(signal.SIGTERM) if here else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def require_answer(address: str, option: str) -> None:

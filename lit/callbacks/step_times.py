@@ -20,9 +20,10 @@ READING = ("train_dataloader_next", "batch_to_device")  # ends of the names of L
 class StepTimes(pl.Callback):
     """Times the steps of a fit after the first few, and writes one JSON file at its end.
 
-    The file holds ``steps`` and ``pictures`` that were timed, ``seconds_per_step``, ``pictures_per_second`` of all
-    processes, ``peak_memory_mb`` (of the GPU's allocator, or of the process on a CPU), and with ``parts`` the ``share``
-    of the time in data, forward, backward, optimiser and other (logging, callbacks, the loop itself).
+    The file holds ``steps`` and ``pictures`` that were timed, ``seconds_per_step``, ``cpu_seconds_per_step`` of this
+    process without its loader's workers, ``pictures_per_second`` of all processes, ``peak_memory_mb`` (of the GPU's
+    allocator, or of the process on a CPU), and with ``parts`` the ``share`` of the time in data, forward, backward,
+    optimiser and other (logging, callbacks, the loop itself).
 
     Args:
         path: the file.
@@ -34,6 +35,8 @@ class StepTimes(pl.Callback):
         self.path, self.warm, self.parts = Path(path), warm, parts
         self._seconds = {"backward": 0.0, "optimiser": 0.0}
         self._began = self._mark = time.perf_counter()
+        self._cpu = time.process_time()
+        self._ended = self._began, self._cpu
         self._steps = self._pictures = 0
         self._skipped: dict[str, int] = {}
 
@@ -69,15 +72,20 @@ class StepTimes(pl.Callback):
             self._reset(trainer)
             self.warm = -1
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before the checkpoint that the last epoch ends with, which would weigh too much where few steps are timed."""
         _synchronise(trainer)
-        total = time.perf_counter() - self._began
+        self._ended = time.perf_counter(), time.process_time()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        total, cpu = self._ended[0] - self._began, self._ended[1] - self._cpu
         if not trainer.is_global_zero or not self._steps:
             return
         found: dict[str, Any] = {
             "steps": self._steps,
             "pictures": self._pictures * trainer.world_size,
             "seconds_per_step": total / self._steps,
+            "cpu_seconds_per_step": cpu / self._steps,
             "pictures_per_second": self._pictures * trainer.world_size / total,
             "peak_memory_mb": _peak(trainer),
         }
@@ -102,7 +110,7 @@ class StepTimes(pl.Callback):
         self._skipped |= {name: self._skipped.get(name, 0) + 1 for name in _running(trainer)}
         self._steps = self._pictures = 0
         _synchronise(trainer)
-        self._began = time.perf_counter()
+        self._began, self._cpu = time.perf_counter(), time.process_time()
 
     def _add(self, part: str, trainer: pl.Trainer) -> None:
         self._seconds[part] += self._now(trainer) - self._mark

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lit.arguments import Arguments
+from lit.arguments import Arguments, positive
 from lit.commands.dispatch import chosen
+from lit.commands.launch_options import count
 
 SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
@@ -19,11 +20,15 @@ SUBJECTS = {
         "starting.setups.run",
         "starting on 7,481 frames of KITTI and on 500,000 posed views: seconds, memory",
     ),
+    "loader-memory": (
+        "starting.loader_memory.run",
+        "memory of a loader's process over 100,000 injected frames",
+    ),
     "training": ("training.command.run", "steps of detectors and generators at the published sizes; for a GPU"),
     "pix2pix3d": ("pix2pix3d.run", "a label map to views of its field, the compiled renderer beside the reference"),
     "evaluate": ("evaluate.run", "the evaluators on a validation split's worth of files"),
 }
-OF_FRAMES = ("inject", "loader")  # subjects that take a folder of frames
+OF_FRAMES = ("inject", "loader", "loader-memory")  # subjects that take a folder of frames
 
 
 def main(argv: list[str]) -> int:
@@ -47,10 +52,15 @@ def main(argv: list[str]) -> int:
         parser.add_argument("--no-devkit", dest="devkit", action="store_false", help="leave nuscenes-devkit out")
     if argv[0] == "setups":
         parser.add_argument("--share", type=float, default=1.0, help="of both sizes (1)")
+    if argv[0] == "loader-memory":
+        parser.add_argument("--frames", type=positive, default=100_000, help="to inject into (100000)")
+        parser.add_argument("--bank", type=Path, default=None, metavar="DIR", help="a bank; by default 96 voxel cars")
     if argv[0] == "training":
         parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the CPU, to see that it runs")
         parser.add_argument("--only", nargs="+", default=None, metavar="NAME", help="only these trainings")
-        parser.add_argument("--steps", type=int, default=None, help="steps that are timed, after one that is not")
+        parser.add_argument("--steps", type=positive, default=None, help="steps that are timed, after one that is not")
+        parser.add_argument("--batch", type=positive, default=None, help="pictures, or objects, a step")
+        parser.add_argument("--workers", type=count, default=None, help="of the loaders")
         parser.add_argument("--parts", action="store_true", help="also say where the time goes")
     run(**vars(parser.parse_args(argv[1:])))
     return 0

@@ -1,31 +1,18 @@
-"""Work over Ray's workers: the same bytes whatever their number, refusals as one line."""
+"""Addresses at which no cluster of Ray's can be, clusters that ask for a token, and whose SIGTERM is."""
 
 from __future__ import annotations
 
+import signal
+import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from datamodules.cluster.ray_cluster import CLUSTER, LOCAL, require_answer
+from datamodules.cluster import ray_cluster
+from datamodules.cluster.ray_cluster import AUTH, TOKENS, join_cluster, own_termination, require_answer
 from datamodules.errors import InputError
-from datamodules.objects.studio import write_posed_images
-from tests.datamodules.cluster.spread_over_two import WANTED
-from tests.own_process import in_own_process
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """A folder's files by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def test_a_posed_set_is_the_same_here_and_over_two_workers(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[launchers]"')
-    number, said, _ = in_own_process(
-        lambda number: ["tests.datamodules.cluster.spread_over_two", str(tmp_path / str(number))], {CLUSTER: LOCAL}
-    )
-    assert said.splitlines() == ["[0, 3, 6, 9, 12, 15]", "number 7: expected another one"]
-    write_posed_images(tmp_path / "here", **WANTED, workers=1)
-    assert contents(tmp_path / "here") == contents(tmp_path / str(number))
 
 
 @pytest.mark.parametrize(
@@ -40,3 +27,29 @@ def test_a_posed_set_is_the_same_here_and_over_two_workers(tmp_path: Path) -> No
 def test_addresses_without_a_cluster(address: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         require_answer(address, "--ray")
+
+
+def test_a_cluster_that_asks_for_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def init(**given: object) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError("RPC error: InvalidAuthToken: it is missing")
+
+    for name in (AUTH, *TOKENS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ray_cluster, "TOKEN_FILE", tmp_path / "token")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"asks for a token; expected RAY_AUTH_MODE=token and the cluster's"):
+            join_cluster(address, "--ray")
+        assert AUTH not in ray_cluster.os.environ
+        (tmp_path / "token").write_text("token")
+        with pytest.raises(InputError, match="asks for a token"):
+            join_cluster(address, "--ray")
+        assert ray_cluster.os.environ[AUTH] == "token"
+
+
+def test_sigterm_keeps_its_meaning() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with own_termination():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == before

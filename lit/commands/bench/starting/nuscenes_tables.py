@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
+from lit.commands.bench.starting.process_memory import process_memory
 from lit.commands.bench.starting.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
@@ -87,21 +88,9 @@ def measure(name: str, *arguments: str) -> None:
     kept = (set_up_devkit if name == "devkit" else set_up)(*arguments)
     wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, process_memory()
     figures = {"seconds": wall, "cpu_seconds": cpu}
-    figures |= {f"{kind}_mb": after[kind] - before[kind] for kind in after}
+    figures |= {f"{kind}_mb": after[kind] - before[kind] for kind in after if kind != "resident"}
     assert kept is not None
     print(json.dumps({f"tables_{name}_{key}": round(value, 3) for key, value in figures.items()}))
-
-
-def process_memory() -> dict[str, float]:
-    """Megabytes of this process at its peak, and its own now, where the system tells (Linux)."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        rollup = Path("/proc/self/smaps_rollup").read_text()
-    except OSError:
-        return {}
-    lines = (line.split() for line in (status + rollup).split("\n"))
-    said = {words[0].rstrip(":"): float(words[1]) for words in lines if words[2:] == ["kB"]}
-    return {"peak": said["VmHWM"] / 1e3, "private": (said["Private_Clean"] + said["Private_Dirty"]) / 1e3}
 
 
 def in_own_process(module: str, *arguments: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from datamodules.kitti.format import format_label, write_calibration
 from datamodules.objects.posed_images import write_object, write_posed_index
 from datamodules.randomness import derive
 from datamodules.scene import Objects
-from lit.commands.bench.starting.nuscenes_tables import in_own_process, process_memory
+from lit.commands.bench.starting.nuscenes_tables import in_own_process
+from lit.commands.bench.starting.process_memory import process_memory
 from lit.commands.report import report
 
 KITTI_FRAMES, OBJECTS_A_FRAME = 7481, 7
@@ -140,7 +141,9 @@ def measure(name: str, place: str) -> None:
     before, cpu, wall = process_memory(), time.process_time(), time.perf_counter()
     data.setup("fit")
     wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, process_memory()
-    figures = {"seconds": wall, "cpu_seconds": cpu} | {f"{kind}_mb": after[kind] - before[kind] for kind in after}
+    figures = {"seconds": wall, "cpu_seconds": cpu} | {
+        f"{kind}_mb": after[kind] - before[kind] for kind in after if kind != "resident"
+    }
     if isinstance(data, PosedDataModule):
         batches = iter(data.train_dataloader())
         next(batches)

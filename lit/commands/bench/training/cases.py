@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 import torch
 
@@ -27,7 +29,11 @@ TINY_FCOS3D = (
     "--model.detector.size.strides [8,16,32]"
 )
 STUDIO = "--data.folder {{posed}} --data.create_objects 4 --data.create_views 8 --data.create_size {size}"
-SETS = "posed256", "posed64"
+SETS = "posed256", "posed128", "posed64", "labelled128", "dst64"
+UNTRAINED = "--trainer.callbacks null --data.val_every 4"  # nothing is scored
+LPIPS = "lit.features.lpips_distance.LpipsDistance"
+RANDOM_LPIPS = f'--model.perceptual {{{{"class_path":"{LPIPS}","init_args":{{{{"weights":null}}}}}}}}'
+TRUNKS = "--model.objective.init_args.{part}.init_args.weights random"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Case:
         words: its options; places stand in braces.
         full, tiny: options at the published size, and at that of a trial.
         module: Python package that it needs.
+        batch: option that says how many pictures a step has.
     """
 
     experiment: str
@@ -46,6 +53,7 @@ class Case:
     full: str
     tiny: str
     module: str = "torch"
+    batch: str = "data.batch_size"
 
 
 _CENTERNET = Case(
@@ -73,6 +81,12 @@ def _sizes(case: Case) -> tuple[str, str, str]:
     return case.full, case.tiny, case.module
 
 
+def _generator(experiment: str, model: str, size: int, words: str = "") -> Case:
+    """A generator of pictures at its authors' size."""
+    studio = STUDIO.format(size=size).replace("posed", f"posed{size}")
+    return Case(experiment, f"--model {CONF}/model/{model}.yaml {words} {UNTRAINED} {studio}", "", "")
+
+
 CASES = {
     "centernet3d": _CENTERNET,
     "centernet3d_injected": _injected(_CENTERNET, "lift3d.yaml"),
@@ -89,38 +103,81 @@ CASES = {
         "--trainer.callbacks null --data.held_out_every 4",
         STUDIO.format(size=256).replace("posed", "posed256"),
         f"--data.batch_objects 2 {STUDIO.format(size=64).replace('posed', 'posed64')} {TINY_LIFT3D}",
+        batch="data.batch_objects",
     ),
 }
+_SMALL = Case("world_centernet", "--data.root {small} --trainer.max_steps -1", "", "--data.batch_size 2")
+# Only by their names: the other generators with their authors' networks and pictures, and the small detector of the
+# road world, whose steps are so short that injection shows.
+NAMED = {
+    "giraffe": _generator("giraffe", "giraffe_cars256", 256),
+    "giraffe_hd": _generator("giraffe_hd", "giraffe_hd_compcars", 256),
+    "g3dr": _generator(
+        "g3dr_small", "g3dr_paper", 128, f"{TRUNKS.format(part='perceptual')} {TRUNKS.format(part='clip')}"
+    ),
+    "pix2pix3d": Case(
+        "pix2pix3d_small",
+        f"--model {CONF}/model/pix2pix3d_edge_car128.yaml {RANDOM_LPIPS} {UNTRAINED} "
+        "--data.test_every 4 --data.images {labelled128}/images.zip --data.labels {labelled128}/edge.zip "
+        "--data.create_objects 12 --data.create_views 4 --data.create_size 128",
+        "",
+        "",
+    ),
+    "dst": Case(
+        "dst",
+        "--model.autoencoder none --data.val_every 2 --data.folder {dst64} --data.create_models 2 "
+        "--data.create_views 2",
+        "",
+        "",
+    ),
+    "small": Case(_SMALL.experiment, f"{_SMALL.words} --data.injection null", "", _SMALL.tiny),
+    "small_injected": _injected(_SMALL, "lift3d.yaml"),
+}
+PAIRS = [(name.removesuffix("_injected"), name) for name in (*CASES, *NAMED) if name.endswith("_injected")]
 # The whole way of a small detector, scored: a training that a machine ends in a minute or two.
 SHORT_TRAINING = Case("world_centernet", "--data.root {small} --data.injection null", "--trainer.max_steps 400", "")
 
 
-def write_inputs(folder: Path, tiny: bool) -> dict[str, Path]:
-    """Write the frames and the bank that the trainings read.
+def places_of(cases: Iterable[Case], tiny: bool) -> set[str]:
+    """What stands in braces in the command lines of trainings."""
+    lines = (f"{case.words} {case.tiny if tiny else case.full}" for case in cases)
+    return {name for line in lines for _, name, _, _ in Formatter().parse(line) if name}
+
+
+def write_inputs(folder: Path, tiny: bool, wanted: set[str]) -> dict[str, Path]:
+    """Write the frames and the bank that the trainings read; posed sets they make themselves.
 
     Args:
         folder: for everything.
         tiny: of a trial's size.
+        wanted: names of the places that are read.
 
     Returns:
         Places by name, as the command lines have them in braces.
     """
     workers = min(os.cpu_count() or 1, 16)
-    world, surround, small = folder / "world", folder / "surround", folder / "small"
-    bank, backbone = folder / "bank", folder / "backbone.pth"
+    places = {name: folder / name for name in ("world", "surround", "small", "bank", *SETS)}
+    places["backbone"] = folder / "backbone.pth"
     sizes = (320, 96, 160, 90) if tiny else (1242, 375, 1600, 900)
-    write_world(world, train=8 if tiny else 32, val=2, width=sizes[0], height=sizes[1], workers=workers, progress=False)
-    if not tiny:
-        write_world(small, train=60, val=40, workers=workers, progress=False)
-    write_surround_world(
-        surround, train_scenes=1, val_scenes=1, samples_per_scene=2, width=sizes[2], height=sizes[3], workers=workers,
-        progress=False,
-    )  # fmt: skip
-    with AssetBankWriter(bank, generator="bench") as writer:
-        for car in baked_cars():
-            writer.write(car)
-    places = {"world": world, "surround": surround, "small": world if tiny else small, "bank": bank}
-    return places | {"backbone": backbone} | {name: folder / name for name in SETS}
+    if tiny:
+        places["small"] = places["world"]
+    elif "small" in wanted:
+        write_world(places["small"], train=60, val=40, workers=workers, progress=False)
+    if "world" in wanted or (tiny and "small" in wanted):
+        write_world(
+            places["world"], train=8 if tiny else 32, val=2, width=sizes[0], height=sizes[1], workers=workers,
+            progress=False,
+        )  # fmt: skip
+    if "surround" in wanted:
+        write_surround_world(
+            places["surround"], train_scenes=1, val_scenes=1, samples_per_scene=2, width=sizes[2], height=sizes[3],
+            workers=workers, progress=False,
+        )  # fmt: skip
+    if "bank" in wanted:
+        with AssetBankWriter(places["bank"], generator="bench") as writer:
+            for car in baked_cars():
+                writer.write(car)
+    return places
 
 
 def write_backbone(path: Path) -> None:

@@ -12,13 +12,23 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from datamodules.errors import InputError, closest
 from lit import ROOT
-from lit.commands.bench.training.cases import CASES, CONF, SHORT_TRAINING, Case, write_backbone, write_inputs
+from lit.commands.bench.training.cases import (
+    CASES,
+    CONF,
+    NAMED,
+    PAIRS,
+    SHORT_TRAINING,
+    Case,
+    places_of,
+    write_backbone,
+    write_inputs,
+)
 from lit.commands.bench.training.device_render import measure_render
 from lit.commands.report import report
 from lit.provenance import git_commit
@@ -28,7 +38,18 @@ STEPS, WARM = 30, 5
 TINY_STEPS = 3
 LONGEST = 150.0  # seconds of one training: what hangs must not cost the others their turn
 STEP_TIMES = "--trainer.callbacks+=lit.callbacks.step_times.StepTimes"
+FRAMES_OF = ("kitti_centernet", "nuscenes_fcos3d", "world_centernet")  # experiments that read frames
 ON_DEVICE = "injection itself runs in the loader's workers alone; what is measured on the device is the voxel renderer"
+
+
+class How(NamedTuple):
+    """How trainings are timed; see :func:`run`."""
+
+    tiny: bool
+    steps: int | None = None
+    parts: bool = False
+    batch: int | None = None
+    workers: int | None = None
 
 
 def run(
@@ -37,38 +58,44 @@ def run(
     only: Sequence[str] | None = None,
     steps: int | None = None,
     parts: bool = False,
+    batch: int | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
-    """Time every training that this machine has the packages for.
+    """Time trainings that this machine has the packages for.
 
     Args:
         out: JSON file to write, or None.
         dry_run: tiny networks and pictures on the CPU: shows that the record comes, its figures mean nothing.
-        only: names of trainings; by default all, the renderer, and a short training to its end.
+        only: names of trainings, those of ``NAMED``, too; by default all of ``CASES``, the renderer, and a short
+            training to its end.
         steps: steps that are timed.
         parts: also say where the time goes.
+        batch: pictures, or objects, a step in place of the published number.
+        workers: of the loaders; by default as many as there are cores beyond two, at most twelve.
 
     Returns:
         ``machine``, ``trainings`` (of each the figures of :class:`lit.callbacks.step_times.StepTimes`, or ``failed``
-        with its last line), ``render`` on the device, and ``short_training``.
+        with its last line), ``injected_share`` (:func:`left_with_injection`), ``render`` on the device, and
+        ``short_training``.
 
     Raises:
         InputError: an unknown name.
     """
+    known = {**CASES, **NAMED}
     for name in only or []:
-        if name not in CASES:
-            raise InputError(f"--only {name}: expected one of {', '.join(CASES)}{closest(name, CASES)}")
+        if name not in known:
+            raise InputError(f"--only {name}: expected one of {', '.join(known)}{closest(name, known)}")
     device = "cuda" if torch.cuda.is_available() and not dry_run else "cpu"
     began = time.perf_counter()
     record: dict[str, Any] = {"machine": machine(device), "dry_run": dry_run, "commit": git_commit()}
     with tempfile.TemporaryDirectory() as folder:
-        places = write_inputs(Path(folder), dry_run)
-        if not dry_run and find_spec("mmdet3d") and (only is None or any("fcos3d" in name for name in only)):
+        chosen, how = list(CASES if only is None else only), How(dry_run, steps, parts, batch, workers)
+        used = places_of([*(known[name] for name in chosen), *([SHORT_TRAINING] if only is None else [])], dry_run)
+        places = write_inputs(Path(folder), dry_run, used)
+        if "backbone" in used and find_spec("mmdet3d"):
             write_backbone(places["backbone"])
-        record["trainings"] = {
-            name: _timed(name, case, places, Path(folder), (steps, dry_run, parts))
-            for name, case in CASES.items()
-            if only is None or name in only
-        }
+        record["trainings"] = {name: _timed(name, known[name], places, Path(folder), how) for name in chosen}
+        record["injected_share"] = left_with_injection(record["trainings"])
         if only is None:
             record["render"] = {**measure_render(device, tiny=dry_run), "note": ON_DEVICE}
             record["short_training"] = _short(places, Path(folder), dry_run)
@@ -77,6 +104,26 @@ def run(
         write_output(out, record)
     report(f"bench training on {record['machine']['device']}", _flat(record), None)
     return record
+
+
+def left_with_injection(trainings: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The share of a training's speed that is left with objects in every frame, where both were timed.
+
+    Args:
+        trainings: their figures by name.
+
+    Returns:
+        By the training's name that of pictures a second, and as ``NAME_cpu`` that of pictures a processor second of
+        the training's own process, which other work on the machine does not change; without workers that process is
+        the loader, too.
+    """
+    found: dict[str, float] = {}
+    for plain, injected in PAIRS:
+        without, with_ = trainings.get(plain, {}), trainings.get(injected, {})
+        if "seconds_per_step" in without and "seconds_per_step" in with_:
+            found[plain] = with_["pictures_per_second"] / without["pictures_per_second"]
+            found[f"{plain}_cpu"] = without["cpu_seconds_per_step"] / with_["cpu_seconds_per_step"]
+    return found
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -93,42 +140,35 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def command_line(case: Case, places: dict[str, Path], root: Path, tiny: bool) -> list[str]:
+def command_line(case: Case, places: dict[str, Path], root: Path, tiny: bool, workers: int | None = None) -> list[str]:
     """A training's words, without what limits its length."""
     options = f"{case.words} {case.tiny if tiny else case.full}".format(**places)
     trainer = ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.enable_progress_bar", "false"]
     trainer += ["--trainer.accelerator", "cpu" if tiny or not torch.cuda.is_available() else "gpu"]
-    workers = "num_workers" if case.experiment.startswith(("lift3d", "stylegan2")) else "workers"
-    loading = [f"--data.{workers}", str(0 if tiny else max(min((os.cpu_count() or 1) - 2, 12), 0))]
+    if workers is None:
+        workers = 0 if tiny else max(min((os.cpu_count() or 1) - 2, 12), 0)
+    loading = ["--data.workers" if case.experiment in FRAMES_OF else "--data.num_workers", str(workers)]
     root_dir = ["--trainer.default_root_dir", str(root), "--trainer.num_sanity_val_steps", "0"]
     experiment = str(CONF / "experiment" / f"{case.experiment}.yaml")
     return ["fit", "-c", experiment, *trainer, *options.split(), *loading, *root_dir]
 
 
-def _timed(
-    name: str, case: Case, places: dict[str, Path], folder: Path, how: tuple[int | None, bool, bool]
-) -> dict[str, Any]:
+def _timed(name: str, case: Case, places: dict[str, Path], folder: Path, how: How) -> dict[str, Any]:
     """The figures of a training, or what it failed with."""
-    steps, tiny, parts = how
     if find_spec(case.module) is None:
         return {"failed": f"needs {case.module}: make openmmlab"}
-    warm = 1 if tiny or steps else WARM
-    count = warm + (steps or (TINY_STEPS if tiny else STEPS))
+    warm = 1 if how.tiny or how.steps else WARM
+    count = warm + (how.steps or (TINY_STEPS if how.tiny else STEPS))
     path = folder / f"{name}.json"
-    line = command_line(case, places, folder / name, tiny)
-    if case.experiment in ("kitti_centernet", "nuscenes_fcos3d"):
-        line += ["--data.samples_per_epoch", str(count * 8 if not tiny else count * 2)]
-    line += [
-        "--trainer.max_epochs",
-        "1",
-        "--trainer.limit_train_batches",
-        str(count),
-        "--trainer.limit_val_batches",
-        "0",
-    ]
+    line = command_line(case, places, folder / name, how.tiny, how.workers)
+    line += [f"--{case.batch}", str(how.batch)] if how.batch else []
+    if case.experiment in FRAMES_OF:
+        line += ["--data.samples_per_epoch", str(count * (how.batch or (2 if how.tiny else 8)))]
+    line += ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", str(count)]
+    line += ["--trainer.limit_val_batches", "0"]
     line += [STEP_TIMES, f"--trainer.callbacks.path={path}", f"--trainer.callbacks.warm={warm}"]
-    line += [f"--trainer.callbacks.parts={str(parts).lower()}"]
-    if problem := _fit(line, None if steps else LONGEST):
+    line += [f"--trainer.callbacks.parts={str(how.parts).lower()}"]
+    if problem := _fit(line, None if how.steps else LONGEST):
         return {"failed": problem}
     return dict(json.loads(path.read_text()))
 
@@ -164,5 +204,6 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     for name, figures in {**record["trainings"], **{key: record[key] for key in record if key == "render"}}.items():
         flat |= {f"{name} {key}": value for key, value in figures.items() if not isinstance(value, dict)}
         flat |= {f"{name} {key}": share for key, share in figures.get("share", {}).items()}
+    flat |= {f"{name} injected share": share for name, share in record["injected_share"].items()}
     flat |= {f"short training {key}": value for key, value in record.get("short_training", {}).items()}
     return flat | {"seconds": record["seconds"]}
