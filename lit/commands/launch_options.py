@@ -37,7 +37,7 @@ def add_launch_options(parser: Arguments) -> None:
         help="ray, slurm: GPUs of a run; ray takes parts of one (default 0)",
     )
     what = "ray, slurm: times that a run whose worker was lost goes on elsewhere (default 3)"
-    add("--retries", type=count, default=None, help=what)
+    add("--retries", type=not_negative, default=None, help=what)
     where = (
         "HOST:PORT of a running cluster, auto for this machine's, or local for one of the sweep's own (default local)"
     )
@@ -61,7 +61,7 @@ def amount(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
+def not_negative(text: str) -> int:
     """An integer >= 0, as an argparse type.
 
     Raises:

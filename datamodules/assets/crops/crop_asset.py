@@ -54,7 +54,7 @@ class CropAsset:
             return replace(self, pose=self.box)
         lift = np.array([0.0, self.dims[1] / 2, 0.0])
         pixel, depth = self.camera.project(self.box.center[0] - lift)
-        center = camera.unproject(resized_pixels(pixel, image_size(self.camera), image_size(camera)), depth) + lift
+        center = camera.unproject(resized_pixels(pixel, frame_size(self.camera), frame_size(camera)), depth) + lift
         yaw = yaw_from_alpha(self.box.alpha[0], center[0], center[2])
         return replace(self, pose=Boxes3D.single(center, self.dims, float(yaw)))
 
@@ -81,7 +81,7 @@ class CropAsset:
         return clip_layer(picture, depth, left, top, camera)
 
 
-def image_size(camera: Camera) -> np.ndarray:
+def frame_size(camera: Camera) -> np.ndarray:
     """(2,) width and height in pixels."""
     return np.array([camera.width, camera.height], np.float64)
 

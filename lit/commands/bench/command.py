@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lit.arguments import Arguments, positive
 from lit.commands.dispatch import chosen
-from lit.commands.launch_options import count
+from lit.commands.launch_options import not_negative
 
 SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         parser.add_argument("--only", nargs="+", default=None, metavar="NAME", help="only these trainings")
         parser.add_argument("--steps", type=positive, default=None, help="steps that are timed, after one that is not")
         parser.add_argument("--batch", type=positive, default=None, help="pictures, or objects, a step")
-        parser.add_argument("--workers", type=count, default=None, help="of the loaders")
+        parser.add_argument("--workers", type=not_negative, default=None, help="of the loaders")
         parser.add_argument("--parts", action="store_true", help="also say where the time goes")
     run(**vars(parser.parse_args(argv[1:])))
     return 0

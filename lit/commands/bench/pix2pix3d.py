@@ -82,7 +82,7 @@ def viewpoint(network: Pix2Pix3DGenerator) -> Tensor:
     return Orbit(radius, radius / network.box).camera(0.6, 0.2)[None]
 
 
-def within(field: DecodedPlanes) -> Field:
+def inside_cube(field: DecodedPlanes) -> Field:
     """A field whose density is raw, and nothing outside of its cube: there it would be the answer to no features."""
 
     def asked(points: Tensor) -> FieldValues:
@@ -119,7 +119,7 @@ def measure(network: Pix2Pix3DGenerator) -> dict[str, Any]:
 
     def view(by: CameraMarch) -> Callable[[], Tensor]:
         def render() -> Tensor:
-            drawn = by(within(raw), camera, SIDE)
+            drawn = by(inside_cube(raw), camera, SIDE)
             return torch.cat([drawn.rgb, drawn.opacity], 1)[0].permute(1, 2, 0)
 
         return render

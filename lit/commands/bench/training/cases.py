@@ -109,7 +109,7 @@ CASES = {
 _SMALL = Case("world_centernet", "--data.root {small} --trainer.max_steps -1", "", "--data.batch_size 2")
 # Only by their names: the other generators with their authors' networks and pictures, and the small detector of the
 # road world, whose steps are so short that injection shows.
-NAMED = {
+BY_NAME = {
     "giraffe": _generator("giraffe", "giraffe_cars256", 256),
     "giraffe_hd": _generator("giraffe_hd", "giraffe_hd_compcars", 256),
     "g3dr": _generator(
@@ -133,7 +133,7 @@ NAMED = {
     "small": Case(_SMALL.experiment, f"{_SMALL.words} --data.injection null", "", _SMALL.tiny),
     "small_injected": _injected(_SMALL, "lift3d.yaml"),
 }
-PAIRS = [(name.removesuffix("_injected"), name) for name in (*CASES, *NAMED) if name.endswith("_injected")]
+INJECTED_PAIRS = [(name.removesuffix("_injected"), name) for name in (*CASES, *BY_NAME) if name.endswith("_injected")]
 # The whole way of a small detector, scored: a training that a machine ends in a minute or two.
 SHORT_TRAINING = Case("world_centernet", "--data.root {small} --data.injection null", "--trainer.max_steps 400", "")
 

@@ -19,10 +19,10 @@ import torch
 from datamodules.errors import InputError, closest
 from lit import ROOT
 from lit.commands.bench.training.cases import (
+    BY_NAME,
     CASES,
     CONF,
-    NAMED,
-    PAIRS,
+    INJECTED_PAIRS,
     SHORT_TRAINING,
     Case,
     places_of,
@@ -66,7 +66,7 @@ def run(
     Args:
         out: JSON file to write, or None.
         dry_run: tiny networks and pictures on the CPU: shows that the record comes, its figures mean nothing.
-        only: names of trainings, those of ``NAMED``, too; by default all of ``CASES``, the renderer, and a short
+        only: names of trainings, those of ``BY_NAME``, too; by default all of ``CASES``, the renderer, and a short
             training to its end.
         steps: steps that are timed.
         parts: also say where the time goes.
@@ -81,7 +81,7 @@ def run(
     Raises:
         InputError: an unknown name.
     """
-    known = {**CASES, **NAMED}
+    known = {**CASES, **BY_NAME}
     for name in only or []:
         if name not in known:
             raise InputError(f"--only {name}: expected one of {', '.join(known)}{closest(name, known)}")
@@ -118,7 +118,7 @@ def left_with_injection(trainings: dict[str, dict[str, Any]]) -> dict[str, float
         the loader, too.
     """
     found: dict[str, float] = {}
-    for plain, injected in PAIRS:
+    for plain, injected in INJECTED_PAIRS:
         without, with_ = trainings.get(plain, {}), trainings.get(injected, {})
         if "seconds_per_step" in without and "seconds_per_step" in with_:
             found[plain] = with_["pictures_per_second"] / without["pictures_per_second"]

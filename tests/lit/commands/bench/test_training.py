@@ -12,7 +12,7 @@ import pytest
 from datamodules.errors import InputError
 from lit import ROOT
 from lit.commands.bench.training import command as bench
-from lit.commands.bench.training.cases import CASES, NAMED, SETS, places_of
+from lit.commands.bench.training.cases import BY_NAME, CASES, SETS, places_of
 from lit.commands.bench.training.device_render import measure_render
 from lit.trainer_cli import resolve
 
@@ -53,18 +53,18 @@ def test_the_record(quick: list[list[str]], tmp_path: Path) -> None:
     assert record["render"]["ms_per_object_1"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name, case in {**CASES, **NAMED}.items() if case.module == "torch"])
+@pytest.mark.parametrize("name", [name for name, case in {**CASES, **BY_NAME}.items() if case.module == "torch"])
 @pytest.mark.parametrize("tiny", [True, False])
 def test_command_lines_are_taken(name: str, tiny: bool, tmp_path: Path) -> None:
     places = {place: tmp_path / place for place in PLACES}
-    resolved: dict[str, Any] = resolve(bench.command_line({**CASES, **NAMED}[name], places, tmp_path / "run", tiny))
+    resolved: dict[str, Any] = resolve(bench.command_line({**CASES, **BY_NAME}[name], places, tmp_path / "run", tiny))
     assert resolved["trainer"]["devices"] in (1, "1")
 
 
 def test_only_what_is_read_is_written() -> None:
     assert places_of([CASES["fcos3d"]], tiny=True) == {"surround"}
     assert places_of([CASES["fcos3d_injected"]], tiny=False) == {"surround", "bank", "backbone"}
-    assert places_of([NAMED["g3dr"]], tiny=False) == {"posed128"}
+    assert places_of([BY_NAME["g3dr"]], tiny=False) == {"posed128"}
 
 
 def test_the_renderer_is_measured() -> None:
