@@ -141,7 +141,8 @@ def test_every_injection_trains_a_step(
     if path.stem != "none":
         extra += ["--data.injection.probability", "1.0", "--trainer.max_steps", "3"]
     if "AssetBank" in path.read_text():
-        extra += ["--data.injection.source.folder", str(tiny_bank)]
+        part = {"lift3d_at_recomposition": "pictures.", "recomposition_at_lift3d": "places."}.get(path.stem, "")
+        extra += [f"--data.injection.source.{part}folder", str(tiny_bank)]
     if "CentrePaste" in path.read_text():
         extra += ["--data.injection.source.folder", str(tiny_views)]
     record = fit(tmp_path, CONF / "experiment" / "world_centernet.yaml", tiny_world, *extra)

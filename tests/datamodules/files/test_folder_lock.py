@@ -69,7 +69,7 @@ def test_a_file_system_without_locks_warns_and_goes_on(tmp_path: Path, monkeypat
 
 
 def test_a_forked_process_keeps_no_lock_of_a_killed_parent(tmp_path: Path) -> None:
-    fork = HOLD.replace("    print(", "    import os\n    if os.fork() == 0: time.sleep(60)\n    print(")
+    fork = HOLD.replace("    print(", "    import os\n    if os.fork(): time.sleep(60)\n    print(")  # the child prints
     group = subprocess.Popen(
         [sys.executable, "-c", fork, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
