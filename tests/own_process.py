@@ -19,7 +19,7 @@ def in_own_process(
 ) -> tuple[int, str, str]:
     """Run ``python -m WORDS`` in the working directory, anew when a signal ended it, which is no answer.
 
-    Ray's driver ends its process that way when its own daemons do not answer, as on a machine with much else to do.
+    Ray's driver ends its process that way when a check inside of it fails.
 
     Args:
         words: module and arguments of a try, by its number from 0.

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from datamodules.assets.contract import Asset, LabelledFrames, Proposal, Wanted
-from datamodules.assets.crops.crop_asset import CropAsset, frame_size, resized_pixels
+from datamodules.assets.crops.crop_asset import CropAsset
 from datamodules.assets.crops.labelled_source import LabelledObjectSource
 from datamodules.assets.crops.worth_cutting import WorthCutting, gathered_crops
 from datamodules.errors import InputError
@@ -42,15 +42,13 @@ class CropPoses:
         self.dims = np.array([crop.dims for crop in crops])
         self.alpha = np.array([crop.box.alpha[0] for crop in crops])
         lift = np.array([0.0, 0.5, 0.0])
-        seen = [crop.camera.project(crop.box.center[0] - lift * crop.dims[1]) for crop in crops]
-        self.sizes = np.array([frame_size(crop.camera) for crop in crops])
-        self.pixels, self.depth = np.array([pixel for pixel, _ in seen]), np.array([float(depth) for _, depth in seen])
+        seen = [crop.camera.resized(1, 1).project(crop.box.center[0] - lift * crop.dims[1]) for crop in crops]
+        self.places, self.depth = np.array([place for place, _ in seen]), np.array([float(depth) for _, depth in seen])
 
     def boxes(self, camera: Camera) -> Boxes3D:
         """(N) boxes at :meth:`CropAsset.posed_for` a camera."""
         lift = np.array([0.0, 0.5, 0.0]) * self.dims[:, 1:2]
-        pixels = resized_pixels(self.pixels, self.sizes, frame_size(camera))
-        centers = camera.unproject(pixels, self.depth) + lift
+        centers = camera.resized(1, 1).unproject(self.places, self.depth) + lift
         return Boxes3D(centers, self.dims, yaw_from_alpha(self.alpha, centers[:, 0], centers[:, 2]))
 
     def distance(self, place: Proposal) -> np.ndarray:

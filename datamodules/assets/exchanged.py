@@ -70,15 +70,12 @@ class ExchangedAsset:
 
     def render(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> Layer | None:
         """Draw at one box (:meth:`datamodules.assets.contract.Asset.render`)."""
-        return self._shown(camera, box).render(camera, box, frame)
+        shown = self.picture.suiting(camera, box, self.draw) if isinstance(self.picture, Suiting) else self.picture
+        return shown.render(camera, box, frame)
 
     def sketch(self, camera: Camera, box: Boxes3D, frame: Frame | None = None) -> tuple[Layer, int] | None:
         """See :class:`datamodules.assets.contract.Sketched`."""
-        shown = self._shown(camera, box)
-        return shown.sketch(camera, box, frame) if isinstance(shown, Sketched) else None
-
-    def _shown(self, camera: Camera, box: Boxes3D) -> Asset:
-        return self.picture.suiting(camera, box, self.draw) if isinstance(self.picture, Suiting) else self.picture
+        return self.picture.sketch(camera, box, frame) if isinstance(self.picture, Sketched) else None
 
 
 class ExchangedSource(AssetSource):

@@ -49,12 +49,15 @@ class CropAsset:
         return EVERYWHERE
 
     def posed_for(self: C, camera: Camera) -> C:
-        """The asset with its pose in another camera: same place of the box's centre in the image, depth and alpha."""
+        """The asset with its pose in another camera: same place of the box's centre in the image, depth and alpha.
+
+        A place is a share of width and height: injection may be at training's size.
+        """
         if np.array_equal(camera.projection, self.camera.projection):
             return replace(self, pose=self.box)
         lift = np.array([0.0, self.dims[1] / 2, 0.0])
-        pixel, depth = self.camera.project(self.box.center[0] - lift)
-        center = camera.unproject(resized_pixels(pixel, frame_size(self.camera), frame_size(camera)), depth) + lift
+        place, depth = self.camera.resized(1, 1).project(self.box.center[0] - lift)
+        center = camera.resized(1, 1).unproject(place, depth) + lift
         yaw = yaw_from_alpha(self.box.alpha[0], center[0], center[2])
         return replace(self, pose=Boxes3D.single(center, self.dims, float(yaw)))
 
@@ -79,16 +82,6 @@ class CropAsset:
             picture, left, top = _move(picture, np.array([left, top]), source, target, scale)
         depth = np.where(picture[..., 3] > 0, np.float32(far), np.float32(0.0))
         return clip_layer(picture, depth, left, top, camera)
-
-
-def frame_size(camera: Camera) -> np.ndarray:
-    """(2,) width and height in pixels."""
-    return np.array([camera.width, camera.height], np.float64)
-
-
-def resized_pixels(pixels: np.ndarray, size: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Pixels (..., 2) of images of a size (..., 2) in the same images resized: injection may be at training's size."""
-    return (pixels + 0.5) * (new / size) - 0.5
 
 
 def _move(
