@@ -9,6 +9,7 @@ from datamodules.errors import InputError
 from lit.editing.page_requests import Answer, EditingPage
 
 LARGEST = 1 << 20  # bytes of a request
+DRAINED = 64 << 20  # bytes that are read of a request that is too large, so that its sender hears why
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
 
@@ -56,15 +57,23 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST:
+        size = int(length) if length.isdecimal() and len(length) < 20 else None
+        if size is None or size > LARGEST:
             self.close_connection = True
-            self._send(refused(413, f"a request of {length or 'unknown'} bytes: expected at most {LARGEST}"))
+            self._send(refused(413, f"a request of {size or 'unknown'} bytes: expected at most {LARGEST}"))
+            self._drain(min(size or 0, DRAINED))
             return
-        body = self.rfile.read(int(length))
+        body = self.rfile.read(size)
         if self.headers.get_content_type() != "application/json":
             self._send(refused(415, "expected application/json"))
             return
         self._send(self._refusal() or self.server.page.answer("POST", self.path, body))
+
+    def _drain(self, length: int) -> None:
+        """Read what is still being sent: closed with bytes unread, a connection loses the answer on its way."""
+        self.wfile.flush()
+        while length > 0 and (part := self.rfile.read(min(length, LARGEST))):
+            length -= len(part)
 
     def _refusal(self) -> Answer | None:
         """The answer to a request for another host than this machine."""

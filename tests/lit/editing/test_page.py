@@ -109,6 +109,7 @@ def test_what_it_refuses_changes_nothing(server: PageServer) -> None:
         (400, "POST", "/stroke", b"[", {}),
         (400, "POST", "/begin", {"number": 9}, {}),
         (413, "POST", "/stroke", b" " * (LARGEST + 1), {}),
+        (413, "POST", "/stroke", b" " * (16 * LARGEST), {}),  # more than the two sockets' buffers hold
         (415, "POST", "/stroke", stroke, {"Content_Type": "text/plain"}),
         (403, "POST", "/stroke", stroke, {"Host": "elsewhere.example"}),
     ]
