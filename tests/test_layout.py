@@ -26,7 +26,16 @@ FOUNDATIONS = {"", "arguments", "results", "provenance"}  # the root of lit: for
 NETWORKS = {"networks"}
 ENGINES = NETWORKS | {"rendering", "weights", "features", "losses", "adversarial"}
 SCORES = ENGINES | {"metrics", "proxies", "posing", "pictures"}
-TRAINING = SCORES | {"generators", "callbacks", "checkpoint_files", "detection", "cli", "config_errors", "trainer_cli"}
+TRAINING = SCORES | {
+    "generators",
+    "recognition",
+    "callbacks",
+    "checkpoint_files",
+    "detection",
+    "cli",
+    "config_errors",
+    "trainer_cli",
+}
 MAY_IMPORT = {  # the way of the data through lit: package or module -> what it may import of lit
     "": set(),
     "arguments": set(),
@@ -44,6 +53,7 @@ MAY_IMPORT = {  # the way of the data through lit: package or module -> what it 
     "posing": ENGINES | {"metrics", "proxies", "pictures"},
     "editing": NETWORKS | {"rendering", "pictures"},
     "generators": SCORES,
+    "recognition": SCORES,
     "callbacks": SCORES,
     "detection": {"weights"},
     "config_errors": set(),
