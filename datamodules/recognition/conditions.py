@@ -23,7 +23,7 @@ STRETCH = ((0.6, 0.75), (1.35, 1.6))  # factors on one of an unseen shape's side
 def clutter(size: int, rng: np.random.Generator) -> np.ndarray:
     """(S, S, 3) float32 in [0, 255]: something above, something below, blocks of any colour between, out of focus."""
     horizon = int(size * rng.uniform(0.35, 0.65))
-    picture = np.empty((size, size, 3), np.float32)
+    picture: np.ndarray = np.empty((size, size, 3), np.float32)
     picture[:horizon], picture[horizon:] = _colour(rng), _colour(rng)
     for _ in range(int(rng.integers(4, 10))):
         width, height = (int(size * share) for share in rng.uniform(0.08, 0.5, 2))

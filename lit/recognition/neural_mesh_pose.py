@@ -56,7 +56,7 @@ class NeuralMeshPose(Recogniser):
     bank: Tensor
     clutter: Tensor
     taken: Tensor
-    half: Tensor
+    sides: Tensor
     field_of_view: Tensor
 
     def __init__(
@@ -100,7 +100,7 @@ class NeuralMeshPose(Recogniser):
         self.register_buffer("bank", F.normalize(torch.randn(len(classes), len(cuboid.vertices), width), dim=-1))
         self.register_buffer("clutter", F.normalize(torch.randn(clutter, width), dim=-1))
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("half", torch.full((len(classes), 3), 0.5))
+        self.register_buffer("sides", torch.full((len(classes), 3), 0.5))
         self.register_buffer("field_of_view", torch.tensor(math.pi / 6))
         self.start(start_from)
 
@@ -120,7 +120,7 @@ class NeuralMeshPose(Recogniser):
                 "data.posed false: render-and-compare learns from pictures whose poses are known; set it true"
             )
         dims = torch.tensor([camera.dims[name] for name in self.classes])
-        self.half.copy_(dims / dims.amax(1, keepdim=True) / 2)
+        self.sides.copy_(dims / dims.amax(1, keepdim=True) / 2)
         self.field_of_view.fill_(math.radians(camera.field_of_view))
 
     @property
@@ -134,12 +134,13 @@ class NeuralMeshPose(Recogniser):
         return features.float()
 
     def training_step(self, batch: ClassBatch, batch_idx: int) -> Tensor:
-        maps, half = self(batch.images), self.half[batch.labels]
+        maps, half = self(batch.images), self.sides[batch.labels]
         rotation, distance = rotations_of(batch.pose[:, :3]).float(), batch.pose[:, 3]
         places, visible = seen_vertices(self.cuboid, half, rotation, distance, self.field_of_view)
         found, bank = sampled_features(maps, places), self.bank[batch.labels]
+        clutter = self.clutter.clone()  # gradients need what the step's end replaces
         contrast = vertex_contrast(
-            found, bank, self.clutter, places, visible, 2 * self.near, self.temperature, self.clutter_weight
+            found, bank, clutter, places, visible, 2 * self.near, self.temperature, self.clutter_weight
         ).mean()
         noise, there = self._background(maps, batch.ids, half, rotation, distance)
         alike = torch.where(there, (noise @ bank.transpose(1, 2)).mean(-1), 0).mean()
@@ -184,7 +185,7 @@ class NeuralMeshPose(Recogniser):
         with torch.inference_mode(False):  # gradients of poses are needed in evaluation, too
             cells, labels, distance = cells.clone(), labels.clone(), distance.clone()
             side = math.isqrt(cells.shape[1])
-            meshes = NeuralMeshes(self.cuboid, self.bank, self.half, cell_rays(side, self.field_of_view))
+            meshes = NeuralMeshes(self.cuboid, self.bank, self.sides, cell_rays(side, self.field_of_view))
             behind = cells @ F.normalize(self.clutter.mean(0), dim=0)
             return meshes.solve(cells, behind, labels, distance, self.descent)
 

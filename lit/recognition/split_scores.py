@@ -48,11 +48,13 @@ class SplitScores(pl.Callback):
             return
         name = list(data.splits)[dataloader_idx]
         if outputs.ndim == 2:
-            metric = self.metrics.setdefault(name, MeanRow("top-1 accuracy"))
-            metric.update((outputs.argmax(1) == batch.labels).double().cpu(), batch.ids)
+            shares = self.metrics.setdefault(name, MeanRow("top-1 accuracy"))
+            assert isinstance(shares, MeanRow)
+            shares.update((outputs.argmax(1) == batch.labels).double().cpu(), batch.ids)
         else:
-            metric = self.metrics.setdefault(name, PoseAccuracy())
-            metric.update(outputs.cpu(), rotations_of(batch.pose[:, :3].cpu()), batch.ids)
+            poses = self.metrics.setdefault(name, PoseAccuracy())
+            assert isinstance(poses, PoseAccuracy)
+            poses.update(outputs.cpu(), rotations_of(batch.pose[:, :3].cpu()), batch.ids)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures: dict[str, float] = {}

@@ -58,6 +58,10 @@ G3DR = (
     "--model.objective.samples.coarse 8 --model.objective.samples.fine 8 --model.eval_samples.coarse 8 "
     "--model.eval_samples.fine 8 --data.steps_per_epoch 2 --data.num_workers 0 "
 )
+CLASSES = (
+    "--data.folder {bank}-classes --data.create_classes [car,bicycle] --data.create_train_objects 2 "
+    "--data.create_test_objects 1 --data.create_size 32 --data.size 32 --model.classes [bicycle,car] "
+)
 DST = (
     "--data.folder {bank}-renders --data.create_classes [car] --data.create_models 3 --data.create_views 4 "
     "--data.val_every 3 --data.val_batches 1 --model.groups 8 "
@@ -114,6 +118,7 @@ CASES = {
     ),
     "giraffe": Case(GIRAFFE, exact=True, bank=True),
     "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
+    "image_classifier": Case(CLASSES + "--data.augment datamodules.recognition.augmix.AugMix"),
     "kitti_centernet": Case(
         WORLD + "--trainer.sync_batchnorm false --model.detector.deformable false "
         "--model.detector.backbone_weights none "
@@ -132,6 +137,7 @@ CASES = {
     "lift3d_demo": lift3d(),
     "lift3d_gan": lift3d(),
     "lift3d_paper": lift3d(" --data.patch 8"),
+    "neural_mesh_pose": Case(CLASSES + "--model.side 3 --model.descent.steps 2"),
     "nuscenes_fcos3d": Case(SURROUND + SMALL_FCOS3D),
     "nuscenes_fcos3d_world": Case(SURROUND + "--model.detector.size.base_channels 8 --model.detector.size.channels 16"),
     "object_segmenter": Case("--data.folder {boxes} --data.held_out 1"),
@@ -146,6 +152,7 @@ CASES = {
         exact=True,
         later=("train/image_r1", "train/label_r1"),
     ),
+    "pose_classifier": Case(CLASSES + "--model.size 32 --model.pool 1"),
     "pose_regressor": Case("--data.folder {boxes} --data.val_every 3"),
     "road_segmenter": Case("--data.root {world} --data.train_frames 8 --data.val_frames 3"),
     "stylegan2_paper": Case(STYLEGAN2),

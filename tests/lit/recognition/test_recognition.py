@@ -21,7 +21,7 @@ EXPERIMENTS = ROOT / "conf" / "experiment"
 NARROW: dict[str, Any] = {"weights": "none", "options": {"channels": [4, 4, 8, 8]}}
 SMALL = (
     "--data.size 32 --data.batch_size 3 --trainer.max_steps 2 --trainer.enable_progress_bar false "
-    "--model.classes [bicycle,car] --model.options {channels:[4,4,8,8]}"
+    '--model.classes [bicycle,car] --model.options {"channels":[4,4,8,8]}'
 )
 
 
