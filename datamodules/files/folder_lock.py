@@ -14,14 +14,14 @@ from pathlib import Path
 from datamodules.errors import InputError, printable
 from datamodules.files.atomic_files import disk_refusals
 
-NAME = ".lock"
+LOCK_FILE = ".lock"
 UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 COMMAND = 200  # letters of the holder's command line that are told
 _HELD: set[int] = set()  # handles of this process's locks
 
 
 @contextmanager
-def folder_lock(folder: str | Path, written: str, name: str = NAME, wait: bool = False) -> Iterator[None]:
+def folder_lock(folder: str | Path, written: str, name: str = LOCK_FILE, wait: bool = False) -> Iterator[None]:
     """Hold a folder for writing; its hidden lock file exists as long as somebody does.
 
     Readers take no lock: what they read was renamed into place. Threads of one process exclude each other as processes

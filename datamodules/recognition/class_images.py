@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.files.folder_lock import NAME as LOCK
+from datamodules.files.folder_lock import LOCK_FILE
 from datamodules.randomness import derive
 from datamodules.recognition.augmix import AugMix
 from datamodules.recognition.class_folder import LAYOUT, ClassFolder
@@ -184,7 +184,7 @@ class ClassImages(LightningDataModule):
         """Write the studio's set where there is no folder."""
         h: Any = self.hparams
         folder = Path(h.folder)
-        if h.create and (not folder.exists() or (folder / LOCK).exists()):  # the second: another run writes it now
+        if h.create and (not folder.exists() or (folder / LOCK_FILE).exists()):  # the second: another run writes it now
             from datamodules.recognition.class_writer import ClassSetSettings, write_class_images  # needs Embree
 
             settings = ClassSetSettings(

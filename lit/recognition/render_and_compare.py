@@ -18,7 +18,7 @@ from lit.networks.neural_mesh import Cuboid, render_cuboid, seen_surface
 from lit.proxies.pose_estimator import rotations_of
 
 BETAS = (0.4, 0.6)
-DROPS, DROP = 3, 0.2  # the rate falls to a fifth after each third of the steps
+FALLS, FALL = 3, 0.2  # the rate falls to a fifth after each third of the steps
 AT_A_TIME = 256  # starts rendered together
 
 
@@ -125,7 +125,7 @@ class NeuralMeshes:
             optimizer = torch.optim.Adam([angles], descent.lr, BETAS)
             for step in range(descent.steps):
                 for group in optimizer.param_groups:
-                    group["lr"] = descent.lr * DROP ** (step * DROPS // descent.steps)
+                    group["lr"] = descent.lr * FALL ** (step * FALLS // descent.steps)
                 found = self.agreement(likeness, clutter, labels, torch.rad2deg(angles), distance)
                 loss = -found.sum()  # Adam's steps are each angle's own
                 (angles.grad,) = torch.autograd.grad(loss, angles)
