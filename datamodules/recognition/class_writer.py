@@ -77,7 +77,8 @@ class ClassSetSettings:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise InputError(f"classes {' '.join(self.classes) or 'none'}: expected two or more; name another")
-        studio_models(self.classes, 1)  # refuses unknown ones
+        studio_models(self.classes, 1)  # refuses unknown ones, and the next other modes and distances
+        draw_viewpoints(self.mode, 1, self.distance, derive(0, "class images"), max_polar=GROUND_POLAR)
         limits = (
             ("train_objects", self.train_objects, 1, APART - 1),
             ("test_objects", self.test_objects, 1, APART - 1),
@@ -261,10 +262,11 @@ def _write_render(picture: Render | Generated, root: Path, size: int | None, see
     """Write one render or generated image."""
     render = picture.render if isinstance(picture, Generated) else picture
     known, name = render.annotation, render.annotation.words.replace(" ", "_")
+    stem = f"{known.synset}_{known.model}_{known.view:03d}"  # several synsets may be of one class
     if isinstance(picture, Generated):
-        pixels, place = picture.read(), f"{name}/{known.model}_{known.view:03d}_{picture.variant:02d}.png"
+        pixels, place = picture.read(), f"{name}/{stem}_{picture.variant:02d}.png"
     else:
-        rgba, place = render.rgba.astype(np.float32), f"{name}/{known.model}_{known.view:03d}.png"
+        rgba, place = render.rgba.astype(np.float32), f"{name}/{stem}.png"
         behind, alpha = backdrop(len(rgba), "colour", derive(seed, "class images", render.key)), rgba[..., 3:] / 255
         pixels = np.rint(rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8)
     if size is not None and len(pixels) != size:

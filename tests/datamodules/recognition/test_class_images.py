@@ -191,7 +191,7 @@ def test_renders_become_a_training_split(tiny_renders: RenderSet, tmp_path: Path
     assert index.splits == {"train": 4}
     found = ClassFolder.load(tmp_path / "set/train", posed=True)
     first = next(iter(tiny_renders)).annotation
-    row = found.names.index("car/000000_000.png")
+    row = found.names.index("car/car_000000_000.png")
     assert found.pose[row] == pytest.approx([first.azimuth, first.elevation, 0, 1.5], abs=1e-4)
     assert found.camera is not None
     assert found.camera.dims["car"] == pytest.approx(first.dims)
@@ -225,7 +225,8 @@ def test_the_datamodule_has_a_loader_a_split(tiny_set: Path, tmp_path: Path) -> 
         (["--studio", "car", "vna"], "studio class 'vna'"),
         (["--size", "4"], "size 4: expected 16 to 2048"),
         (["--roll", "90"], "roll 90: expected a spread of 0 to 45 degrees"),
-        (["--mode", "9", "--train-objects", "1", "--workers", "1"], "viewpoint mode 9"),
+        (["--mode", "9"], "viewpoint mode 9"),
+        (["--distance", "0.5"], "distance 0.5: expected 0.9 to 100"),
         (["--renders", "x", "--views", "2"], "--views with --renders: expected one of both"),
         (["--filtered"], "--name and --filtered are of --renders DIR"),
         (["--renders", "nowhere"], "nowhere/renders.json: not found"),
