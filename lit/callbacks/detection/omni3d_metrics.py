@@ -15,7 +15,10 @@ from datamodules.files.atomic_files import write_atomically
 from datamodules.omni3d.camera_boxes import CameraBoxes, predicted_boxes, truth_boxes
 from datamodules.omni3d.rows import pinhole_pose, rows_of
 from datamodules.scene import Batch, Objects
+from lit.callbacks.frame_names import leave_frames
 from lit.metrics.omni3d.evaluation import VERSION, Omni3DAP, flatten
+from lit.metrics.omni3d.recorded_pictures import RecordedPictures, write_pictures
+from lit.metrics.sample_keys import sample_key
 
 
 @runtime_checkable
@@ -65,12 +68,17 @@ class Omni3DMetrics(pl.Callback):
 
     Logs "omni3d/AP2D", "omni3d/AP3D", "omni3d/AP3D/0.25", "omni3d/AP3D/near", "omni3d/Car/AP3D" and their like, in
     percent. ``test`` and ``predict`` also write the result file for Omni3D's own evaluation, where the data are a file
-    of Omni3D.
+    of Omni3D. Beside the run's record it leaves what each picture adds to the figures (``picture_matches_val_*.npz``,
+    ``picture_matches_test_*.npz``; see :mod:`lit.metrics.omni3d.recorded_pictures`), from which intervals over pictures
+    or drives are computed.
 
     Args:
         classes: names that are evaluated; None takes what the detector learns.
         path: the result file; None means ``omni3d_results.json`` in the run's folder.
         prefixes: log only figures whose name, without "omni3d/", starts with one of these; None logs all.
+
+    Attributes:
+        raw: on rank zero, split ("val", "test") to ``{"file": name in the run's folder, "sha256": of its content}``.
     """
 
     def __init__(
@@ -80,12 +88,14 @@ class Omni3DMetrics(pl.Callback):
         self.prefixes = tuple(prefixes) if prefixes is not None else None
         self.metric = Omni3DAP(classes or ())
         self.predicted: dict[str, CameraBoxes] = {}
+        self.names: dict[int, str] = {}
+        self.raw: dict[str, dict[str, str]] = {}
         self.evaluator = {"name": "omni3d", "version": VERSION}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.metric = Omni3DAP(self.classes or getattr(pl_module, "detector", pl_module).classes)
         self.metric.to(pl_module.device)
-        self.predicted = {}
+        self.predicted, self.names = {}, {}
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -98,6 +108,7 @@ class Omni3DMetrics(pl.Callback):
         scoring = scoring_of(trainer)
         found = scoring.omni3d_predictions(outputs, batch)
         self.metric.update(batch.sample_ids, scoring.omni3d_truths(batch), found)
+        self.names.update({sample_key(sample_id): sample_id for sample_id in batch.sample_ids})
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: int
@@ -111,18 +122,24 @@ class Omni3DMetrics(pl.Callback):
         self._keep(trainer, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "test")
+        self._write(trainer)
+
+    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
         figures = flatten(self.metric.compute())
         if self.prefixes is not None:
             figures = {name: value for name, value in figures.items() if name.startswith(self.prefixes)}
         # All ranks hold the same figures.
         pl_module.log_dict({f"omni3d/{name}": value for name, value in figures.items()}, sync_dist=True)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.on_validation_epoch_end(trainer, pl_module)
-        self._write(trainer)
-
-    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer)
+        traced = self.names, self.metric.trace, self.evaluator
+        if left := leave_frames(trainer, f"picture_matches_{split}", *traced, RecordedPictures, write_pictures):
+            self.raw[split] = left
 
     def _keep(self, trainer: pl.Trainer, outputs: Any, batch: Batch) -> None:
         found = scoring_of(trainer).omni3d_predictions(outputs, batch)

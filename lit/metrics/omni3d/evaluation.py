@@ -21,10 +21,11 @@ from datamodules.omni3d.camera_boxes import CameraBoxes, truth_boxes
 from datamodules.omni3d.format import read_omni3d, read_results
 from datamodules.omni3d.vocabulary import IGNORED
 from lit.metrics.gathered_rows import GatheredRows
-from lit.metrics.omni3d.matching import MOST_PREDICTIONS, average_precisions, match_predictions
+from lit.metrics.omni3d.matching import MOST_PREDICTIONS, PictureMatches, match_predictions
 from lit.metrics.omni3d.overlaps import iou_2d, iou_3d
 from lit.metrics.sample_keys import sample_key
 
+Traced = dict[tuple[str, str], PictureMatches]  # by class and mode, "2D" or "3D"
 VERSION = "omni3d-0.1-1"  # recorded beside every figure; changes when a figure could
 LIMITS = {"2D": np.linspace(0.5, 0.95, 10), "3D": np.linspace(0.05, 0.5, 10)}
 SINGLE = {"2D": (0.5, 0.75, 0.95), "3D": (0.15, 0.25, 0.5)}  # thresholds that are reported alone
@@ -79,7 +80,8 @@ def evaluate_boxes(truth: Sequence[CameraBoxes], pred: Sequence[CameraBoxes], cl
     """
     if len(truth) != len(pred):
         raise ValueError(f"{len(truth)} labelled and {len(pred)} predicted pictures: expected as many of each")
-    return _evaluate([(_packed(gt, classes), _packed(found, classes)) for gt, found in zip(truth, pred)], classes)
+    pairs = [(_packed(gt, classes), _packed(found, classes)) for gt, found in zip(truth, pred)]
+    return _evaluate(pairs, classes)[0]
 
 
 def flatten(result: dict[str, Any]) -> dict[str, float]:
@@ -97,6 +99,10 @@ class Omni3DAP(GatheredRows):
 
     Args:
         classes: names that are evaluated; boxes of others are left out.
+
+    Attributes:
+        trace: what the last ``compute`` found: keys (S,) of its pictures, and by class and mode what predictions count
+            as over the whole range.
     """
 
     pictures: list[torch.Tensor]
@@ -108,6 +114,7 @@ class Omni3DAP(GatheredRows):
         rows = torch.zeros(0, WIDTH_OF_ROWS, dtype=torch.float64)
         super().__init__(pictures=pictures, gt_rows=rows, pred_rows=rows, **kwargs)
         self.classes = tuple(classes)
+        self.trace: tuple[list[int], Traced] | None = None  # no return value: torchmetrics knows tensors only
 
     def update(self, sample_ids: Sequence[str], truth: Sequence[CameraBoxes], pred: Sequence[CameraBoxes]) -> None:
         """Add the labels and predictions of some pictures.
@@ -132,7 +139,9 @@ class Omni3DAP(GatheredRows):
         for column, name in ((1, "gt_rows"), (2, "pred_rows")):
             cuts = np.cumsum(pictures[:, column])[:-1]
             parts.append(np.split(self.held(name).numpy(), cuts) if len(pictures) else [])
-        return _evaluate([(parts[0][k], parts[1][k]) for k in first], self.classes)
+        result, matches = _evaluate([(parts[0][k], parts[1][k]) for k in first], self.classes)
+        self.trace = pictures[first, 0].tolist(), matches
+        return result
 
 
 def _packed(boxes: CameraBoxes, classes: Sequence[str]) -> np.ndarray:
@@ -163,7 +172,8 @@ def _measure(rows: np.ndarray, mode: str) -> np.ndarray:
     return (rows[:, 4] - rows[:, 2]) * (rows[:, 5] - rows[:, 3]) if mode == "2D" else rows[:, 8]
 
 
-def _evaluate(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]) -> dict[str, Any]:
+def _evaluate(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: Sequence[str]) -> tuple[dict[str, Any], Traced]:
+    """The figures, and of each class and mode what its predictions count as over the whole range."""
     if not any((gt[:, 1] == 0).any() for gt, _ in pairs):
         labels = sum(len(gt) for gt, _ in pairs)
         raise InputError(
@@ -171,9 +181,14 @@ def _evaluate(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: Sequence[
             "expected at least one; evaluate other classes or pictures"
         )
     found: dict[str, Any] = {}
+    traced: Traced = {}
     by_class: dict[str, dict[str, float | None]] = {name: {} for name in classes}
     for mode, ranges in RANGES.items():
-        tables = {name: _class_precisions(pairs, k, mode) for k, name in enumerate(classes)}
+        matches = {name: _class_matches(pairs, k, mode) for k, name in enumerate(classes)}
+        traced |= {(name, mode): spans["all"] for name, spans in matches.items()}
+        tables = {
+            name: {span: of_range.precisions() for span, of_range in spans.items()} for name, spans in matches.items()
+        }
         for place, span in enumerate(ranges):
             columns = [table[span] for table in tables.values()]
             known = np.stack([column for column in columns if column is not None] or [np.full(10, np.nan)])
@@ -192,39 +207,38 @@ def _evaluate(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: Sequence[
         "ignored": int(sum((gt[:, 1] != 0).sum() for gt, _ in pairs)),
         "predictions": sum(len(pred) for _, pred in pairs),
     }
-    return {**found, "classes": by_class, **counts}
+    return {**found, "classes": by_class, **counts}, traced
 
 
 def _percent(value: float | np.floating) -> float | None:
     return None if np.isnan(value) else 100.0 * float(value)
 
 
-def _class_precisions(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], label: int, mode: str
-) -> dict[str, np.ndarray | None]:
-    """(10,) AP of one class at each threshold, by range; None where the range has no label that counts."""
+def _class_matches(pairs: Sequence[tuple[np.ndarray, np.ndarray]], label: int, mode: str) -> dict[str, PictureMatches]:
+    """What the predictions of one class count as, by range."""
     kept = list(_overlapping(pairs, label, mode))
-    scores = np.concatenate([np.zeros(0), *(pred[:, 1] for _, pred, _ in kept)])
-    found: dict[str, np.ndarray | None] = {}
+    scores = np.concatenate([np.zeros(0), *(pred[:, 1] for _, _, pred, _ in kept)])
+    sample = np.repeat(np.array([k for k, *_ in kept], np.int64), [len(pred) for _, _, pred, _ in kept])
+    found = {}
     for span, (low, high) in RANGES[mode].items():
-        states, counted = [np.zeros((len(LIMITS[mode]), 0), np.int8)], 0
-        for gt, pred, overlaps in kept:
+        states, counted = [np.zeros((len(LIMITS[mode]), 0), np.int8)], np.zeros(len(pairs), np.int64)
+        for picture, gt, pred, overlaps in kept:
             beyond = [(measure < low) | (measure > high) for measure in (_measure(gt, mode), _measure(pred, mode))]
             ignored = beyond[0] | (gt[:, 1] != 0)
-            counted += int((~ignored).sum())
+            counted[picture] = (~ignored).sum()
             states.append(match_predictions(overlaps, ignored, beyond[1], LIMITS[mode]))
-        found[span] = average_precisions(scores, np.concatenate(states, 1), counted)
+        found[span] = PictureMatches(counted, sample, scores, np.concatenate(states, 1))
     return found
 
 
 def _overlapping(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], label: int, mode: str
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Labels, predictions and their IoU (D, G) of one class, of the pictures that have any."""
-    for gt_rows, pred_rows in pairs:
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Number, labels, predictions and their IoU (D, G) of one class, of the pictures that have any."""
+    for picture, (gt_rows, pred_rows) in enumerate(pairs):
         gt, pred = gt_rows[gt_rows[:, 0] == label], pred_rows[pred_rows[:, 0] == label]
         if len(gt) or len(pred):
             if mode == "2D":
-                yield gt, pred, iou_2d(pred[:, 2:6], gt[:, 2:6])
+                yield picture, gt, pred, iou_2d(pred[:, 2:6], gt[:, 2:6])
             else:
-                yield gt, pred, iou_3d(_boxes(pred), _boxes(gt))
+                yield picture, gt, pred, iou_3d(_boxes(pred), _boxes(gt))

@@ -7,6 +7,8 @@ none and lies outside the range that is asked for, counts as nothing. Checked ag
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -74,3 +76,28 @@ def average_precisions(scores: np.ndarray, states: np.ndarray, labels: int) -> n
         reached = place < recall.shape[1]
         found[t] = best[t][place[reached]].sum() / len(RECALLS)
     return found
+
+
+@dataclass(frozen=True)
+class PictureMatches:
+    """What the predictions of one class count as, in S pictures and one range; of any choice of pictures AP follows.
+
+    Attributes:
+        counted: (S,) int64 labels that count.
+        sample: (P,) int64 picture of each prediction, picture after picture.
+        scores: (P,) float64.
+        states: (T, P) int8 of :func:`match_predictions`.
+    """
+
+    counted: np.ndarray
+    sample: np.ndarray
+    scores: np.ndarray
+    states: np.ndarray
+
+    def precisions(self, weights: np.ndarray | None = None) -> np.ndarray | None:
+        """(T,) AP at each least IoU when picture i counts ``weights[i]`` times; None where nothing is labelled."""
+        if weights is None:
+            return average_precisions(self.scores, self.states, int(self.counted.sum()))
+        times = weights[self.sample]
+        scores, states = np.repeat(self.scores, times), np.repeat(self.states, times, axis=1)
+        return average_precisions(scores, states, int(weights @ self.counted))

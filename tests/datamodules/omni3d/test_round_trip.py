@@ -40,7 +40,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, tiny_world: Path) -> 
     return tmp_path / "kitti", "val"
 
 
-def same_objects(own: Frame, other: Frame, alpha: float) -> None:
+def same_objects(own: Frame, other: Frame, alpha: float | None) -> None:
+    """Boxes, names, levels and camera; ``alpha`` bounds how far stated angles are off, None asks not."""
     one, two = own.objects, other.objects
     assert one.names.tolist() == two.names.tolist()
     known = one.boxes.dims[:, 0] > 0
@@ -49,7 +50,8 @@ def same_objects(own: Frame, other: Frame, alpha: float) -> None:
     np.testing.assert_allclose(wrap_angle(two.boxes.yaw - one.boxes.yaw)[known], 0, atol=1e-9)
     np.testing.assert_array_equal(two.boxes.yaw[~known], one.boxes.yaw[~known])
     np.testing.assert_allclose(wrap_angle(two.alpha - one.boxes.alpha)[known], 0, atol=1e-9)
-    np.testing.assert_allclose(wrap_angle(two.alpha - one.alpha)[known], 0, atol=alpha)
+    if alpha is not None:
+        np.testing.assert_allclose(wrap_angle(two.alpha - one.alpha)[known], 0, atol=alpha)
     np.testing.assert_array_equal(two.occlusion, one.occlusion)
     np.testing.assert_array_equal(own.image, other.image)
     np.testing.assert_allclose(other.camera.projection, own.camera.projection, rtol=1e-12)
@@ -69,8 +71,8 @@ def test_kitti_reads_back_equal(folder: tuple[Path, str], tmp_path: Path, capsys
     seen = 0
     for index in range(min(len(own), 40)):
         a, b = own.read(index), other.read(index)
-        # KITTI's labels state alpha to two digits, of the angle at which the object is seen.
-        same_objects(a, b, alpha=0.03 if root == REAL else 1e-3)
+        # The format has no alpha. KITTI's own labels state one that is up to 0.06 off the box's, of near objects.
+        same_objects(a, b, alpha=None if root == REAL else 1e-3)
         np.testing.assert_array_equal(b.objects.bbox, a.objects.bbox)
         np.testing.assert_array_equal(b.objects.truncation, a.objects.truncation)
         seen += len(b.objects)

@@ -18,6 +18,7 @@ from datamodules.randomness import derive
 from datamodules.scene import Batch, Objects
 from lit.callbacks.detection.omni3d_metrics import Omni3DMetrics
 from lit.cli import main
+from lit.experiments.recorded import read_recorded
 from lit.metrics.omni3d.evaluation import evaluate_files, flatten
 from tests.lit.detection_training import data, trainer
 
@@ -64,7 +65,7 @@ def test_labels_against_themselves(options: dict[str, Any], tiny_world: Path, fi
     run = trainer(tmp_path, [Omni3DMetrics()])
     figures = run.test(Oracle(), omni3d(tiny_world, files, **options), verbose=False)[0]
     assert {"omni3d/AP2D", "omni3d/AP3D", "omni3d/Car/AP3D", "omni3d/AP3D/far"} <= set(figures)
-    assert set(figures.values()) == {pytest.approx(100.0, abs=1e-4)}
+    assert figures == pytest.approx(dict.fromkeys(figures, 100.0), abs=1e-4)
 
 
 def test_the_result_file_says_the_same_to_the_command(
@@ -74,6 +75,9 @@ def test_the_result_file_says_the_same_to_the_command(
     figures = trainer(tmp_path, [callback]).test(Noisy(), omni3d(tiny_world, files), verbose=False)[0]
     assert 5 < figures["omni3d/AP3D"] < 95
     assert all(name.startswith("omni3d/AP") for name in figures)
+    recorded = read_recorded(tmp_path / callback.raw["test"]["file"], callback.raw["test"]["sha256"])
+    assert recorded.ap("omni3d/AP3D") == pytest.approx(figures["omni3d/AP3D"], abs=1e-4)
+    assert len(recorded.samples) == 6
     out, found = tmp_path / "figures.json", tmp_path / "omni3d_results.json"
     words = ["evaluate", "omni3d", "--gt", str(files / "val.json"), "--pred", str(found), "--out", str(out)]
     assert main([*words, "--categories", "car"]) == 0

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ import pytest
 from datamodules.errors import InputError
 from datamodules.geometry import rotation_y
 from datamodules.omni3d.camera_boxes import CameraBoxes
+from lit.experiments.recorded import read_recorded
 from lit.metrics.omni3d.evaluation import LIMITS, RANGES, Omni3DAP, evaluate_boxes, flatten
 from lit.metrics.omni3d.overlaps import iou_2d, iou_3d
+from lit.metrics.omni3d.recorded_pictures import RecordedPictures, write_pictures
+from lit.metrics.sample_keys import sample_key
 
 CLASSES = ("car", "van", "tram")  # nobody has a tram
 Pictures = list[CameraBoxes]
@@ -175,7 +179,7 @@ def test_labels_against_themselves() -> None:
     truths, _ = pictures(0)
     result = evaluate_boxes(truths, perfect(truths), CLASSES)
     figures = flatten(result)
-    assert set(figures.values()) == {pytest.approx(100.0)}
+    assert figures == pytest.approx(dict.fromkeys(figures, 100.0))
     assert {"AP2D/0.5", "AP2D/0.95", "AP2D/large", "AP3D/0.15", "AP3D/near", "AP3D/far"} <= set(figures)
     assert "tram/AP3D" not in figures
     assert result["classes"]["tram"] == {"AP2D": None, "AP3D": None}
@@ -207,3 +211,35 @@ def test_the_metric_counts_each_picture_once_in_any_order() -> None:
     assert flatten(metric.compute()) == pytest.approx(flatten(evaluate_boxes(truths, preds, CLASSES)), abs=1e-9)
     with pytest.raises(ValueError, match="12 sample ids, 12 labelled and 11 predicted pictures: expected as many"):
         metric.update(names, truths, preds[1:])
+
+
+def test_recorded_pictures_give_the_figures_of_any_choice(tmp_path: Path) -> None:
+    """A picture drawn twice counts as two, none where it is left out; the file says what was written."""
+    truths, preds = pictures(7)
+    names = [f"{index:06d}" for index in range(len(truths))]
+    metric = Omni3DAP(CLASSES)
+    metric.update(names, truths, preds)
+    figures = flatten(metric.compute())
+    assert metric.trace is not None
+    keys, matches = metric.trace
+    known = {sample_key(name): name for name in names}
+    samples = tuple(known[key] for key in keys)
+    path = tmp_path / "picture_matches_val.npz"
+    checksum = write_pictures(path, RecordedPictures(samples, samples, matches, "omni3d"))
+    recorded = read_recorded(path, checksum)
+    assert isinstance(recorded, RecordedPictures)
+    for name in ("AP2D", "AP3D", "AP3D/0.25", "AP2D/0.95", "car/AP3D", "van/AP2D"):
+        assert recorded.ap(f"omni3d/{name}") == pytest.approx(figures[name], abs=1e-12)
+    frames = np.random.default_rng(0).integers(0, len(samples), len(samples))
+    drawn = Omni3DAP(CLASSES)
+    for place, frame in enumerate(np.sort(frames)):
+        index = names.index(samples[frame])
+        drawn.update([f"{place} again"], truths[index : index + 1], preds[index : index + 1])
+    wanted = flatten(drawn.compute())
+    for name in ("AP2D", "car/AP3D"):
+        assert recorded.ap(f"omni3d/{name}", frames) == pytest.approx(wanted[name], abs=0.5)  # ties fall otherwise
+    for figure in ("omni3d/AP3D/near", "omni3d/AP3D/0.33", "car/3d/moderate/0.5", "omni3d/bus/AP3D"):
+        with pytest.raises(InputError, match=r"is not recorded: expected omni3d/AP3D, "):
+            recorded.ap(figure)
+    with pytest.raises(InputError, match="no label that counts among the pictures"):
+        recorded.ap("omni3d/tram/AP3D")

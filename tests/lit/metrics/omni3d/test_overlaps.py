@@ -47,7 +47,7 @@ def parts(one: CameraBoxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_closed_forms() -> None:
     cube = boxes(np.zeros((1, 3)), np.ones((1, 3)), np.eye(3)[None])
     for axis in "xyz":  # about y by the rectangles, about the others by the half-spaces
-        turned = boxes(np.zeros((1, 3)), np.ones((1, 3)), Rotation.from_euler(axis, [np.pi / 4]).as_matrix())
+        turned = boxes(np.zeros((1, 3)), np.ones((1, 3)), Rotation.from_euler(axis, np.pi / 4).as_matrix()[None])
         octagon = 2 * (np.sqrt(2) - 1)
         assert iou_3d(cube, turned)[0, 0] == pytest.approx(octagon / (2 - octagon), abs=1e-9)
     rng = np.random.default_rng(1)
@@ -73,7 +73,7 @@ def test_any_rotation_against_counted_cells() -> None:
 def test_boxes_without_volume_share_nothing() -> None:
     flat = boxes(np.zeros((1, 3)), np.array([[1.0, 0, 1]]), np.eye(3)[None])
     assert iou_3d(flat, flat)[0, 0] == 0
-    touching = boxes(np.array([[1.0, 0, 0]]), np.ones((1, 3)), Rotation.from_euler("x", [0.3]).as_matrix())
+    touching = boxes(np.array([[1.0, 0, 0]]), np.ones((1, 3)), Rotation.from_euler("x", 0.3).as_matrix()[None])
     assert iou_3d(boxes(np.zeros((1, 3)), np.ones((1, 3)), np.eye(3)[None]), touching)[0, 0] == 0
 
 
