@@ -141,7 +141,8 @@ CASES = {
     ),
     "omni3d_centernet": Case(
         WORLD + "--data.train_file {omni3d}/train.json --data.val_file {omni3d}/val.json "
-        "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
+        "--data.injection {conf}/injection/mesh.yaml --data.injection.probability 1.0 "
+        "--data.road_masks {world}/training/road_2"
     ),
     "pix2pix3d_small": Case(
         "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.val_every 3 --data.test_every null "
