@@ -18,7 +18,7 @@ from datamodules.images import image_size, read_image
 from datamodules.kitti.datamodule import choose_frames
 from datamodules.kitti.rows import ANY_AREA
 from datamodules.omni3d.camera_boxes import CameraBoxes, predicted_boxes, truth_boxes
-from datamodules.omni3d.format import Omni3DFile, read_omni3d, results_of
+from datamodules.omni3d.format import Omni3DFile, named_pictures, read_omni3d, results_of
 from datamodules.omni3d.ignore import TRAINING
 from datamodules.omni3d.rows import Omni3DRows, Rectangles, objects_of
 from datamodules.omni3d.vocabulary import Spelling, spelled
@@ -222,7 +222,7 @@ class Omni3DDataModule(DetectionDataModule):
         base, found = Path(root), []
         for path in {base / train_file, base / val_file}:
             if path.is_file():
-                found += [path, *(base / picture.file_path for picture in read_omni3d(path).pictures)]
+                found += [path, *(base / name for name in named_pictures(path))]
         return "root", sorted({path for path in found if path.is_relative_to(base)})
 
     @property

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,8 @@ from datamodules.omni3d.camera_boxes import CameraBoxes, boxes_of_corners
 from datamodules.omni3d.rows import UNKNOWN, Omni3DRows, pinhole_pose
 from datamodules.omni3d.vocabulary import numbered
 
-EXPECTED = "a file of Omni3D (`python -m lit prepare omni3d` writes one)"
-RESULTS = "results as Omni3D's evaluation writes them: a list of image_id, category_id, bbox, score, bbox3D"
+OMNI3D_FILE = "a file of Omni3D (`python -m lit prepare omni3d` writes one)"
+OMNI3D_RESULTS = "results as Omni3D's evaluation writes them: a list of image_id, category_id, bbox, score, bbox3D"
 LARGEST_SIDE = 100_000  # pixels
 ROUNDING = 1e-6  # of what is 0 or 1 in a matrix of intrinsics
 AGREE = 0.1  # metres, and as a share of the box: what corners may differ by from those of centre, dimensions and R_cam
@@ -125,6 +126,14 @@ class _Content(msgspec.Struct, frozen=True):
     info: Any = None
 
 
+class _NamedPicture(msgspec.Struct, frozen=True):
+    file_path: str
+
+
+class _Named(msgspec.Struct, frozen=True):
+    images: list[_NamedPicture]
+
+
 class _Result(msgspec.Struct, frozen=True):
     image_id: Number
     category_id: Number
@@ -164,7 +173,7 @@ def read_omni3d(path: str | Path) -> Omni3DFile:
             of an image or category that the file lacks, or a number stands twice.
     """
     path = Path(path)
-    content = read_json(path, _Content, EXPECTED)
+    content = read_json(path, _Content, OMNI3D_FILE)
     for kind, entries in (("image", content.images), ("category", content.categories)):
         _check_once(path, kind, [entry.id for entry in entries])
     _check_once(path, "annotation", [entry.id for entry in content.annotations])
@@ -181,6 +190,21 @@ def read_omni3d(path: str | Path) -> Omni3DFile:
     _warn_of_corners(path, rows, [content.annotations[index] for index in order])
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(place)))])
     return Omni3DFile(path, tuple(content.images), categories, rows, offsets)
+
+
+def named_pictures(path: Path) -> tuple[str, ...]:
+    """Paths of the pictures that a file names, kept until the file changes; what else it says is not looked at.
+
+    Raises:
+        InputError: it is missing or no such file.
+    """
+    found = path.stat() if path.is_file() else None
+    return _named_pictures(path, *((found.st_mtime_ns, found.st_size) if found else (0, 0)))
+
+
+@lru_cache(maxsize=16)
+def _named_pictures(path: Path, *_: int) -> tuple[str, ...]:
+    return tuple(image.file_path for image in read_json(path, _Named, OMNI3D_FILE).images)
 
 
 def _check_once(path: Path, kind: str, numbers: Sequence[int]) -> None:
@@ -324,7 +348,7 @@ def read_results(path: str | Path, truth: Omni3DFile) -> list[CameraBoxes]:
     Raises:
         InputError: it is no such file, or names an image or category that the ground truth lacks.
     """
-    entries = read_json(path, list[_Result], RESULTS)
+    entries = read_json(path, list[_Result], OMNI3D_RESULTS)
     place = {picture.id: index for index, picture in enumerate(truth.pictures)}
     for number, entry in enumerate(entries):
         if entry.image_id not in place or entry.category_id not in truth.categories:
