@@ -23,7 +23,7 @@ from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Text, read_json
 from datamodules.geometry import Camera
 from datamodules.omni3d.camera_boxes import CameraBoxes, boxes_of_corners
-from datamodules.omni3d.rows import UNKNOWN, Omni3DRows, pinhole_pose
+from datamodules.omni3d.rows import UNKNOWN, Omni3DRows, corners_of_boxes, pinhole_pose
 from datamodules.omni3d.vocabulary import numbered
 
 OMNI3D_FILE = "a file of Omni3D (`python -m lit prepare omni3d` writes one)"
@@ -377,11 +377,7 @@ def results_of(boxes: CameraBoxes, image: int, numbers: dict[str, int]) -> list[
         image: number of the picture.
         numbers: category numbers by the names of the boxes.
     """
-    rows = Omni3DRows(  # for its corners alone
-        boxes.names, np.ones(len(boxes), bool), *[boxes.bbox] * 3, boxes.center, boxes.dims[:, ::-1], boxes.rotation,
-        *[np.zeros(len(boxes))] * 6,
-    )  # fmt: skip
-    corners = rows.corners
+    corners = corners_of_boxes(boxes.center, boxes.dims, boxes.rotation)
     assert boxes.score is not None
     return [
         {

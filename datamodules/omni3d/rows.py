@@ -71,8 +71,7 @@ class Omni3DRows(Columns):
     @property
     def corners(self) -> np.ndarray:
         """(N, 8, 3) corners in the pinhole's frame, in the order of :data:`CORNERS`; -1 where the box is not valid."""
-        sides = self.dims[:, None, ::-1] / 2 * CORNERS
-        corners = np.einsum("nij,nkj->nki", self.rotation, sides) + self.center[:, None]
+        corners = corners_of_boxes(self.center, self.dims[:, ::-1], self.rotation)
         return np.where(self.valid[:, None, None], corners, UNKNOWN)
 
     def rectangles(self, choice: Rectangles) -> np.ndarray:
@@ -89,6 +88,11 @@ class Omni3DRows(Columns):
         return found
 
 
+def corners_of_boxes(center: np.ndarray, dims: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(N, 8, 3) corners in the order of :data:`CORNERS`; ``dims`` (N, 3) are length, height, width."""
+    return np.einsum("nij,nkj->nki", rotation, dims[:, None] / 2 * CORNERS) + center[:, None]
+
+
 def pinhole_pose(intrinsics: np.ndarray, projection: np.ndarray) -> np.ndarray:
     """(3, 4) label frame to the frame of the pinhole camera with these upper triangular intrinsics (3, 3)."""
     return np.linalg.solve(intrinsics, projection)
@@ -103,7 +107,7 @@ def rows_of(objects: Objects, camera: Camera) -> tuple[Omni3DRows, np.ndarray]:
     intrinsics = camera.pinhole()[0]
     pose = pinhole_pose(intrinsics, camera.projection)
     boxes, count = objects.boxes, len(objects)
-    valid = (boxes.dims > 0).all(1)
+    valid: np.ndarray = np.asarray((boxes.dims > 0).all(1))
     middle = boxes.center - np.array([0.0, 0.5, 0.0]) * boxes.dims[:, 1:2]
     center = middle @ pose[:, :3].T + pose[:, 3]
     full, inside = np.full((count, 4), UNKNOWN), np.full((count, 4), UNKNOWN)

@@ -93,7 +93,8 @@ class Omni3DMetrics(pl.Callback):
         self.evaluator = {"name": "omni3d", "version": VERSION}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.metric = Omni3DAP(self.classes or getattr(pl_module, "detector", pl_module).classes)
+        learnt: Any = getattr(pl_module, "detector", pl_module)
+        self.metric = Omni3DAP(self.classes or learnt.classes)
         self.metric.to(pl_module.device)
         self.predicted, self.names = {}, {}
 

@@ -62,7 +62,7 @@ def coco_figures(truths: Pictures, preds: Pictures, mode: str) -> dict[str, floa
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     overlaps: dict[tuple[int, int], Any] = {}
 
-    class Eval(cocoeval.COCOeval):  # type: ignore[misc,name-defined]  # found at run time
+    class Eval(cocoeval.COCOeval):  # type: ignore[name-defined]  # found at run time
         def _prepare(self) -> None:  # COCO ignores crowds alone, which may be matched again and again
             super()._prepare()
             for entry in (entry for entries in self._gts.values() for entry in entries):
@@ -83,7 +83,11 @@ def coco_figures(truths: Pictures, preds: Pictures, mode: str) -> dict[str, floa
             for k, name in enumerate(boxes.names):
                 left, top, right, bottom = boxes.bbox[k]
                 area = (right - left) * (bottom - top) if mode == "2D" else boxes.center[k, 2]
-                entry = {"id": len(table) + 1, "image_id": index + 1, "category_id": CLASSES.index(name) + 1}
+                entry: dict[str, Any] = {
+                    "id": len(table) + 1,
+                    "image_id": index + 1,
+                    "category_id": CLASSES.index(name) + 1,
+                }
                 entry |= {"bbox": [left, top, right - left, bottom - top], "area": area, "iscrowd": 0}
                 if boxes.ignored is not None:
                     entry["ignored"] = bool(boxes.ignored[k])
@@ -165,7 +169,8 @@ def literal_ap(truths: Pictures, preds: Pictures, name: str, limit: float) -> fl
 @pytest.mark.parametrize("seed", [5, 6])
 def test_the_definition_read_literally(seed: int) -> None:
     truths, preds = pictures(seed, count=8, crowd=5)
-    preds = [replace(one, score=np.argsort(np.argsort(one.score)) + index / 97) for index, one in enumerate(preds)]
+    ranks = [np.argsort(np.argsort(np.asarray(one.score))) for one in preds]
+    preds = [replace(one, score=ranks[index] + index / 97) for index, one in enumerate(preds)]
     figures = flatten(evaluate_boxes(truths, preds, ["car"]))
     for limit in (0.15, 0.25, 0.5):
         assert figures[f"AP3D/{limit}"] == pytest.approx(100 * literal_ap(truths, preds, "car", limit), abs=1e-9)

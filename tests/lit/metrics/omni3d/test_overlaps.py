@@ -80,4 +80,4 @@ def test_boxes_without_volume_share_nothing() -> None:
 def test_rectangles() -> None:
     a = np.array([[0.0, 0, 2, 2], [0, 0, 0, 0]])
     b = np.array([[1.0, 1, 3, 3], [5, 5, 6, 6], [0, 0, 2, 2]])
-    np.testing.assert_allclose(iou_2d(a, b), [[1 / 7, 0, 1], [0, 0, 0]])
+    np.testing.assert_allclose(iou_2d(a, b), np.array([[1 / 7, 0, 1], [0, 0, 0]]))
