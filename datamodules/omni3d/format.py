@@ -23,7 +23,7 @@ from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Text, read_json
 from datamodules.geometry import Camera
 from datamodules.omni3d.camera_boxes import CameraBoxes, boxes_of_corners
-from datamodules.omni3d.rows import UNKNOWN, Omni3DRows, corners_of_boxes, pinhole_pose
+from datamodules.omni3d.rows import UNSTATED, Omni3DRows, corners_of_boxes, pinhole_pose
 from datamodules.omni3d.vocabulary import numbered
 
 OMNI3D_FILE = "a file of Omni3D (`python -m lit prepare omni3d` writes one)"
@@ -37,12 +37,12 @@ Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 Point = Annotated[list[Finite], Meta(min_length=3, max_length=3)]
 Rectangle = Annotated[list[Finite], Meta(min_length=4, max_length=4)]
 Matrix = Annotated[list[Point], Meta(min_length=3, max_length=3)]
-Projection = Annotated[list[Rectangle], Meta(min_length=3, max_length=3)]
+_Projection = Annotated[list[Rectangle], Meta(min_length=3, max_length=3)]
 Corners = Annotated[list[Point], Meta(min_length=8, max_length=8)]
 Flag = bool | int
 
 
-class Picture(msgspec.Struct, frozen=True):
+class Omni3DPicture(msgspec.Struct, frozen=True):
     """An image of a file.
 
     Attributes:
@@ -61,7 +61,7 @@ class Picture(msgspec.Struct, frozen=True):
     file_path: Annotated[Text, Meta(min_length=1)]
     K: Matrix
     dataset_id: int = 0
-    p2: Projection | None = None
+    p2: _Projection | None = None
 
     def __post_init__(self) -> None:
         matrix = self.intrinsics
@@ -96,7 +96,7 @@ class Category(msgspec.Struct, frozen=True):
     name: Annotated[Text, Meta(min_length=1)]
 
 
-class Annotation(msgspec.Struct, frozen=True):
+class Omni3DAnnotation(msgspec.Struct, frozen=True):
     """An annotation as it stands in a file; see :class:`datamodules.omni3d.rows.Omni3DRows`."""
 
     id: Number
@@ -112,17 +112,17 @@ class Annotation(msgspec.Struct, frozen=True):
     R_cam: Matrix
     category_name: str | None = None
     behind_camera: Flag = False
-    visibility: Finite = UNKNOWN
-    truncation: Finite = UNKNOWN
-    segmentation_pts: Finite = UNKNOWN
-    lidar_pts: Finite = UNKNOWN
-    depth_error: Finite = UNKNOWN
+    visibility: Finite = UNSTATED
+    truncation: Finite = UNSTATED
+    segmentation_pts: Finite = UNSTATED
+    lidar_pts: Finite = UNSTATED
+    depth_error: Finite = UNSTATED
 
 
 class _Content(msgspec.Struct, frozen=True):
-    images: Annotated[list[Picture], Meta(min_length=1)]
+    images: Annotated[list[Omni3DPicture], Meta(min_length=1)]
     categories: Annotated[list[Category], Meta(min_length=1)]
-    annotations: list[Annotation] = []
+    annotations: list[Omni3DAnnotation] = []
     info: Any = None
 
 
@@ -155,7 +155,7 @@ class Omni3DFile:
     """
 
     path: Path
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Omni3DPicture, ...]
     categories: dict[int, str]
     rows: Omni3DRows
     offsets: np.ndarray
@@ -213,7 +213,7 @@ def _check_once(path: Path, kind: str, numbers: Sequence[int]) -> None:
         raise InputError(f"{path}: {kind} {twice[0]} stands twice, expected each number once; number them anew")
 
 
-def _misplaced(entry: Annotation, place: dict[int, int], categories: dict[int, str]) -> str | None:
+def _misplaced(entry: Omni3DAnnotation, place: dict[int, int], categories: dict[int, str]) -> str | None:
     """What an annotation names that the file does not have."""
     if entry.image_id not in place:
         return f"image {entry.image_id} is not among the images, expected one of {len(place)}; add it or drop the row"
@@ -227,7 +227,7 @@ def _misplaced(entry: Annotation, place: dict[int, int], categories: dict[int, s
     return None
 
 
-def _rows(entries: Sequence[Annotation], categories: dict[int, str]) -> Omni3DRows:
+def _rows(entries: Sequence[Omni3DAnnotation], categories: dict[int, str]) -> Omni3DRows:
     def column(name: str, *shape: int) -> np.ndarray:
         return np.array([getattr(entry, name) for entry in entries], np.float64).reshape(len(entries), *shape)
 
@@ -245,7 +245,7 @@ def _rows(entries: Sequence[Annotation], categories: dict[int, str]) -> Omni3DRo
     )
 
 
-def _warn_of_corners(path: Path, rows: Omni3DRows, entries: Sequence[Annotation]) -> None:
+def _warn_of_corners(path: Path, rows: Omni3DRows, entries: Sequence[Omni3DAnnotation]) -> None:
     """Say when stated corners are not those of the stated box: the order of the dimensions is easily mistaken."""
     sized = rows.valid & (rows.dims > 0).all(1)
     if not sized.any():
@@ -265,7 +265,7 @@ def _warn_of_corners(path: Path, rows: Omni3DRows, entries: Sequence[Annotation]
 
 def write_omni3d(
     path: str | Path,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Omni3DPicture],
     rows: Sequence[Omni3DRows],
     info: dict[str, Any],
     first_annotation: int = 1,
@@ -303,7 +303,7 @@ def write_omni3d(
     return len(entries)
 
 
-def _image(picture: Picture) -> dict[str, Any]:
+def _image(picture: Omni3DPicture) -> dict[str, Any]:
     found = {
         "id": picture.id,
         "dataset_id": picture.dataset_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.omni3d.rows import Omni3DRows, Rectangles
-from datamodules.omni3d.vocabulary import IGNORED
+from datamodules.omni3d.vocabulary import IGNORED_CATEGORIES
 
 LARGEST_DEPTH_ERROR = 0.5  # metres
 
@@ -51,7 +51,7 @@ class IgnoreRule:
             | (tall >= self.max_height)
             | ((rows.truncation >= 0) & (rows.truncation >= self.truncation))
             | ((rows.visibility >= 0) & (rows.visibility <= self.visibility))
-            | np.isin(rows.category, IGNORED)
+            | np.isin(rows.category, IGNORED_CATEGORIES)
         )
 
 

@@ -22,9 +22,9 @@ from datamodules.omni3d.vocabulary import category_name
 from datamodules.scene import Objects
 
 Rectangles = Literal["trunc", "tight"]
-UNKNOWN = -1.0  # what the format writes where it knows nothing
+UNSTATED = -1.0  # what the format writes where it knows nothing
 NOWHERE, NO_SIZE, NO_ANGLE = -1000.0, -1.0, -10.0  # KITTI's values of an area without an object
-BEHIND = 0.2  # metres; a corner nearer than this counts as behind the camera (Cube R-CNN's projection)
+_BEHIND = 0.2  # metres; a corner nearer than this counts as behind the camera (Cube R-CNN's projection)
 # Corners in the box's own axes, in the order of the format's drawing: the side at z = -1, then the one at z = +1.
 CORNERS = np.array(
     [[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]],
@@ -72,7 +72,7 @@ class Omni3DRows(Columns):
     def corners(self) -> np.ndarray:
         """(N, 8, 3) corners in the pinhole's frame, in the order of :data:`CORNERS`; -1 where the box is not valid."""
         corners = corners_of_boxes(self.center, self.dims[:, ::-1], self.rotation)
-        return np.where(self.valid[:, None, None], corners, UNKNOWN)
+        return np.where(self.valid[:, None, None], corners, UNSTATED)
 
     def rectangles(self, choice: Rectangles) -> np.ndarray:
         """(N, 4) each annotation's rectangle: of the chosen kind, else the next that is known; NaN without any.
@@ -84,7 +84,7 @@ class Omni3DRows(Columns):
         order = (self.trunc, self.proj, self.tight) if choice == "trunc" else (self.tight, self.trunc, self.proj)
         found = np.full((len(self), 4), np.nan)
         for rectangle in reversed(order):
-            found = np.where((rectangle != UNKNOWN).any(1)[:, None], rectangle, found)
+            found = np.where((rectangle != UNSTATED).any(1)[:, None], rectangle, found)
         return found
 
 
@@ -110,26 +110,26 @@ def rows_of(objects: Objects, camera: Camera) -> tuple[Omni3DRows, np.ndarray]:
     valid: np.ndarray = np.asarray((boxes.dims > 0).all(1))
     middle = boxes.center - np.array([0.0, 0.5, 0.0]) * boxes.dims[:, 1:2]
     center = middle @ pose[:, :3].T + pose[:, 3]
-    full, inside = np.full((count, 4), UNKNOWN), np.full((count, 4), UNKNOWN)
-    full[valid] = np.nan_to_num(projected_bbox(camera, boxes[valid], clip=False), nan=UNKNOWN)
-    seen = (full != UNKNOWN).any(1)
+    full, inside = np.full((count, 4), UNSTATED), np.full((count, 4), UNSTATED)
+    full[valid] = np.nan_to_num(projected_bbox(camera, boxes[valid], clip=False), nan=UNSTATED)
+    seen = (full != UNSTATED).any(1)
     inside[seen] = clip_bbox(full[seen], camera.width, camera.height)
     nearest = np.full(count, np.inf)
     nearest[valid] = camera.project(boxes[valid].corners)[1].min(1)
     cut = np.where((objects.truncation < 0) & seen, truncation(full, inside), objects.truncation)
     hidden = np.array([LEVEL_SHARE.get(int(level), 1.0) for level in objects.occlusion])
-    unknown = np.full(count, UNKNOWN)
+    unknown = np.full(count, UNSTATED)
     rows = Omni3DRows(
         category=np.array([category_name(str(name)) for name in objects.names], dtype=str),
         valid=valid,
         tight=np.asarray(objects.bbox, np.float64),
         proj=full,
         trunc=inside,
-        center=np.where(valid[:, None], center, UNKNOWN),
-        dims=np.where(valid[:, None], boxes.dims[:, ::-1], UNKNOWN),
-        rotation=np.where(valid[:, None, None], pose[:, :3] @ rotation_y(boxes.yaw), UNKNOWN),
-        behind=nearest <= BEHIND,
-        visibility=np.where(objects.occlusion < 0, UNKNOWN, 1.0 - hidden),
+        center=np.where(valid[:, None], center, UNSTATED),
+        dims=np.where(valid[:, None], boxes.dims[:, ::-1], UNSTATED),
+        rotation=np.where(valid[:, None, None], pose[:, :3] @ rotation_y(boxes.yaw), UNSTATED),
+        behind=nearest <= _BEHIND,
+        visibility=np.where(objects.occlusion < 0, UNSTATED, 1.0 - hidden),
         truncation=cut,
         segmentation_pts=unknown,
         lidar_pts=unknown,
@@ -173,7 +173,7 @@ def objects_of(
     return Objects(
         boxes,
         np.array([spelling(str(name)) for name in rows.category], dtype=str),
-        np.nan_to_num(rows.rectangles(rectangles), nan=UNKNOWN),
+        np.nan_to_num(rows.rectangles(rectangles), nan=UNSTATED),
         rows.truncation.copy(),
         np.where(rows.visibility < 0, -1, occlusion_level(hidden)),
         np.where(known, boxes.alpha, NO_ANGLE),

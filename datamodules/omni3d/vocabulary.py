@@ -12,7 +12,7 @@ from typing import Literal
 from datamodules.kitti.rows import ANY_AREA, KITTI_CLASSES
 
 Spelling = Literal["kitti", "nuscenes", "omni3d"]
-IGNORED = ("dontcare", "ignore", "void")  # categories of areas that are neither object nor background
+IGNORED_CATEGORIES = ("dontcare", "ignore", "void")  # categories of areas that are neither object nor background
 NUMBERS = {
     name: number
     for number, name in enumerate(
@@ -30,7 +30,7 @@ def category_name(name: str) -> str:
     return "person" if name == "Person_sitting" else name.lower().replace("_", " ")
 
 
-KITTI_NAMES = {category_name(name): name for name in KITTI_CLASSES}
+_KITTI_SPELLING = {category_name(name): name for name in KITTI_CLASSES}
 
 
 def spelled(category: str, spelling: Spelling) -> str:
@@ -40,10 +40,10 @@ def spelled(category: str, spelling: Spelling) -> str:
         category: its name in the file.
         spelling: whose names the detector's classes are.
     """
-    if category in IGNORED:
+    if category in IGNORED_CATEGORIES:
         return ANY_AREA
     if spelling == "kitti":
-        return KITTI_NAMES.get(category, category)
+        return _KITTI_SPELLING.get(category, category)
     return category.replace(" ", "_") if spelling == "nuscenes" else category
 
 

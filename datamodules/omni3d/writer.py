@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.omni3d.format import Picture, write_omni3d
+from datamodules.omni3d.format import Omni3DPicture, write_omni3d
 from datamodules.omni3d.ignore import EVALUATION
 from datamodules.omni3d.rows import rows_of
 from datamodules.omni3d.sources import LabelledPicture
@@ -70,7 +70,7 @@ def write_split(
         found, intrinsics = rows_of(one.objects, one.camera)
         plain = np.array_equal(one.camera.projection, intrinsics @ np.eye(3, 4))
         images.append(
-            Picture(
+            Omni3DPicture(
                 id=dataset_id * PLACES + first[0] + place,
                 width=one.camera.width,
                 height=one.camera.height,

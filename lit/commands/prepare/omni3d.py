@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lit.arguments import Arguments
-from lit.commands.prepare.kitti import renaming
+from lit.commands.prepare import kitti
 from lit.commands.prepare.paths import typed_path
 
 
@@ -24,7 +24,7 @@ def omni3d(argv: list[str]) -> int:
         "--cameras", nargs="+", metavar="CAM", help="of a nuScenes folder (default CAM_FRONT, as in Omni3D)"
     )
     parser.add_argument(
-        "--class-map", type=renaming, nargs="+", default=[], metavar="NAME=CLASS", help="of KITTI labels: car=Car"
+        "--class-map", type=kitti.renaming, nargs="+", default=[], metavar="NAME=CLASS", help="of KITTI labels: car=Car"
     )
     options = parser.parse_args(argv)
     if options.cameras is not None and options.version is None:

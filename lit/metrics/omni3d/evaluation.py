@@ -19,7 +19,7 @@ import torch
 from datamodules.errors import InputError, closest
 from datamodules.omni3d.camera_boxes import CameraBoxes, truth_boxes
 from datamodules.omni3d.format import read_omni3d, read_results
-from datamodules.omni3d.vocabulary import IGNORED
+from datamodules.omni3d.vocabulary import IGNORED_CATEGORIES
 from lit.metrics.gathered_rows import GatheredRows
 from lit.metrics.omni3d.matching import MOST_PREDICTIONS, PictureMatches, match_predictions
 from lit.metrics.omni3d.overlaps import iou_2d, iou_3d
@@ -27,7 +27,7 @@ from lit.metrics.sample_keys import sample_key
 
 Traced = dict[tuple[str, str], PictureMatches]  # by class and mode, "2D" or "3D"
 VERSION = "omni3d-0.1-1"  # recorded beside every figure; changes when a figure could
-LIMITS = {"2D": np.linspace(0.5, 0.95, 10), "3D": np.linspace(0.05, 0.5, 10)}
+LEAST_IOUS = {"2D": np.linspace(0.5, 0.95, 10), "3D": np.linspace(0.05, 0.5, 10)}
 SINGLE = {"2D": (0.5, 0.75, 0.95), "3D": (0.15, 0.25, 0.5)}  # thresholds that are reported alone
 RANGES = {  # of the area in pixels and of the depth in metres
     "2D": {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)},
@@ -53,7 +53,7 @@ def evaluate_files(
         InputError: a file that cannot be read, an unknown category, or nothing that counts is labelled.
     """
     truth = read_omni3d(os.fspath(gt_json))
-    known = [name for _, name in sorted(truth.categories.items()) if name not in IGNORED]
+    known = [name for _, name in sorted(truth.categories.items()) if name not in IGNORED_CATEGORIES]
     for name in categories or ():
         if name not in known:
             raise InputError(f"category {name!r}: expected one of {', '.join(known)}{closest(name, known)}")
@@ -196,7 +196,7 @@ def _evaluate(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: Sequence[
             found[figure] = _percent(known.mean())
             if place == 0:
                 for limit in SINGLE[mode]:
-                    column = int(np.argmin(np.abs(LIMITS[mode] - limit)))
+                    column = int(np.argmin(np.abs(LEAST_IOUS[mode] - limit)))
                     found[f"AP{mode}/{limit:g}"] = _percent(known[:, column].mean())
         for name, table in tables.items():
             whole = table["all"]
@@ -221,12 +221,12 @@ def _class_matches(pairs: Sequence[tuple[np.ndarray, np.ndarray]], label: int, m
     sample = np.repeat(np.array([k for k, *_ in kept], np.int64), [len(pred) for _, _, pred, _ in kept])
     found = {}
     for span, (low, high) in RANGES[mode].items():
-        states, counted = [np.zeros((len(LIMITS[mode]), 0), np.int8)], np.zeros(len(pairs), np.int64)
+        states, counted = [np.zeros((len(LEAST_IOUS[mode]), 0), np.int8)], np.zeros(len(pairs), np.int64)
         for picture, gt, pred, overlaps in kept:
             beyond = [(measure < low) | (measure > high) for measure in (_measure(gt, mode), _measure(pred, mode))]
             ignored = beyond[0] | (gt[:, 1] != 0)
             counted[picture] = (~ignored).sum()
-            states.append(match_predictions(overlaps, ignored, beyond[1], LIMITS[mode]))
+            states.append(match_predictions(overlaps, ignored, beyond[1], LEAST_IOUS[mode]))
         found[span] = PictureMatches(counted, sample, scores, np.concatenate(states, 1))
     return found
 

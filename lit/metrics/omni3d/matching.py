@@ -14,7 +14,7 @@ from numba import njit
 
 MOST_PREDICTIONS = 100  # of a class in a picture
 RECALLS = np.linspace(0.0, 1.0, 101)
-WRONG, RIGHT, NOTHING = 0, 1, 2  # what a prediction counts as
+WRONG, RIGHT, UNCOUNTED = 0, 1, 2  # what a prediction counts as
 
 
 @njit(nogil=True, cache=True)
@@ -28,7 +28,7 @@ def match_predictions(overlaps: np.ndarray, ignored: np.ndarray, outside: np.nda
         limits: (T,) least IoU.
 
     Returns:
-        (T, D) int8 of :data:`WRONG`, :data:`RIGHT` and :data:`NOTHING`.
+        (T, D) int8 of :data:`WRONG`, :data:`RIGHT` and :data:`UNCOUNTED`.
     """
     predictions, labels = overlaps.shape
     order = np.concatenate((np.flatnonzero(~ignored), np.flatnonzero(ignored)))
@@ -46,9 +46,9 @@ def match_predictions(overlaps: np.ndarray, ignored: np.ndarray, outside: np.nda
                     best, found = overlaps[d, g], g
             if found > -1:
                 taken[found] = True
-                states[t, d] = NOTHING if ignored[found] else RIGHT
+                states[t, d] = UNCOUNTED if ignored[found] else RIGHT
             else:
-                states[t, d] = NOTHING if outside[d] else WRONG
+                states[t, d] = UNCOUNTED if outside[d] else WRONG
     return states
 
 

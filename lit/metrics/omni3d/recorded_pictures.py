@@ -13,8 +13,8 @@ import numpy as np
 
 from datamodules.errors import InputError
 from lit.metrics.array_files import read_array_file, smallest, write_array_file
-from lit.metrics.omni3d.evaluation import LIMITS, Traced
-from lit.metrics.omni3d.matching import NOTHING, PictureMatches
+from lit.metrics.omni3d.evaluation import LEAST_IOUS, Traced
+from lit.metrics.omni3d.matching import UNCOUNTED, PictureMatches
 
 EXPECTED = "picture matches, as a run's evaluation writes them"
 SCHEMA = 1
@@ -68,7 +68,7 @@ class RecordedPictures:
             if parts[2:] == [mode] and (own := [name for name in of_mode if name[0] == parts[1]]):
                 return own, None
             if parts[1:-1] == [mode] and of_mode:
-                limits = [f"{limit:g}" for limit in LIMITS[mode[2:]].round(2)]
+                limits = [f"{limit:g}" for limit in LEAST_IOUS[mode[2:]].round(2)]
                 if parts[-1] in limits:
                     return of_mode, limits.index(parts[-1])
         raise InputError(f"figure {figure!r} is not recorded: expected {FIGURES}")
@@ -127,11 +127,11 @@ def _checked(stored: dict[str, np.ndarray]) -> RecordedPictures:
     scores = stored["scores"].astype(np.float64)
     if len(names) != len(modes) or counted.shape != (len(names), len(samples)) or sizes.shape != (len(names),):
         raise ValueError("names, modes, counted and sizes do not fit together")
-    if len(groups) != len(samples) or len(set(samples)) != len(samples) or not set(modes) <= set(LIMITS):
+    if len(groups) != len(samples) or len(set(samples)) != len(samples) or not set(modes) <= set(LEAST_IOUS):
         raise ValueError("samples stand twice, not each has a group, or a mode is unknown")
     if not sample.shape == scores.shape == states.shape[1:] == (sizes.sum(),) or len(states) != 10:
         raise ValueError("the lists have another length than sizes say")
-    if (sample >= len(samples)).any() or (states > NOTHING).any() or not np.isfinite(scores).all():
+    if (sample >= len(samples)).any() or (states > UNCOUNTED).any() or not np.isfinite(scores).all():
         raise ValueError("a sample, score or state is out of range")
     ends = np.cumsum(sizes)
     parts = [slice(end - size, end) for end, size in zip(ends.tolist(), sizes.tolist())]

@@ -16,7 +16,7 @@ from datamodules.errors import InputError
 from datamodules.geometry import rotation_y
 from datamodules.omni3d.camera_boxes import CameraBoxes
 from lit.experiments.recorded import read_recorded
-from lit.metrics.omni3d.evaluation import LIMITS, RANGES, Omni3DAP, evaluate_boxes, flatten
+from lit.metrics.omni3d.evaluation import LEAST_IOUS, RANGES, Omni3DAP, evaluate_boxes, flatten
 from lit.metrics.omni3d.overlaps import iou_2d, iou_3d
 from lit.metrics.omni3d.recorded_pictures import RecordedPictures, write_pictures
 from lit.metrics.sample_keys import sample_key
@@ -105,7 +105,7 @@ def coco_figures(truths: Pictures, preds: Pictures, mode: str) -> dict[str, floa
         gt.createIndex()
         found.createIndex()
         run = Eval(gt, found, "bbox")
-        run.params.iouThrs = LIMITS[mode]
+        run.params.iouThrs = LEAST_IOUS[mode]
         run.params.areaRng = [list(span) for span in RANGES[mode].values()]
         run.params.areaRngLbl = list(RANGES[mode])
         run.evaluate()
