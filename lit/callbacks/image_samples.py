@@ -88,13 +88,14 @@ class ImageSamples(pl.Callback):
         made = outputs if isinstance(outputs, Tensor) else getattr(outputs, "image", None)
         if not isinstance(made, Tensor) or not hasattr(batch, "images"):
             return
-        known = getattr(outputs, "real", batch.images)
+        plain = isinstance(outputs, Tensor)  # whose own attribute ``real`` means another thing
+        known = batch.images if plain else getattr(outputs, "real", batch.images)
         fake, real = (x if x.dtype == torch.uint8 else to_pixels(x) for x in (made, known))
         ids = getattr(batch, "ids", getattr(batch, "keys", None))
         self.fid.update(real, True, ids)
         self.fid.update(fake, False, ids)
         self.images += len(fake)
-        drawn, seen = getattr(outputs, "tiles", (fake, real))
+        drawn, seen = (fake, real) if plain else getattr(outputs, "tiles", (fake, real))
         self._keep("fake", drawn, self.columns * self.rows)
         self._keep("real", seen, self.columns * max(self.rows // 2, 1))
 

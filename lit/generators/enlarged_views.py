@@ -1,7 +1,7 @@
 """Photographs larger than a network works at, and its renders enlarged to them again (G3DR's super-resolution).
 
 The network sees photographs shrunk to its own resolution and is trained there; what it draws is enlarged by a trained
-:class:`lit.generators.super_resolution.SuperResolution` to the photographs' size, where callbacks compare.
+:class:`lit.generators.upsampler.Upsampler` to the photographs' size, where callbacks compare.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.objects.photos.photo import PhotoBatch
-from lit.generators.super_resolution import SuperResolution
+from lit.generators.upsampler import Upsampler
 from lit.rendering.rendered_views import RenderedViews
 
 _GREY = 0.5
@@ -52,7 +52,7 @@ def shrunk_photos(batch: PhotoBatch, scale: int) -> PhotoBatch:
 
 
 @torch.no_grad()
-def enlarged(views: RenderedViews, network: SuperResolution) -> RenderedViews:
+def enlarged(views: RenderedViews, network: Upsampler) -> RenderedViews:
     """Views (V, S, S) at ``scale`` times the size; opacity and depth by linear interpolation."""
     scale = network.network.scale
     rgba = views.rgba.permute(0, 3, 1, 2)

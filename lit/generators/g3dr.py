@@ -19,7 +19,7 @@ from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
 from lit.generators.enlarged_views import enlarged, shrunk_photos, shrunk_projection
 from lit.generators.single_view_objective import SingleViewObjective
-from lit.generators.super_resolution import SuperResolution
+from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import ViewSchedule
 from lit.networks.batch_draws import part_of_batch
 from lit.networks.fields.field_values import Field, FieldValues
@@ -82,7 +82,7 @@ class G3DR(Generator):
         super().__init__(total_images, final_lr, warmup)
         self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples", "compiled"])
         # in a tuple it is no part of the module: its weights stay in their own checkpoint
-        self.upsampler = () if upsampler is None else (SuperResolution.load(upsampler),)
+        self.upsampler = () if upsampler is None else (Upsampler.load(upsampler),)
         self.compiled = compiled
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 
-MIDDLE = 0.5  # pictures are centred about it
+_MIDDLE = 0.5  # pictures are centred about it
 
 
 class ChannelAttention(nn.Module):
@@ -107,9 +107,9 @@ class Rcan(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, scale H, scale W), about [0, 1], of images (B, 3, H, W) in [0, 1]."""
-        x = self.head(images - MIDDLE)
+        x = self.head(images - _MIDDLE)
         out: Tensor = self.tail(x + self.body(x))
-        return out + (bicubic(images, self.scale) if self.bicubic else MIDDLE)
+        return out + (bicubic(images, self.scale) if self.bicubic else _MIDDLE)
 
 
 def bicubic(images: Tensor, scale: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 LABELS = {"fid": "FID", "is": "Inception score", "nfs": "non-flatness score"}
-COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#b83280", "#4a5568", "#b7791f")
+_COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#b83280", "#4a5568", "#b7791f")
 
 YawTable = Mapping[str, Sequence[float | None]]
 """Column ``yaw`` in degrees, and columns of figures as long, None where one is unknown."""
@@ -31,7 +31,7 @@ def yaw_plot(tables: Mapping[str, YawTable]) -> np.ndarray:
             values = table.get(kind, [None] * len(table["yaw"]))
             pairs = [(yaw, value) for yaw, value in zip(table["yaw"], values) if yaw is not None and value is not None]
             if pairs:
-                colour = COLOURS[number % len(COLOURS)]
+                colour = _COLOURS[number % len(_COLOURS)]
                 panel.plot(*zip(*sorted(pairs)), marker="o", markersize=4, label=name, color=colour)
         panel.set_xlabel("yaw drawn within ± degrees", fontsize=9)
         panel.set_ylabel(LABELS[kind], fontsize=9)

@@ -16,7 +16,7 @@ from lit.commands.prepare.paths import typed_path
 
 FILES = ("yaw_val.json", "yaw_test.json")
 RUN_FORM = "NAME=FOLDER of a run, or NAME=FILE"
-WANTED = "the table that SingleViewScores leaves in a run's folder (yaw_val.json)"
+_WANTED = "the table that SingleViewScores leaves in a run's folder (yaw_val.json)"
 
 
 class StoredYawTable(msgspec.Struct, rename={"score": "is"}):
@@ -94,4 +94,4 @@ def read_yaw_table(path: Path) -> StoredYawTable:
     found = path
     if path.is_dir():
         found = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
-    return read_json(found, StoredYawTable, WANTED)
+    return read_json(found, StoredYawTable, _WANTED)

@@ -116,16 +116,17 @@ def _sampler(options: argparse.Namespace) -> RgbdSampler:
         raise InputError(f"--prompt with {len(names)} classes: expected one, which the pictures are filed under")
     if len(set(names)) < len(names) or any("/" in name or name[:1] in "." for name in names):
         raise InputError(f"--class {' '.join(names)}: expected different names of folders")
-    from lit.commands.prepare.masks import class_rows
-    from lit.generators.rgbd.samplers import CutOut, open_sampler
-    from lit.proxies.torchvision_segmenter import load_segmenter
+    from lit.generators.rgbd.samplers import SegmentedSampler, open_sampler
 
     sampler = open_sampler(options.rgbd, options.device)
     if options.segmenter is None:
         return sampler
+    from lit.commands.prepare.masks import class_rows
+    from lit.proxies.torchvision_segmenter import load_segmenter
+
     segmenter = load_segmenter(options.segmenter)
-    rows = class_rows(segmenter, ("object", "vehicle", *options.classes), options.segmenter)
-    return CutOut(sampler, segmenter.to(options.device), rows)
+    rows = class_rows(segmenter, ("object", "vehicle", *names), options.segmenter)
+    return SegmentedSampler(sampler, segmenter.to(options.device), rows)
 
 
 def _photos(options: argparse.Namespace, sampler: RgbdSampler, size: int | None) -> Iterator[tuple[str, Photo]]:

@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from lit.generators.dst.autoencoder import DstAutoencoder
-from lit.generators.rgbd.pictures import CHANNELS, RgbdViews, rgbd_pictures
+from lit.generators.rgbd.pictures import RGBD_CHANNELS, RgbdViews, rgbd_pictures
 
 
 class RgbdAutoencoder(DstAutoencoder):
     """As :class:`lit.generators.dst.autoencoder.DstAutoencoder`, of pictures with depth."""
 
-    inputs = CHANNELS
+    inputs = RGBD_CHANNELS
     experiment = "rgbd_autoencoder"
 
     def pictures(self, batch: Any) -> Tensor:

@@ -26,7 +26,7 @@ from lit.proxies.depth_estimator import stored_depth
 from lit.weights.files import digest, shortened
 
 PIPELINE_INDEX = "model_index.json"
-CURE = (
+RGBD_CURE = (
     "expected a folder of LDM3D in diffusers' layout (model_index.json, unet/, vae/, ... with safetensors), such as a "
     "copy of Intel/ldm3d-4c, or a checkpoint of conf/experiment/rgbd.yaml; give it as --rgbd"
 )
@@ -54,16 +54,18 @@ class Ldm3dFolder:
         folder = Path(folder)
         if not (folder / PIPELINE_INDEX).is_file():
             what = f"no {PIPELINE_INDEX} in it" if folder.is_dir() else "no such folder"
-            raise InputError(f"{folder}: {what}, {CURE}")
+            raise InputError(f"{folder}: {what}, {RGBD_CURE}")
         try:
             self.pipeline: Any = diffusers.StableDiffusionLDM3DPipeline.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, safety_checker=None, requires_safety_checker=False
             ).to(device)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-            raise InputError(f"{folder}: cannot be loaded ({shortened(error)}), {CURE}") from error
+            raise InputError(f"{folder}: cannot be loaded ({shortened(error)}), {RGBD_CURE}") from error
         channels = self.pipeline.vae.config.out_channels
         if channels not in (4, 6):
-            raise InputError(f"{folder}: its autoencoder has {channels} channels, expected 4 or 6 with depth; {CURE}")
+            raise InputError(
+                f"{folder}: its autoencoder has {channels} channels, expected 4 or 6 with depth; {RGBD_CURE}"
+            )
         self.size = int(self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor)
         weights = {file.relative_to(folder).as_posix(): digest(file) for file in sorted(folder.rglob("*.safetensors"))}
         self.digest = digest_of(json.dumps(weights).encode())

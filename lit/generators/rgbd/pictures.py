@@ -21,7 +21,7 @@ from datamodules.objects.photos.photo import CAMERA_RADIUS, Photo, PhotoBatch, c
 from lit.networks.g3dr.network import centred_depth
 from lit.networks.image_range import to_pixels
 
-CHANNELS = 4
+RGBD_CHANNELS = 4
 FAR_SIDE = 0.9  # places beyond are background; objects of `prepare depth-images` end at 0.77
 _GREY = 0.5
 

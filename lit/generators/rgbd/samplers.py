@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +12,12 @@ from torch import Tensor
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.generators.rgbd.diffusion import RgbdDiffusion
-from lit.generators.rgbd.ldm3d import CURE, Ldm3dFolder
+from lit.generators.rgbd.ldm3d import RGBD_CURE, Ldm3dFolder
 from lit.networks.image_range import to_pixels
-from lit.proxies.torchvision_segmenter import AnySegmenter
 from lit.weights.files import digest
+
+if TYPE_CHECKING:
+    from lit.proxies.torchvision_segmenter import AnySegmenter  # seconds to import, for one option
 
 TRIES = 4  # pictures drawn for one that is wanted, at most, where some show nothing
 
@@ -56,7 +58,7 @@ class TrainedSampler:
         return self.model.sample(words, seeds, steps, guidance)
 
 
-class CutOut:
+class SegmentedSampler:
     """A sampler whose pictures lose what a segmenter takes for background; see :class:`RgbdSampler`.
 
     Args:
@@ -86,7 +88,7 @@ def open_sampler(path: str | Path, device: torch.device | str = "cpu") -> RgbdSa
         InputError: nothing is there, or it is neither a checkpoint of conf/experiment/rgbd.yaml nor LDM3D.
     """
     if not Path(path).exists():
-        raise InputError(f"{path}: no such file or folder, {CURE}")
+        raise InputError(f"{path}: no such file or folder, {RGBD_CURE}")
     return Ldm3dFolder(path, device) if Path(path).is_dir() else TrainedSampler(path, device)
 
 

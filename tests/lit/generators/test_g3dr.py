@@ -19,7 +19,7 @@ from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.single_view_scores import SingleViewScores
 from lit.generators.g3dr import G3DR, in_box, mirrored
 from lit.generators.single_view_objective import LossWeights, SingleViewObjective
-from lit.generators.super_resolution import SuperResolution
+from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import NormalTurns, ViewSchedule, WideningTurns
 from lit.losses.perceptual_levels import PerceptualLevels
 from lit.networks.fields.field_values import FieldValues
@@ -197,7 +197,7 @@ def test_a_symmetric_lookup_makes_symmetric_objects(boxes: Path) -> None:
 
 
 def test_an_upsampler_stands_behind_the_renders(boxes: Path, tmp_path: Path) -> None:
-    network = SuperResolution(features=4, groups=1, blocks=1, reduction=2, bicubic=True)
+    network = Upsampler(features=4, groups=1, blocks=1, reduction=2, bicubic=True)
     checkpoint = {"hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
     torch.save(checkpoint, tmp_path / "rcan.ckpt")
     large = batch(write_posed_boxes(tmp_path / "large", objects=4, views=6, size=2 * SIZE, relief=2.0))

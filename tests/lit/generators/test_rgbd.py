@@ -23,7 +23,7 @@ from lit.generators.rgbd.autoencoder import RgbdAutoencoder
 from lit.generators.rgbd.diffusion import RgbdDiffusion
 from lit.generators.rgbd.ldm3d import Ldm3dFolder, disparity
 from lit.generators.rgbd.pictures import FAR_SIDE, as_photo, resized_picture, rgbd_pictures, write_rgbd
-from lit.generators.rgbd.samplers import CutOut, drawn_pictures, open_sampler
+from lit.generators.rgbd.samplers import SegmentedSampler, drawn_pictures, open_sampler
 from tests.datamodules.objects.photos.test_depth_images import write_folder
 
 CLASSES = ("class0", "class1")
@@ -151,7 +151,7 @@ def test_a_segmenter_cuts_objects_out(trained: Path) -> None:
             return seen
 
     plain = open_sampler(trained)
-    cut = CutOut(plain, LeftHalf(), [1])  # type: ignore[arg-type]
+    cut = SegmentedSampler(plain, LeftHalf(), [1])  # type: ignore[arg-type]
     found, whole = (sampler.sample(["class0"], [5], 2, 1.0)[0] for sampler in (cut, plain))
     assert torch.equal(found[:, :, :8], whole[:, :, :8])
     assert (found[:3, :, 8:] == 0).all()

@@ -26,7 +26,6 @@ def test_pictures_grow(scale: int, with_cubic: bool) -> None:
 def test_the_defaults_are_the_papers_size() -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in Rcan().parameters()) == 15_444_643  # the published 15.44 million
-        assert sum(p.numel() for p in Rcan(4).parameters()) == 15_444_643 + 147_712
     with pytest.raises(InputError, match="scale 3: expected 2, 4 or 8"):
         Rcan(3)
 

@@ -18,7 +18,7 @@ from lit.networks.rcan import Rcan, bicubic
 from lit.weights.fitting import restore
 
 
-class SuperResolution(Generator):
+class Upsampler(Generator):
     """Absolute error between pictures and their shrunk selves enlarged again (RCAN's loss and data).
 
     Pictures are shrunk by antialiased cubic interpolation and rounded to 8 bits. Validation logs the PSNR beside that
@@ -57,13 +57,13 @@ class SuperResolution(Generator):
         self.network = Rcan(scale, features, groups, blocks, reduction, bicubic)
 
     @staticmethod
-    def load(path: str | Path) -> SuperResolution:
+    def load(path: str | Path) -> Upsampler:
         """A trained network in evaluation mode.
 
         Raises:
             InputError: no such file, or a checkpoint of something else.
         """
-        return restore(SuperResolution, path, "a checkpoint of conf/experiment/rcan.yaml; train one with it")
+        return restore(Upsampler, path, "a checkpoint of conf/experiment/rcan.yaml; train one with it")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), self.hparams["lr"])
