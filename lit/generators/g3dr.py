@@ -82,7 +82,7 @@ class G3DR(Generator):
         super().__init__(total_images, final_lr, warmup)
         self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples", "compiled"])
         # in a tuple it is no part of the module: its weights stay in their own checkpoint
-        self.upsampler = () if upsampler is None else (Upsampler.load(upsampler),)
+        self.upsampler: tuple[Upsampler, ...] = () if upsampler is None else (Upsampler.load(upsampler),)
         self.compiled = compiled
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples

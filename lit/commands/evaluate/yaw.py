@@ -35,8 +35,11 @@ class StoredYawTable(msgspec.Struct, rename={"score": "is"}):
 
     def columns(self) -> dict[str, list[float | None]]:
         """The columns that there are."""
-        found = {"yaw": list(self.yaw), "fid": self.fid, "is": self.score, "nfs": self.nfs}
-        return {name: column for name, column in found.items() if column is not None}
+        found: dict[str, list[float | None]] = {"yaw": [*self.yaw]}
+        for name, column in (("fid", self.fid), ("is", self.score), ("nfs", self.nfs)):
+            if column is not None:
+                found[name] = column
+        return found
 
 
 def named_run(text: str) -> tuple[str, Path]:

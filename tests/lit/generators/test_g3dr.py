@@ -232,7 +232,7 @@ def test_density_of_a_baked_field_is_that_of_the_box() -> None:
     def cube(points: Tensor) -> FieldValues:
         return FieldValues(points.transpose(1, 2), torch.ones(points.shape[:2]) * 6)
 
-    values = in_box(cube, frame)(torch.ones(1, 2, 3))  # type: ignore[arg-type]
+    values = in_box(cube, frame)(torch.ones(1, 2, 3))
     assert values.density.tolist() == [[3.0, 3.0]]
     assert values.rgb.flatten().tolist() == [0.5] * 6
 

@@ -119,7 +119,7 @@ def test_pictures_of_one_seed_are_the_same_in_any_batch(trained: Path) -> None:
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
     model = RgbdDiffusion.load(trained)
-    torch.nn.init.normal_(model.condition.get_submodule("table").weight, std=20)  # two steps have taught no class
+    torch.nn.init.normal_(model.condition.get_parameter("table.weight"), std=20)  # two steps have taught no class
     first, second = (model.sample([name], [1], 3, 2.0) for name in CLASSES)
     assert not torch.allclose(first, second, atol=1e-4)
     numbered = [dict(drawn_pictures(sampler, "class1", 3, batch=size, steps=2)) for size in (1, 2)]
