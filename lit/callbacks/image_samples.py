@@ -20,7 +20,8 @@ class ImageSamples(pl.Callback):
 
     Works with every generator whose ``validation_step`` returns images (B, 3, R, R) uint8 or in about [-1, 1], or
     something with such an ``image``, given batches with ``images`` of that form; with ``ids`` (or ``keys``), repeats
-    count once. The figure is that of all processes.
+    count once. The figure is that of all processes. What a step returns may name the ``real`` images itself, and
+    ``tiles``, generated and real ones, that the sheet shows in their place.
     ``samples_<stage>.png`` shows generated images above real ones, ``samples_<stage>.json`` states figure, evaluator
     and counts.
 
@@ -87,13 +88,16 @@ class ImageSamples(pl.Callback):
         made = outputs if isinstance(outputs, Tensor) else getattr(outputs, "image", None)
         if not isinstance(made, Tensor) or not hasattr(batch, "images"):
             return
-        fake, real = (x if x.dtype == torch.uint8 else to_pixels(x) for x in (made, batch.images))
+        plain = isinstance(outputs, Tensor)  # whose own attribute ``real`` means another thing
+        known = batch.images if plain else getattr(outputs, "real", batch.images)
+        fake, real = (x if x.dtype == torch.uint8 else to_pixels(x) for x in (made, known))
         ids = getattr(batch, "ids", getattr(batch, "keys", None))
         self.fid.update(real, True, ids)
         self.fid.update(fake, False, ids)
         self.images += len(fake)
-        self._keep("fake", fake, self.columns * self.rows)
-        self._keep("real", real, self.columns * max(self.rows // 2, 1))
+        drawn, seen = (fake, real) if plain else getattr(outputs, "tiles", (fake, real))
+        self._keep("fake", drawn, self.columns * self.rows)
+        self._keep("real", seen, self.columns * max(self.rows // 2, 1))
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

@@ -16,6 +16,7 @@ from lit.callbacks.sheet import leave_sheet
 from lit.metrics.alignment import composite
 from lit.metrics.maps.single_view import YAW_RANGES, SingleViewFigures
 from lit.metrics.maps.views import premultiplied
+from lit.pictures.yaw_curves import yaw_plot
 from lit.rendering.rendered_views import RenderedViews
 
 GREY = 0.5
@@ -30,6 +31,7 @@ class SingleViewScores(pl.Callback):
     ``validation_step`` returns :class:`RenderedViews`: of the true views where a batch is
     :class:`datamodules.objects.photos.photo.PhotoViews`, else of the photograph's own. ``single_view_STAGE.png`` shows
     each photograph, its depth, and colour and depth from five sides; ``single_view_STAGE.json`` states the figures.
+    ``yaw_STAGE.png`` plots FID, Inception score and NFS against the yaw, ``yaw_STAGE.json`` is their table.
 
     Args:
         ranges: degrees; a view from a yaw drawn uniformly within each is scored.
@@ -37,6 +39,7 @@ class SingleViewScores(pl.Callback):
         weights: file of the extractor's weights.
         sheet_photos: photographs on the sheet.
         folder: where sheet and figures are written; None for the run's folder.
+        splits: of the Inception score, which needs as many photographs.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class SingleViewScores(pl.Callback):
         weights: str | None = None,
         sheet_photos: int = 6,
         folder: str | None = None,
+        splits: int = 10,
     ) -> None:
-        self.figures = SingleViewFigures(ranges, extractor, weights)
+        self.figures = SingleViewFigures(ranges, extractor, weights, splits)
         self.sheet_photos, self.folder = sheet_photos, folder
         self.rows: list[np.ndarray] = []
 
@@ -103,6 +107,9 @@ class SingleViewScores(pl.Callback):
         if trainer.is_global_zero and not trainer.sanity_checking and self.rows:
             figures = {**means, "evaluator": self.evaluator}
             leave_sheet(trainer, stage, "single_view", np.concatenate(self.rows), figures, self.folder)
+            table = self.figures.by_yaw(means)
+            plot = yaw_plot({type(pl_module).__name__: table}) if len(self.figures.ranges) > 1 else None
+            leave_sheet(trainer, stage, "yaw", plot, {**table, "evaluator": self.evaluator}, self.folder)
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ParallelStrategy
+from torch import Tensor
 
+from datamodules.randomness import derive
 from detectors.rank_counts import batch_line
 from lit.adversarial.rank_average import average_gradients
 
@@ -35,6 +39,7 @@ class Generator(LightningModule):
         super().__init__()
         self.images_seen = 0
         self.effective_batch: int | None = None
+        self.noted: dict[str, Any] = {}
         self.total_images, self.final_lr, self.warmup = total_images, final_lr, warmup
 
     @property
@@ -75,8 +80,26 @@ class Generator(LightningModule):
         if self.images_seen >= self.total_images:
             self.trainer.should_stop = True
 
+    def note(self, name: str, values: Tensor, ids: Sequence[str]) -> None:
+        """Keep figures (B,) of held-out samples. When the epoch ends their mean is logged as ``val/NAME`` or
+        ``test/NAME``; each sample counts once, also where processes saw it twice to have as many.
+        """
+        from lit.metrics.maps.single_view import MeanRow  # only for who scores
+
+        if name not in self.noted:
+            self.noted[name] = MeanRow(name).to(self.device)
+        self.noted[name].update(values, ids)
+
+    def on_validation_epoch_start(self) -> None:
+        self.noted = {}
+
+    on_test_epoch_start = on_validation_epoch_start
+
     def on_validation_epoch_end(self) -> None:
         self.log("step", float(self.images_seen))
+        stage = "test" if self.trainer.testing else "val"
+        for name, figure in self.noted.items():
+            self.log(f"{stage}/{name}", figure.compute(), sync_dist=True)
 
     on_test_epoch_end = on_validation_epoch_end
 
@@ -85,3 +108,11 @@ class Generator(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.images_seen = int(checkpoint.get("images_seen", 0))
+
+
+def step_draw(module: Generator, stream: str) -> torch.Generator:
+    """What draws a training step's random numbers: known from the seed and the images seen, so that a resumed run and
+    all processes draw alike.
+    """
+    seed = int(derive(module.hparams["seed"], module.images_seen, stream).integers(2**62))
+    return torch.Generator(module.device).manual_seed(seed)

@@ -17,11 +17,13 @@ from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from detectors.compiling import compile_in_place
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
+from lit.generators.enlarged_views import enlarged, shrunk_photos, shrunk_projection
 from lit.generators.single_view_objective import SingleViewObjective
+from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import ViewSchedule
 from lit.networks.batch_draws import part_of_batch
-from lit.networks.fields.field_values import FieldValues
-from lit.networks.fields.planes import DecodedPlanes
+from lit.networks.fields.field_values import Field, FieldValues
+from lit.networks.fields.symmetric_field import SymmetricField, seen_side
 from lit.networks.g3dr.network import SingleViewNetwork
 from lit.rendering.bake import bake
 from lit.rendering.orbited_projections import orbited, within
@@ -50,6 +52,10 @@ class G3DR(Generator):
         clip_gradients: largest norm of a step's gradient; None for any.
         pretrained: checkpoint of another training of the same network to begin with; None for a new one.
         compiled: backend of ``torch.compile`` for the network, "inductor" as a rule; None for none.
+        symmetric: look up both sides of an object on that which its photograph shows, for objects that are symmetric
+            about their vertical middle plane, as cars are; needs known boxes (:class:`SymmetricField`).
+        upsampler: checkpoint of conf/experiment/rcan.yaml, which enlarges what is drawn; photographs are then as many
+            times larger than the network's pictures (:mod:`lit.generators.enlarged_views`). None for none.
 
     Raises:
         InputError: a checkpoint of another network.
@@ -70,9 +76,13 @@ class G3DR(Generator):
         clip_gradients: float | None = None,
         pretrained: str | None = None,
         compiled: str | None = None,
+        symmetric: bool = False,
+        upsampler: str | None = None,
     ) -> None:
         super().__init__(total_images, final_lr, warmup)
         self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples", "compiled"])
+        # in a tuple it is no part of the module: its weights stay in their own checkpoint
+        self.upsampler: tuple[Upsampler, ...] = () if upsampler is None else (Upsampler.load(upsampler),)
         self.compiled = compiled
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples
@@ -84,6 +94,8 @@ class G3DR(Generator):
     def setup(self, stage: str) -> None:
         if self.compiled is not None:
             compile_in_place(self.network, self.compiled, self.trainer.strategy.root_device)
+        for network in self.upsampler:
+            network.to(self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         rates = self.hparams
@@ -96,9 +108,33 @@ class G3DR(Generator):
         planes: Tensor = self.network(images * alpha + GREY * (1 - alpha), depth, batch.projection)
         return planes
 
+    def field(self, planes: Tensor, batch: PhotoBatch, raw: bool = True, rows: slice = slice(None)) -> Field:
+        """The field of photographs in their cubes; see :meth:`SingleViewNetwork.field`.
+
+        Args:
+            planes: of the batch.
+            batch: the photographs.
+            raw: whether its density is raw.
+            rows: photographs to take.
+
+        Raises:
+            InputError: a symmetric one of photographs whose boxes are unknown.
+        """
+        field: Field = self.network.field(planes[rows], raw)
+        if not self.hparams["symmetric"]:
+            return field
+        if not batch.framed:
+            raise InputError("model.symmetric: expected photographs of known boxes; set it to false for this data")
+        frame = batch.frame[rows]
+        return SymmetricField(field, frame, seen_side(batch.projection[rows], frame))
+
+    def own_size(self, batch: PhotoBatch) -> PhotoBatch:
+        """Photographs at the network's resolution."""
+        return shrunk_photos(batch, self.upsampler[0].network.scale) if self.upsampler else batch
+
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         with part_of_batch(self.global_rank, self.trainer.world_size):
-            losses = self.losses(batch)
+            losses = self.losses(self.own_size(batch))
         values = torch.stack(list(losses.values()))
         whole = mean_over_ranks(values.detach().clone())
         self.log_dict({f"train/{name}": value for name, value in zip(losses, whole)})
@@ -123,8 +159,7 @@ class G3DR(Generator):
             projection = mirrored(batch.projection, batch.frame)
         else:
             projection = batch.projection
-        field = self.network.field(self.planes(batch))
-        return self.objective(field, batch, kind, projection, self.progress, draw)
+        return self.objective(self.field(self.planes(batch), batch), batch, kind, projection, self.progress, draw)
 
     @property
     def trainer_ranks(self) -> int:
@@ -140,9 +175,15 @@ class G3DR(Generator):
     @torch.no_grad()
     def draw(self, batch: PhotoBatch, projections: Tensor, size: int | None = None) -> RenderedViews:
         """Views of one photograph (B = 1) through projections (V, 3, 4) of its cube."""
-        field, side = self.network.field(self.planes(batch)), size or batch.images.shape[2]
+        small = self.own_size(batch)
+        field, side = self.field(self.planes(small), small), size or small.images.shape[2]
+        for network in self.upsampler:
+            projections = shrunk_projection(projections, network.network.scale)
         drawn = [self.eval_samples.draw(field, view, side, side) for view in projections]
-        return RenderedViews(torch.stack([view.rgba for view in drawn]), torch.stack([view.depth for view in drawn]))
+        views = RenderedViews(torch.stack([view.rgba for view in drawn]), torch.stack([view.depth for view in drawn]))
+        for network in self.upsampler:
+            views = enlarged(views, network)
+        return views
 
     def turned(self, batch: PhotoBatch, yaw: Sequence[float], pitch: Sequence[float] | None = None) -> RenderedViews:
         """Views of one photograph from V sides, radians from its own."""
@@ -161,17 +202,18 @@ class G3DR(Generator):
     @torch.no_grad()
     def predict_step(self, batch: PhotoBatch, batch_idx: int) -> list[VoxelAsset]:
         """The photographed object, its box's axes those of the asset."""
+        batch = self.own_size(batch)
         planes = self.planes(batch)
         shape: tuple[int, int, int] = tuple(self.hparams["bake_shape"])
         assets = []
         for row, (id, name) in enumerate(zip(batch.ids, batch.names)):
-            field = self.network.field(planes[row : row + 1], raw=False)
+            field = self.field(planes, batch, False, slice(row, row + 1))
             grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
             assets.append(VoxelAsset(id.replace("/", "-"), name, batch.dims[row].cpu().numpy(), grid))
         return assets
 
 
-def in_box(field: DecodedPlanes, frame: Tensor) -> Callable[[Tensor], FieldValues]:
+def in_box(field: Field, frame: Tensor) -> Callable[[Tensor], FieldValues]:
     """A field over the canonical box that ``frame`` (4, 4) places in the cube; its density is per unit of the box."""
     turn, shift = frame[:3, :3].float(), frame[:3, 3].float()
     unit = float(turn.det().abs() ** (1 / 3))  # half edges of the cube in one of the box, its three axes' mean

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from datamodules.assets.bank import AssetBank
-from lit.cli import ROOT
+from lit.cli import ROOT, main
 from lit.results import read_result, result_file
 from tests.conf.two_processes import run
 from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
+from tests.datamodules.objects.photos.test_depth_images import write_folder
 from tests.lit.posed_boxes import write_posed_boxes
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,7 @@ DST = (
     "--data.folder {bank}-renders --data.create_classes [car] --data.create_models 3 --data.create_views 4 "
     "--data.val_every 3 --data.val_batches 1 --model.groups 8 "
 )
+RGBD = "--data.root {photos} --data.size 16 --data.val_every 3 --data.num_workers 0 --model.size 16 --model.groups 4 "
 WORLD = "--data.root {world} --data.workers 0 --data.size [96,320] --data.train_frames 12 "
 SURROUND = (
     "--data.root {surround} --data.workers 0 --data.version v1.0-world "
@@ -145,6 +147,11 @@ CASES = {
         "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.kind edge --data.val_every 3 "
         "--data.test_every null --model.classes [paper,line]"
     ),
+    "omni3d_centernet": Case(
+        WORLD + "--data.train_file {omni3d}/train.json --data.val_file {omni3d}/val.json "
+        "--data.injection {conf}/injection/mesh.yaml --data.injection.probability 1.0 "
+        "--data.road_masks {world}/training/road_2"
+    ),
     "pix2pix3d_small": Case(
         "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.val_every 3 --data.test_every null "
         "--data.create false --data.held_out_maps 4 --model.critics.group 1 "
@@ -154,6 +161,13 @@ CASES = {
     ),
     "pose_classifier": Case(CLASSES + "--model.size 32 --model.pool 1"),
     "pose_regressor": Case("--data.folder {boxes} --data.val_every 3"),
+    "rcan": Case("--data.folder {boxes} --data.val_every 3 --model.features 8 --model.blocks 1", exact=True),
+    "rgbd": Case(
+        RGBD + "--model.classes [class0,class1] --model.autoencoder none --model.encoder_channels [8,8] "
+        "--model.channels [8,16] --model.heads 2 --model.sample_steps 2",
+        exact=True,
+    ),
+    "rgbd_autoencoder": Case(RGBD + "--model.channels [8,8]", exact=True),
     "road_segmenter": Case("--data.root {world} --data.train_frames 8 --data.val_frames 3"),
     "stylegan2_paper": Case(STYLEGAN2),
     "stylegan2_studio": Case(STYLEGAN2),
@@ -196,7 +210,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_surrou
     reliefs = write_posed_boxes(folder / "reliefs", objects=6, views=4, size=16, relief=2.0)
     write_drawn(folder, objects=6, views=2, size=64)
     places = {"boxes": boxes, "reliefs": reliefs, "drawn": folder}
-    places |= {"world": tiny_world, "surround": tiny_surround}
+    places |= {"photos": write_folder(folder / "photos", 12, channels=4)}
+    places |= {"world": tiny_world, "surround": tiny_surround, "omni3d": folder / "omni3d"}
+    assert main(["prepare", "omni3d", "--root", str(tiny_world), "--out", str(places["omni3d"])]) == 0
     banks = [name for name, case in HERE.items() if case.bank]
     plan = [words("fit", name, folder, places, 2) for name in HERE]
     plan += [words("predict", name, folder, places, 2) for name in banks]

@@ -97,7 +97,10 @@ def photo_paths(root: Path, keep: Path | None = None) -> list[Path]:
         InputError: no folder, no photographs, or a line that names none.
     """
     if not root.is_dir():
-        raise DatasetNotFound(f"{root} does not exist; expected CLASS/NAME.png with NAME_depth.png beside each")
+        raise DatasetNotFound(
+            f"{root} does not exist; expected CLASS/NAME.png with NAME_depth.png beside each; "
+            "python -m lit prepare depth-images writes the studio's"
+        )
     files = (path for path in sorted(root.glob("*/*")) if path.suffix.lower() in KINDS)
     found = [path.relative_to(root) for path in files if not path.name.endswith(SUFFIX)]
     if not found:

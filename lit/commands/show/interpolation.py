@@ -71,17 +71,9 @@ def load_lift3d(config: Path, checkpoint: Path) -> Lift3D:
     Raises:
         InputError: no such file, another kind of model, or weights of other shapes.
     """
-    from jsonargparse import ArgumentParser
-    from lightning.pytorch import LightningModule
+    from lit.commands.configured_model import configured_model
 
-    from lit.trainer_cli import resolve
-
-    if not config.is_file():
-        raise InputError(f"{config}: no such file; expected a config such as conf/experiment/lift3d.yaml")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningModule, "model")
-    chosen = resolve(["fit", "-c", str(config)])["model"]
-    model = parser.instantiate(parser.parse_object({"model": chosen})).model
+    model = configured_model(config)
     if not isinstance(model, Lift3D):
         raise InputError(f"{config}: its model is {type(model).__name__}, expected Lift3D, which has latents to mix")
     expected = f"the checkpoint of a training with {config}"

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from datamodules.randomness import derive
-from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
-from lit.generators.base import Generator
+from lit.generators.base import Generator, step_draw
 from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
 
 LATENT_CHANNELS = 4  # Stable Diffusion's
 
+Self = TypeVar("Self", bound="DstAutoencoder")
 
-def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: int) -> AutoencoderKL:
+
+def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: int, inputs: int = 3) -> AutoencoderKL:
     """An AutoencoderKL whose latents have a side 2^(len(channels) - 1) times smaller than ``size``."""
     depth = len(channels)
     return AutoencoderKL(
+        in_channels=inputs,
+        out_channels=inputs,
         down_block_types=("DownEncoderBlock2D",) * depth,
         up_block_types=("UpDecoderBlock2D",) * depth,
         block_out_channels=tuple(channels),
@@ -33,14 +35,6 @@ def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: i
         norm_num_groups=groups,
         sample_size=size,
     )
-
-
-def step_draw(module: Generator, stream: str) -> torch.Generator:
-    """What draws a training step's random numbers: known from the seed and the images seen, so that a resumed run and
-    all processes draw alike.
-    """
-    seed = int(derive(module.hparams["seed"], module.images_seen, stream).integers(2**62))
-    return torch.Generator(module.device).manual_seed(seed)
 
 
 def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
@@ -54,6 +48,8 @@ def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
 class DstAutoencoder(Generator):
     """Absolute error of the pictures and a little of the latents' divergence from a standard normal.
 
+    Subclasses learn pictures of other channels: they say how many, and what a batch's pictures are.
+
     Args:
         size: pixels of the square pictures.
         channels: of each resolution; each after the first halves the side.
@@ -63,7 +59,14 @@ class DstAutoencoder(Generator):
         lr: of AdamW.
         total_images: training stops after so many.
         seed: of the latents drawn in training.
+
+    Attributes:
+        inputs: channels of a picture.
+        experiment: file below conf/experiment that trains it.
     """
+
+    inputs = 3
+    experiment = "dst_autoencoder"
 
     def __init__(
         self,
@@ -78,24 +81,32 @@ class DstAutoencoder(Generator):
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
-        self.network = build_autoencoder(size, channels, layers, groups)
+        self.network = build_autoencoder(size, channels, layers, groups, self.inputs)
         self.register_buffer("latent_scale", torch.ones(()))
         self.latent_scale: Tensor  # one over the latents' spread, as Stable Diffusion's scaling factor
 
-    @staticmethod
-    def load(path: str | Path) -> DstAutoencoder:
+    @classmethod
+    def load(cls: type[Self], path: str | Path) -> Self:
         """A trained autoencoder in evaluation mode.
 
         Raises:
             InputError: no such file, or a checkpoint of something else.
         """
-        return restore(DstAutoencoder, path, "a checkpoint of conf/experiment/dst_autoencoder.yaml; train one with it")
+        return restore(cls, path, f"a checkpoint of conf/experiment/{cls.experiment}.yaml; train one with it")
+
+    def pictures(self, batch: Any) -> Tensor:
+        """(B, inputs, S, S) in [-1, 1] of a batch."""
+        return from_pixels(batch.images)
+
+    def shown(self, found: Tensor, pictures: Tensor) -> Any:
+        """What callbacks get of decoded pictures and those they came from, both as :meth:`pictures`."""
+        return to_pixels(found)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
 
-    def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
-        images = from_pixels(batch.images)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images = self.pictures(batch)
         posterior = self.network.encode(images).latent_dist
         with part_of_batch(self.trainer.global_rank, self.trainer.world_size):
             latents = sampled(posterior, step_draw(self, "autoencoder"))
@@ -110,11 +121,11 @@ class DstAutoencoder(Generator):
         loss: Tensor = error + self.hparams["kl_weight"] * divergence
         return loss
 
-    def validation_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
-        """The pictures decoded again, (B, 3, S, S) uint8."""
-        images = from_pixels(batch.images)
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """The pictures decoded again, as :meth:`shown` puts them."""
+        images = self.pictures(batch)
         found = self.network.decode(self.network.encode(images).latent_dist.mode()).sample
-        self.log("val/absolute_error", (found - images).abs().mean(), sync_dist=True, batch_size=len(images))
-        return to_pixels(found)
+        self.note("absolute_error", (found - images).abs().flatten(1).mean(1), batch.ids)
+        return self.shown(found, images)
 
     test_step = validation_step

@@ -11,35 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ControlNetModel, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel
 from torch import Tensor
 
 from datamodules.errors import InputError
-from datamodules.randomness import derive
 from datamodules.renders.model_meshes import STUDIO_CLASSES
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
-from lit.generators.base import Generator
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled, step_draw
+from lit.generators.dst.latent_diffusion import LatentDiffusion, build_unet, ddim
+from lit.generators.dst.text_encoder import build_text_encoder, encoded
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
-from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
 
-STEPS = 1000  # of noise
-SCHEDULE: dict[str, Any] = {  # Stable Diffusion's
-    "num_train_timesteps": STEPS,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-}
 
-
-class DstDiffusion(Generator):
+class DstDiffusion(LatentDiffusion):
     """Predicts the noise in latents, shown the prompt and the edges; both are left out at times.
 
     Args:
@@ -86,33 +74,12 @@ class DstDiffusion(Generator):
         for name, share in (("drop_text", drop_text), ("drop_control", drop_control)):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} {share:g}: expected a share in [0, 1]")
-        factor = 2 ** (len(encoder_channels) - 1)
-        if size % (factor * 2 ** (len(channels) - 1)):
-            raise InputError(
-                f"size {size}: expected a multiple of {factor * 2 ** (len(channels) - 1)} for these channels"
-            )
-        self.vae = build_autoencoder(size, encoder_channels, encoder_layers, groups).requires_grad_(False)
-        self.register_buffer("latent_scale", torch.ones(()))
-        self.latent_scale: Tensor
+        side = self.build_latents(len(channels))
         self.tokenizer = word_tokenizer(prompt_words((*STUDIO_CLASSES, *words)), text_length)
-        self.text_encoder = _text_encoder(len(self.tokenizer), text_width, text_layers, heads, text_length)
-        attending = len(channels) - 1 or 1
-        plain = len(channels) - attending
-        self.unet = UNet2DConditionModel(
-            sample_size=size // factor,
-            in_channels=LATENT_CHANNELS,
-            out_channels=LATENT_CHANNELS,
-            down_block_types=("CrossAttnDownBlock2D",) * attending + ("DownBlock2D",) * plain,
-            up_block_types=("UpBlock2D",) * plain + ("CrossAttnUpBlock2D",) * attending,
-            block_out_channels=tuple(channels),
-            layers_per_block=layers,
-            cross_attention_dim=text_width,
-            attention_head_dim=heads,
-            norm_num_groups=groups,
-        )
+        self.text_encoder = build_text_encoder(len(self.tokenizer), text_width, text_layers, heads, text_length)
+        self.unet = build_unet(side, channels, layers, heads, text_width, groups)
         hints = tuple(16 * 2**level for level in range(len(encoder_channels)))  # halves the edges' side as often
         self.controlnet = ControlNetModel.from_unet(self.unet, conditioning_embedding_out_channels=hints)
-        self.noise = DDPMScheduler(**SCHEDULE)
 
     @staticmethod
     def load(path: str | Path) -> DstDiffusion:
@@ -135,7 +102,7 @@ class DstDiffusion(Generator):
         if h.base is not None:
             base = DstDiffusion.load(h.base)
             for name in ("vae", "text_encoder", "unet"):
-                self._take(name, getattr(base, name), h.base)
+                self.take_part(name, getattr(base, name), h.base)
                 getattr(self, name).requires_grad_(False)
             fresh = ControlNetModel.from_unet(
                 self.unet,
@@ -143,30 +110,12 @@ class DstDiffusion(Generator):
             )
             self.controlnet.load_state_dict(fresh.state_dict())
             self.latent_scale.copy_(base.latent_scale)
-        elif h.autoencoder not in (None, "none"):
-            encoder = DstAutoencoder.load(h.autoencoder)
-            self._take("vae", encoder.network, h.autoencoder)
-            self.latent_scale.copy_(encoder.latent_scale)
-        elif h.autoencoder is None:
-            raise InputError(
-                "model.autoencoder null: diffusion works in the latents of a trained autoencoder, expected its "
-                "checkpoint; train conf/experiment/dst_autoencoder.yaml and give runs/dst_autoencoder/last.ckpt"
-            )
-
-    def _take(self, name: str, source: torch.nn.Module, path: str) -> None:
-        own, given = getattr(self, name).state_dict(), source.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
-            raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
-        getattr(self, name).load_state_dict(given)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        learning = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.AdamW(learning, self.hparams["lr"], weight_decay=1e-2)
+        else:
+            self.take_autoencoder()
 
     def encode_text(self, prompts: tuple[str, ...] | list[str]) -> Tensor:
         """(B, L, width) features of B texts."""
-        ids = self.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
-        features: Tensor = self.text_encoder(ids.to(self.device))[0]
+        features: Tensor = encoded(self.tokenizer, self.text_encoder, list(prompts))
         return features
 
     def predicted_noise(self, latents: Tensor, steps: Tensor, text: Tensor, controls: Tensor, keep: Tensor) -> Tensor:
@@ -188,18 +137,12 @@ class DstDiffusion(Generator):
 
     def training_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         h: Any = self.hparams
-        count, place, draw = len(batch.images), self.device, step_draw(self, "diffusion")
-        with part_of_batch(self.trainer.global_rank, self.trainer.world_size), torch.no_grad():
-            latents = sampled(self.vae.encode(from_pixels(batch.images)).latent_dist, draw) * self.latent_scale
-            shape = latents.shape[1:]
-            noise = batch_draw(lambda rows: torch.randn(rows, *shape, generator=draw, device=place), count)
-            steps = batch_draw(lambda rows: torch.randint(STEPS, (rows,), generator=draw, device=place), count)
-            left_out = batch_draw(lambda rows: torch.rand(rows, 2, generator=draw, device=place), count)
-            silent, keep = left_out[:, 0] < h.drop_text, (left_out[:, 1] >= h.drop_control).float()
+        draws = self.step_draws(from_pixels(batch.images))
+        silent, keep = draws.chances[:, 0] < h.drop_text, (draws.chances[:, 1] >= h.drop_control).float()
         prompts = ["" if quiet else prompt for quiet, prompt in zip(silent.tolist(), batch.prompts)]
-        loss = self.noise_loss(latents, noise, steps, prompts, batch, keep)
+        loss = self.noise_loss(draws.latents, draws.noise, draws.steps, prompts, batch, keep)
         self.log("train/loss", mean_over_ranks(loss.detach().clone()))
-        self.count_images(count)
+        self.count_images(len(batch.images))
         return loss
 
     def noise_loss(
@@ -219,7 +162,7 @@ class DstDiffusion(Generator):
             tokenizer=self.tokenizer,
             unet=self.unet,
             controlnet=self.controlnet,
-            scheduler=DDIMScheduler(**SCHEDULE, set_alpha_to_one=False, steps_offset=1),
+            scheduler=ddim(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -244,31 +187,10 @@ class DstDiffusion(Generator):
 
     def validation_step(self, batch: PromptedBatch, batch_idx: int) -> Tensor:
         """Images (B, 3, S, S) uint8 from the held-out renders' edges and prompts, which callbacks compare with them."""
-        latents = self.vae.encode(from_pixels(batch.images)).latent_dist.mode() * self.latent_scale
-        drawn = [derive(self.hparams["seed"], key, "validation") for key in batch.ids]  # the same at every validation
-        noise = torch.from_numpy(np.stack([rng.standard_normal(latents.shape[1:]) for rng in drawn])).to(latents)
-        steps = torch.tensor([int(rng.integers(STEPS)) for rng in drawn], device=self.device)
-        keep = torch.ones(len(latents), device=self.device)
-        loss = self.noise_loss(latents, noise, steps, list(batch.prompts), batch, keep)
-        self.log("val/loss", loss, sync_dist=True, batch_size=len(latents))
+        draws = self.held_out_draws(from_pixels(batch.images), batch.ids)
+        keep = torch.ones(len(batch.ids), device=self.device)
+        loss = self.noise_loss(draws.latents, draws.noise, draws.steps, list(batch.prompts), batch, keep)
+        self.log("val/loss", loss, sync_dist=True, batch_size=len(batch.ids))
         return self.sample(batch)
 
     test_step = validation_step
-
-
-def _text_encoder(tokens: int, width: int, layers: int, heads: int, length: int) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel  # seconds to import
-
-    config = CLIPTextConfig(
-        vocab_size=tokens,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        max_position_embeddings=length,
-        projection_dim=width,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    return CLIPTextModel(config)

@@ -6,7 +6,7 @@ of the object exist, which the paper had not, colour and depth are compared with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from lit.metrics.sample_rows import SampleRows
 
 YAW_RANGES = (0.0, 9.0, 18.0, 25.0, 35.0, 50.0)  # degrees, of Table 6
 TURNS = (25.0, 50.0, 100.0, 180.0)  # degrees, upper ends of the parts in which true views are scored
+YAW_FIGURES = ("fid", "is", "nfs")  # that are compared from yaw to yaw
 UNCORRELATED = 2.0  # depth accuracy of a map that says nothing
 
 
@@ -46,20 +47,26 @@ class SingleViewFigures:
 
     * ``psnr_photo``, ``depth_accuracy``: the photograph's own view, against it and its depth;
     * ``psnr_to_D``, ``depth_accuracy_to_D``: true views turned by up to D degrees and more than the part before;
-    * ``fid_yaw_X``, ``nfs_yaw_X``: views from a yaw drawn within X degrees, against the photographs.
+    * ``fid_yaw_X``, ``is_yaw_X``, ``nfs_yaw_X``: views from a yaw drawn within X degrees, FID against the photographs.
 
     Depth accuracy counts pixels whose true depth is known. A map that is flat there has no normalised form: it scores 2
     as an uncorrelated one does. NFS counts pixels of opacity above 0.5, or all where there are none, over
-    the cube's depths.
+    the cube's depths. The Inception score needs an extractor with logits and as many photographs as it has splits.
 
     Args:
         ranges: degrees of the yaw's ranges.
-        extractor: features of FID (:func:`lit.features.build.build_extractor`); None leaves it out.
+        extractor: features of FID, logits of the Inception score (:func:`lit.features.build.build_extractor`); None
+            leaves both out.
         weights: file of the extractor's weights.
+        splits: of the Inception score.
     """
 
     def __init__(
-        self, ranges: Sequence[float] = YAW_RANGES, extractor: str | None = None, weights: str | None = None
+        self,
+        ranges: Sequence[float] = YAW_RANGES,
+        extractor: str | None = None,
+        weights: str | None = None,
+        splits: int = 10,
     ) -> None:
         if not all(0 <= degrees <= 180 for degrees in ranges):
             raise InputError(f"ranges {list(ranges)}: expected degrees from 0 to 180")
@@ -71,12 +78,15 @@ class SingleViewFigures:
         for degrees in ranges:
             self.rows[f"nfs_yaw_{degrees:g}"] = NonFlatnessScore(-1.0, 1.0)
         self.sets: dict[str, Any] = {}
+        self.splits = splits
         if extractor is not None:
             from lit.features.build import build_extractor
-            from lit.metrics.image.metrics import FrechetDistance
+            from lit.metrics.image.metrics import FrechetDistance, InceptionScore
 
             features = build_extractor(extractor, weights)
             self.sets = {f"fid_yaw_{degrees:g}": FrechetDistance(features) for degrees in ranges}
+            if features.classes:
+                self.sets |= {f"is_yaw_{degrees:g}": InceptionScore(features, splits) for degrees in ranges}
 
     def reset(self, device: torch.device | str = "cpu") -> None:
         """Forget everything."""
@@ -120,22 +130,36 @@ class SingleViewFigures:
         if self.sets:
             for image, real in ((photo, True), (shown, False)):
                 pixels = (image.clamp(0, 1) * 255).round().byte().permute(2, 0, 1)[None]
-                self.sets[f"fid_yaw_{degrees:g}"].update(pixels, real, sample_ids=[id])
+                for name, metric in self.sets.items():
+                    if name.endswith(f"_yaw_{degrees:g}"):
+                        metric.update(pixels, real, sample_ids=[id])
 
     def means(self) -> dict[str, float]:
         """Every figure that has samples, over all processes, each of which has to call this."""
         counted = {name: metric.counted() for name, metric in self.rows.items()}
         figures = {name: self.rows[name].compute() for name, count in counted.items() if count}
-        if counted["psnr_photo"] > 1:  # the spread of a single picture is undefined
-            figures |= {name: float(metric.compute()) for name, metric in self.sets.items()}
+        for name, metric in self.sets.items():  # the spread of a single picture is undefined, and so is an empty split
+            if counted["psnr_photo"] >= (self.splits if name.startswith("is_") else 2):
+                found = metric.compute()
+                figures[name] = float(found[0] if name.startswith("is_") else found)
         return figures
+
+    def by_yaw(self, figures: Mapping[str, float]) -> dict[str, list[float | None]]:
+        """Figures against the ranges, as a table: ``yaw`` in degrees, and FID, Inception score and NFS where known."""
+        table: dict[str, list[float | None]] = {"yaw": list(self.ranges)}
+        for kind in YAW_FIGURES:
+            column = [figures.get(f"{kind}_yaw_{degrees:g}") for degrees in self.ranges]
+            if any(value is not None for value in column):
+                table[kind] = column
+        return table
 
     @property
     def evaluator(self) -> dict[str, Any]:
         """Names and versions of what scores."""
         chosen = [self.rows["psnr_photo"], self.rows["depth_accuracy"]]
         chosen += [self.rows[f"nfs_yaw_{self.ranges[0]:g}"]] if self.ranges else []
-        stated = [metric.evaluator for metric in (*chosen, *list(self.sets.values())[:1])]
+        first = (next((m for n, m in self.sets.items() if n.startswith(kind)), None) for kind in ("fid", "is"))
+        stated = [metric.evaluator for metric in (*chosen, *(m for m in first if m is not None))]
         return {key: "; ".join(entry[key] for entry in stated) for key in ("name", "version")}
 
 

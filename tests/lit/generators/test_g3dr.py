@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.single_view_scores import SingleViewScores
 from lit.generators.g3dr import G3DR, in_box, mirrored
 from lit.generators.single_view_objective import LossWeights, SingleViewObjective
+from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import NormalTurns, ViewSchedule, WideningTurns
 from lit.losses.perceptual_levels import PerceptualLevels
 from lit.networks.fields.field_values import FieldValues
@@ -30,14 +32,17 @@ from tests.lit.posed_boxes import write_posed_boxes
 SIZE = 16
 
 
-def small(views: ViewSchedule | None = None, total: int = 1000, **objective: Any) -> G3DR:
+def small(
+    views: ViewSchedule | None = None, total: int = 1000, options: dict[str, Any] | None = None, **objective: Any
+) -> G3DR:
     torch.manual_seed(0)
     network = SingleViewNetwork(PlaneUnet(SIZE, 4, 2, 8, (1, 2)), hidden=8)
     settings: dict[str, Any] = {
         "samples": TwoPass(8, 8),
         "perceptual": PerceptualLevels(network="convolutions"),
     } | objective
-    return G3DR(network, SingleViewObjective(**settings), views, total, lr=3e-3, bake_shape=(16, 8, 8))
+    settled: dict[str, Any] = {"lr": 3e-3, "bake_shape": (16, 8, 8), **(options or {})}
+    return G3DR(network, SingleViewObjective(**settings), views, total, **settled)
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +183,56 @@ def test_some_steps_learn_the_photographs(boxes: Path) -> None:
     assert after < 0.5 * before
 
 
+def test_a_symmetric_lookup_makes_symmetric_objects(boxes: Path) -> None:
+    photos = batch(boxes)
+    plain, mirrored_sides = small(CANONICAL), small(CANONICAL, options={"symmetric": True})
+    assert all(torch.isfinite(value) for value in mirrored_sides.losses(photos).values())
+    for asset, other in zip(mirrored_sides.predict_step(photos, 0), plain.predict_step(photos, 0)):
+        grid = np.asarray(asset.grid).astype(int)  # its last axis but one goes from side to side
+        assert np.abs(grid - grid[:, :, ::-1]).max() <= 1
+        unlike = np.asarray(other.grid).astype(int)
+        assert np.abs(unlike - unlike[:, :, ::-1]).max() > 1
+    with pytest.raises(InputError, match=r"model\.symmetric: expected photographs of known boxes"):
+        mirrored_sides.losses(PhotoBatch(**{**vars(photos), "framed": False}))
+
+
+def test_an_upsampler_stands_behind_the_renders(boxes: Path, tmp_path: Path) -> None:
+    network = Upsampler(features=4, groups=1, blocks=1, reduction=2, bicubic=True)
+    checkpoint = {"hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
+    torch.save(checkpoint, tmp_path / "rcan.ckpt")
+    large = batch(write_posed_boxes(tmp_path / "large", objects=4, views=6, size=2 * SIZE, relief=2.0))
+    model = small(CANONICAL, options={"upsampler": str(tmp_path / "rcan.ckpt")})
+    assert set(model.state_dict()) == set(small(CANONICAL).state_dict())
+    shrunk = model.own_size(large)
+    assert shrunk.images.shape == (3, 3, SIZE, SIZE)
+    point = torch.tensor([0.2, -0.3, 0.1, 1.0], dtype=torch.float64)
+    u, v = ((projected := batch_.projection[0] @ point)[:2] / projected[2] for batch_ in (large, shrunk))
+    torch.testing.assert_close((u + 0.5) / 2, v + 0.5)
+    assert all(torch.isfinite(value) for value in model.losses(shrunk).values())
+    one = PhotoBatch(**{k: v[:1] if hasattr(v, "__len__") else v for k, v in vars(large).items()})
+    views = model.turned(one, [0.0, 0.3])
+    assert views.rgba.shape == (2, 2 * SIZE, 2 * SIZE, 4)
+    assert views.depth is not None
+    assert views.depth.shape == (2, 2 * SIZE, 2 * SIZE)
+    assert (views.rgba[..., :3] <= views.rgba[..., 3:] + 1e-6).all()
+    with torch.no_grad():
+        for parameter in model.upsampler[0].network.tail[-1].parameters():
+            parameter.zero_()  # leaves cubic interpolation
+    bare = small(CANONICAL).turned(model.own_size(one), [0.0])
+    found = model.turned(one, [0.0]).rgba[0]
+    low = torch.nn.functional.avg_pool2d(found.permute(2, 0, 1), 2).permute(1, 2, 0)
+    assert float((low - bare.rgba[0]).abs().mean()) < 0.03
+    with pytest.raises(InputError, match=r"a checkpoint of conf/experiment/rcan.yaml"):
+        small(options={"upsampler": str(tmp_path / "nowhere.ckpt")})
+
+
 def test_density_of_a_baked_field_is_that_of_the_box() -> None:
     frame = torch.diag(torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
 
     def cube(points: Tensor) -> FieldValues:
         return FieldValues(points.transpose(1, 2), torch.ones(points.shape[:2]) * 6)
 
-    values = in_box(cube, frame)(torch.ones(1, 2, 3))  # type: ignore[arg-type]
+    values = in_box(cube, frame)(torch.ones(1, 2, 3))
     assert values.density.tolist() == [[3.0, 3.0]]
     assert values.rgb.flatten().tolist() == [0.5] * 6
 
@@ -203,6 +251,10 @@ def test_a_run_scores_views_and_writes_a_bank(boxes: Path, tmp_path: Path) -> No
     assert 1 <= float(logged["val/nfs_yaw_0"]) <= 64
     assert any(name.startswith("val/psnr_to_") for name in logged)
     assert (tmp_path / "single_view_val.png").is_file()
+    assert (tmp_path / "yaw_val.png").is_file()
+    table = json.loads((tmp_path / "yaw_val.json").read_text())
+    assert table["yaw"] == [0, 30]
+    assert table["fid"][1] == pytest.approx(float(logged["val/fid_yaw_30"]), rel=1e-5)
     trainer.predict(model, datamodule=photos, return_predictions=False)
     bank = AssetBank(str(tmp_path / "bank"))
     assert len(bank) == 4

@@ -26,6 +26,23 @@ def test_the_studio_writes_photographs_with_true_depth(tmp_path: Path) -> None:
     assert place.max() < 1
 
 
+def test_other_classes_of_the_studio_have_folders_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prepare", "depth-images", "--root", str(tmp_path), "--objects", "1", "--size", "24", "--workers", "1"]
+    assert main([*words, "--classes", "van", "pedestrian"]) == 0
+    paths = photo_paths(tmp_path)
+    assert [path.as_posix() for path in paths] == ["pedestrian/pedestrian000000.png", "van/van000000.png"]
+    shares = []
+    for index in (0, 1):
+        alpha = FolderPhotos(tmp_path, paths, 24, masks=True).read(index).alpha
+        assert alpha is not None
+        shares.append(float((alpha > 127).mean()))
+    assert 0.02 < shares[0] < shares[1] < 0.8
+    assert main([*words, "--classes", "vann"]) == 2
+    assert "studio class 'vann': expected some of car, van" in capsys.readouterr().err
+
+
 def test_the_likeliest_of_each_class_are_kept() -> None:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((60, 6))

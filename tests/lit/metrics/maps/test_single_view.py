@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.image.inception import InceptionScore as TorchmetricsScore
 
 from datamodules.errors import InputError
+from lit.features.build import build_extractor
 from lit.metrics.geometry import depth_accuracy, non_flatness_score
 from lit.metrics.maps.single_view import SingleViewFigures
 
@@ -60,3 +62,28 @@ def test_repeated_photographs_count_once_and_fid_compares_sets() -> None:
     assert np.isfinite(means["nfs_yaw_0"])
     with pytest.raises(InputError, match="expected degrees from 0 to 180"):
         SingleViewFigures([-5.0])
+
+
+def test_the_inception_score_is_that_of_torchmetrics() -> None:
+    figures, features = SingleViewFigures([0.0, 18.0], "random:0", splits=1), build_extractor("random:0")
+    other = TorchmetricsScore(feature=torch.nn.Identity(), splits=1)
+    for number in range(6):
+        depth, picture = maps(number)
+        name, opacity = str(number), torch.ones(8, 8)
+        figures.add_own(name, picture, picture, depth, depth)
+        figures.add_turned(name, 0.0, picture, picture, 2 * depth - 1, opacity)
+        figures.add_turned(name, 18.0, picture * 0.5, picture, 2 * depth - 1, opacity)
+        pixels = (picture * 255).round().byte().permute(2, 0, 1)[None]
+        logits = features.both(pixels)[1]
+        assert logits is not None
+        other.features.append(logits)
+    means = figures.means()
+    assert means["is_yaw_0"] == pytest.approx(float(other.compute()[0]), rel=1e-9)
+    assert means["is_yaw_0"] != means["is_yaw_18"] > 1
+    table = figures.by_yaw(means)
+    assert table["yaw"] == [0, 18]
+    assert table["fid"] == [means["fid_yaw_0"], means["fid_yaw_18"]]
+    assert table["is"] == [means["is_yaw_0"], means["is_yaw_18"]]
+    assert set(table) == {"yaw", "fid", "is", "nfs"}
+    assert "is/random-0" in figures.evaluator["name"]
+    assert "is_yaw_0" not in {**SingleViewFigures([0.0], "random:0", splits=10).means()}
