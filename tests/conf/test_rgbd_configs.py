@@ -41,7 +41,7 @@ def test_photographs_teach_a_model_that_draws_photographs(tmp_path: Path) -> Non
     assert {"val/fid", "val/loss"} <= {*record.metrics}
     assert record.content["evaluator"]["name"] == "fid/random-0"
     drawn = ["--class", "class1", "--count", "2", "--steps", "2", "--min-area", "0", "--root", str(tmp_path / "drawn")]
-    assert main(["prepare", "class-images", "--rgbd", str(tmp_path / "run" / "last.ckpt"), *drawn]) == 0
+    assert main(["prepare", "class-photos", "--rgbd", str(tmp_path / "run" / "last.ckpt"), *drawn]) == 0
     assert len(photo_paths(tmp_path / "drawn")) == 2
 
 

@@ -1,4 +1,4 @@
-"""``prepare class-images`` and ``prepare class-assets``: from a class's name to photographs, and to 3D assets."""
+"""``prepare class-photos`` and ``prepare class-assets``: from a class's name to photographs, and to 3D assets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ BY = "conf/experiment/rgbd.yaml"
 STATED = ("classes", "prompt", "count", "steps", "guidance", "min_area", "azimuth", "elevation", "dims", "seed")
 
 
-def class_images(argv: list[str]) -> int:
+def class_photos(argv: list[str]) -> int:
     """Draw photographs with depth as CLASS/NAME.png and NAME_depth.png, which conf/data/depth_images.yaml reads."""
-    parser = Arguments("prepare class-images", "Draws photographs with depth of classes by diffusion (G3DR's f_rgbd).")
+    parser = Arguments("prepare class-photos", "Draws photographs with depth of classes by diffusion (G3DR's f_rgbd).")
     parser.add_argument("--root", type=typed_path, required=True, help="folder to write")
     parser.add_argument("--size", type=positive, help="pixels a side (default: as drawn)")
     _add_drawing(parser, count=64)

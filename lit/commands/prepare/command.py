@@ -14,7 +14,7 @@ TARGETS = {
     "labelled-crops": ("labelled_crops.main", "write labelled objects of real frames with edge maps and cameras"),
     "depth-images": ("depth_images.depth_images", "write studio objects as photographs with true depth"),
     "depth": ("depth.depth", "estimate depth beside photographs with a monocular network"),
-    "class-images": ("class_assets.class_images", "draw photographs with depth of a class by diffusion (G3DR)"),
+    "class-photos": ("class_assets.class_photos", "draw photographs with depth of a class by diffusion (G3DR)"),
     "class-assets": ("class_assets.class_assets", "the same on to 3D assets in a bank: from a class to objects"),
     "filter-images": ("filter_images.filter_images", "list the photographs that are most typical of their classes"),
     "road-masks": ("road_masks.road_masks", "write where a segmenter sees road in a KITTI or nuScenes folder"),

@@ -47,7 +47,7 @@ def drawing(weights: Path, *more: str) -> list[str]:
 
 
 def test_a_class_becomes_photographs_that_data_reads(weights: Path, tmp_path: Path) -> None:
-    words = ["prepare", "class-images", "--root", str(tmp_path), *drawing(weights, "--class", "car", "van")]
+    words = ["prepare", "class-photos", "--root", str(tmp_path), *drawing(weights, "--class", "car", "van")]
     assert main([*words, "--count", "2", "--size", "16"]) == 0
     paths = photo_paths(tmp_path)
     wanted = [f"{name}/{name}00000{number}.png" for name in ("car", "van") for number in (0, 1)]
@@ -90,7 +90,7 @@ def test_a_class_becomes_assets_by_one_command(weights: Path, tmp_path: Path) ->
 
 
 def test_bad_input_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images = ["prepare", "class-images", "--root", str(tmp_path / "photos")]
+    images = ["prepare", "class-photos", "--root", str(tmp_path / "photos")]
     assets = ["prepare", "class-assets", "--bank", str(tmp_path / "bank"), "-c", CONFIG, "--class", "car"]
     for words, says in (
         (
