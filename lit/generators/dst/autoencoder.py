@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
@@ -51,6 +52,24 @@ def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
     return drawn
 
 
+def take_over(own: torch.nn.Module, given: torch.nn.Module, name: str, path: str) -> None:
+    """Copy the weights of another network of the same sizes.
+
+    Args:
+        own: gets them.
+        given: has them.
+        name: of the network, for the message.
+        path: of the checkpoint, likewise.
+
+    Raises:
+        InputError: the sizes differ.
+    """
+    sizes = ({key: value.shape for key, value in network.state_dict().items()} for network in (own, given))
+    if len({str(size) for size in sizes}) > 1:
+        raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
+    own.load_state_dict(given.state_dict())
+
+
 class DstAutoencoder(Generator):
     """Absolute error of the pictures and a little of the latents' divergence from a standard normal.
 
@@ -63,6 +82,7 @@ class DstAutoencoder(Generator):
         lr: of AdamW.
         total_images: training stops after so many.
         seed: of the latents drawn in training.
+        start: checkpoint of one like it that training goes on from: one of the studio's objects, before few crops.
     """
 
     def __init__(
@@ -75,6 +95,7 @@ class DstAutoencoder(Generator):
         lr: float = 1e-3,
         total_images: int = 100_000,
         seed: int = 0,
+        start: str | None = None,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -90,6 +111,17 @@ class DstAutoencoder(Generator):
             InputError: no such file, or a checkpoint of something else.
         """
         return restore(DstAutoencoder, path, "a checkpoint of conf/experiment/dst_autoencoder.yaml; train one with it")
+
+    def setup(self, stage: str | None) -> None:
+        """Take over what training goes on from.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        if stage == "fit" and not self.images_seen and self.hparams["start"] is not None:
+            other = DstAutoencoder.load(self.hparams["start"])
+            take_over(self.network, other.network, "autoencoder", self.hparams["start"])
+            self.latent_scale.copy_(other.latent_scale)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)

@@ -23,7 +23,14 @@ from datamodules.renders.model_meshes import STUDIO_CLASSES
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled, step_draw
+from lit.generators.dst.autoencoder import (
+    LATENT_CHANNELS,
+    DstAutoencoder,
+    build_autoencoder,
+    sampled,
+    step_draw,
+    take_over,
+)
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
 from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
@@ -58,6 +65,8 @@ class DstDiffusion(Generator):
         lr: of AdamW.
         total_images: training stops after so many.
         seed: of training's draws and of validation's noise.
+        start: checkpoint of a model like this one that training goes on from: one of the studio's objects, before few
+            crops; an ``autoencoder`` takes the place of its own.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class DstDiffusion(Generator):
         lr: float = 5e-4,
         total_images: int = 400_000,
         seed: int = 0,
+        start: str | None = None,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -132,10 +142,15 @@ class DstDiffusion(Generator):
         h: Any = self.hparams
         if stage != "fit" or self.images_seen:
             return
+        if h.start is not None:
+            other = DstDiffusion.load(h.start)
+            for name in ("vae", "text_encoder", "unet", "controlnet"):
+                take_over(getattr(self, name), getattr(other, name), name, h.start)
+            self.latent_scale.copy_(other.latent_scale)
         if h.base is not None:
             base = DstDiffusion.load(h.base)
             for name in ("vae", "text_encoder", "unet"):
-                self._take(name, getattr(base, name), h.base)
+                take_over(getattr(self, name), getattr(base, name), name, h.base)
                 getattr(self, name).requires_grad_(False)
             fresh = ControlNetModel.from_unet(
                 self.unet,
@@ -145,19 +160,13 @@ class DstDiffusion(Generator):
             self.latent_scale.copy_(base.latent_scale)
         elif h.autoencoder not in (None, "none"):
             encoder = DstAutoencoder.load(h.autoencoder)
-            self._take("vae", encoder.network, h.autoencoder)
+            take_over(self.vae, encoder.network, "vae", h.autoencoder)
             self.latent_scale.copy_(encoder.latent_scale)
-        elif h.autoencoder is None:
+        elif h.autoencoder is None and h.start is None:
             raise InputError(
                 "model.autoencoder null: diffusion works in the latents of a trained autoencoder, expected its "
                 "checkpoint; train conf/experiment/dst_autoencoder.yaml and give runs/dst_autoencoder/last.ckpt"
             )
-
-    def _take(self, name: str, source: torch.nn.Module, path: str) -> None:
-        own, given = getattr(self, name).state_dict(), source.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
-            raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
-        getattr(self, name).load_state_dict(given)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         learning = [p for p in self.parameters() if p.requires_grad]
