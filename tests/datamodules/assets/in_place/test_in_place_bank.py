@@ -92,8 +92,8 @@ def test_it_stands_at_the_same_place_at_any_size(size: tuple[int, int]) -> None:
     layer = asset.render(camera, asset.pose)
     assert layer is not None
     scale = np.array(size) / [CAMERA.width, CAMERA.height]
-    own = (asset.layer.full_bbox + [-0.5, -0.5, 0.5, 0.5] + 0.5) * np.tile(scale, 2)  # outer edges, from the corner
-    found = layer.full_bbox + [0, 0, 1, 1]
+    own = (asset.layer.full_bbox + np.array([0, 0, 1, 1])) * np.tile(scale, 2)  # outer edges, from the corner
+    found = layer.full_bbox + np.array([0, 0, 1, 1])
     np.testing.assert_allclose(found, own, atol=1.0)
     weight = layer.rgba[..., 3] / layer.rgba[..., 3].sum()
     before = asset.layer.rgba[..., 3] / asset.layer.rgba[..., 3].sum()
@@ -115,7 +115,7 @@ def test_an_object_cut_off_keeps_its_truncation() -> None:
 
 def test_another_place_or_camera_is_refused() -> None:
     asset = car()
-    moved = Boxes3D(asset.pose.center + [0.5, 0, 0], asset.pose.dims, asset.pose.yaw)
+    moved = Boxes3D(asset.pose.center + np.array([0.5, 0, 0]), asset.pose.dims, asset.pose.yaw)
     with pytest.raises(InputError, match=r"asked for at \[0.5, 1.5, 10.0\], expected at its own place"):
         asset.render(CAMERA, moved)
     other = Camera(CAMERA.projection * [[1.1], [1], [1]], 120, 48)
@@ -147,7 +147,7 @@ def test_a_bank_of_other_frames_is_refused(tmp_path: Path) -> None:
 def test_bad_banks_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"in_place.json: not found; expected a bank of objects in place"):
         InPlaceSource(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds no object in any of 1 frames"):
+    with pytest.raises(InputError, match="no object in any of 1 frames"):
         InPlaceSource(write_bank(tmp_path / "empty", {"000001": []}))
     folder = write_bank(tmp_path / "bank", {"000001": [car()]})
     path = frame_path(folder, "000001")

@@ -35,8 +35,8 @@ def frames(tiny_world: Path) -> list[Frame]:
 def crops(frames: list[Frame]) -> list[PlacedCrop]:
     """One object in each frame, the larger ones."""
     drawer = OneObject(meshes(), SIZE, "picture")
-    found = [drawer.draw(frame, frame, 0, number) for frame in frames for number in range(3)]
-    kept = [crop for crop in found if crop is not None and crop.window.side >= 16]
+    found = [drawer.draw(frame, frame, 0, number) for frame in frames for number in range(6)]
+    kept = [crop for crop in found if crop is not None and crop.window.side >= 12]
     assert len(kept) >= 4
     return kept
 
@@ -68,8 +68,8 @@ def test_what_is_drawn_lands_on_the_object(crops: list[PlacedCrop]) -> None:
         own = np.abs(found.rgba[..., :3].astype(float) - expected)[core].mean()
         moved = [np.abs(np.roll(found.rgba[..., :3].astype(float), 1, axis) - expected)[core].mean() for axis in (0, 1)]
         turned = np.abs(found.rgba[:, ::-1, :3].astype(float) - expected)[core].mean()
-        assert own < 6
-        assert own < min(*moved, turned)
+        assert own < 8
+        assert own < 0.7 * min(*moved, turned)
 
 
 def test_only_colour_changes(crops: list[PlacedCrop]) -> None:
@@ -156,7 +156,9 @@ def test_training_crops_come_from_training_frames_alone(tiny_world: Path) -> Non
     ids = set((tiny_world / "ImageSets" / "train.txt").read_text().split())
     keys = [[picture.key for picture in part] for part in (data.train_pictures, data.val_pictures)]
     train, val = ({key.split("-")[1] for key in part} for part in keys)
-    assert train and val and not train & val
+    assert train
+    assert val
+    assert not train & val
     assert train | val <= ids
     batch = next(iter(data.train_dataloader()))
     assert batch.images.shape == batch.controls.shape == (4, 3, 32, 32)

@@ -37,12 +37,12 @@ def test_what_is_put_into_a_window_comes_back(left: int, top: int) -> None:
 def test_sizes_keep_their_place() -> None:
     """A bright spot stands at the same share of the square, whatever the square's size."""
     square = np.zeros((20, 20), np.float32)
-    square[4, 12] = 1.0
+    square[4:6, 12:14] = 1.0
     for size in (10, 20, 64):
         found = sized(square, size)
         weight = found / found.sum()
         middle = (np.arange(size) + 0.5) / size
-        assert (weight.sum(1) @ middle, weight.sum(0) @ middle) == pytest.approx((4.5 / 20, 12.5 / 20), abs=1e-3)
+        assert (weight.sum(1) @ middle, weight.sum(0) @ middle) == pytest.approx((5 / 20, 13 / 20), abs=1e-3)
 
 
 def test_edges_are_those_of_the_object_on_white() -> None:

@@ -1,4 +1,4 @@
-"""``prepare dst-in-place``: resumed to the same bytes, replayed with the labels of the plain meshes, refused in a line."""
+"""``prepare dst-in-place``: resumed to the same bytes, replayed with the plain meshes' labels, bad input in a line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(words(tiny_world, whole, *drawn(pipeline))) == 0
     said = capsys.readouterr().out
-    assert "objects in" in said and "edge_ap_in_place" in said
+    assert "objects in" in said
+    assert "edge_ap_in_place" in said
     index = InPlaceSource(whole).index
     assert (index.source, index.strength, index.classes, len(index.frames)) == ("MeshSource", 0.5, ["Car"], 3)
     assert set(index.figures) == {"edge_ap_drawn", "edge_ap_in_place", "edge_ap_before", "edge_ap_of_chance"}
@@ -94,7 +95,8 @@ def replayed(world: Path, bank: Path) -> list[tuple[Frame, Frame, Frame]]:
     plain = injecting_datamodule(EXPERIMENT, ["--data.root", str(world), *MESH, *PLAIN])
     in_place = [str(CONF / "injection" / "dst_in_place.yaml"), "--data.injection.source.folder", str(bank)]
     other = injecting_datamodule(EXPERIMENT, ["--data.root", str(world), "--data.injection", *in_place, *PLAIN])
-    assert plain.injection is not None and other.injection is not None
+    assert plain.injection is not None
+    assert other.injection is not None
     single, found = OneObject(plain.injection, 32, "render").injection, []
     other.injection.count = (1, 1)
     for index in range(3):
