@@ -40,7 +40,8 @@ def dst_in_place(argv: list[str]) -> int:
     )  # fmt: skip
     index = options.bank / IN_PLACE_INDEX
     with folder_lock(options.bank, "a bank of objects in place"):
-        refuse_foreign(index, [IN_PLACE_FRAMES])
+        if not index.is_file():
+            refuse_foreign(index, [IN_PLACE_FRAMES])
         here = opened(plan)
         if index.is_file() and read_json(index, InPlaceIndex, IN_PLACE_KIND).settings != here.digest:
             raise InputError(f"{options.bank}: holds objects of other settings; delete it or give another folder")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,6 @@ from datamodules.assets.in_place.frame_file import FrameObjects, read_frame, wri
 from datamodules.assets.in_place.in_place_bank import FrameRow, InPlaceIndex, frame_path
 from datamodules.assets.in_place.placed_asset import PlacedAsset
 from datamodules.augment import resize
-from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes
 from datamodules.files.checksums import digest_of
@@ -31,10 +31,9 @@ from datamodules.renders.synsets import words_of
 from datamodules.renders.text_prompts import NEGATIVE, Described, template_prompt
 from datamodules.scene import Frame
 from lit.commands.evaluate.dst_edges import REACH, forgiving, gradient_strength
-from lit.commands.injected_frames import injecting_datamodule
+from lit.commands.injected_frames import configured_datamodule
 from lit.generators.dst.pipelines import ControlledPipeline, PipelineSettings
 from lit.metrics.edge_precision import precision_of_counts
-from lit.trainer_cli import resolve
 
 VERSION = "1"  # of what follows from the same settings
 ELSEWHERE = (  # options of the data that change no object
@@ -84,18 +83,17 @@ class Opened:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.data: DetectionDataModule = injecting_datamodule(Path(plan.config), plan.options, plan.split)
+        self.pipeline = None if plan.pipeline is None else ControlledPipeline(plan.pipeline, plan.device)
+        self.data, resolved = configured_datamodule(Path(plan.config), plan.options, plan.split)
         injection = self.data.injection
         assert injection is not None
         if injection.around:
             raise InputError(f"{plan.config}: its injection is around a car, expected one for single cameras")
-        self.pipeline = None if plan.pipeline is None else ControlledPipeline(plan.pipeline, plan.device)
         self.drawer = OneObject(injection, plan.size, plan.edges)
-        self.digest = self._digest()
+        self.digest = self._digest(resolved)
 
-    def _digest(self) -> str:
+    def _digest(self, data: dict[str, Any]) -> str:
         plan = self.plan
-        data = resolve(["fit", "-c", plan.config, *plan.options, f"--data.train_split={plan.split}"])["data"]
         kept = {key: value for key, value in data["init_args"].items() if key not in ELSEWHERE}
         kept["seed"] = self.data.position().seed  # which frames are kept, and what placement learns from them
         drawn = [] if self.pipeline is None else [self.pipeline.digest, plan.edges, plan.size]

@@ -16,6 +16,7 @@ from datamodules.injection.compositing import PAD, Compositor, Placed
 from datamodules.kitti.datamodule import KittiDataset
 from datamodules.renders.crops.placed_crop import OneObject, PlacedCrop, carried, edge_table, place_draw, redrawn
 from datamodules.renders.crops.prompted_crops import PromptedCrops
+from datamodules.renders.crops.square_window import sized
 from datamodules.scene import Frame
 
 SIZE = 48
@@ -42,9 +43,11 @@ def crops(frames: list[Frame]) -> list[PlacedCrop]:
 
 
 def opaque(crop: PlacedCrop) -> np.ndarray:
-    """(h, w) bool pixels well inside the object."""
+    """(h, w) bool pixels so far inside the object that nothing is carried to them from elsewhere."""
     solid = (crop.asset.layer.rgba[..., 3] > 250).astype(np.uint8)
-    return cv2.erode(solid, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    reach = int(np.ceil(2 * crop.window.side / SIZE)) + 1
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return cv2.erode(solid, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
 
 
 def test_the_crop_shows_the_object_as_it_stands(crops: list[PlacedCrop], frames: list[Frame]) -> None:
@@ -58,18 +61,30 @@ def test_the_crop_shows_the_object_as_it_stands(crops: list[PlacedCrop], frames:
 
 
 def test_what_is_drawn_lands_on_the_object(crops: list[PlacedCrop]) -> None:
-    """The negative of the crop makes the negative of the object: neither mirrored nor moved by a pixel."""
+    """A change that grows to the right in red and downwards in green does so on the object, to a third of a pixel,
+    and half a grey level where that is more.
+    """
+    ramp = np.zeros((SIZE, SIZE, 3))
+    ramp[..., 0], ramp[..., 1] = np.linspace(-60, 60, SIZE), np.linspace(-60, 60, SIZE)[:, None]
+    looked = 0
     for crop in crops:
-        layer, found = crop.asset.layer, redrawn(crop, 255 - crop.picture).layer
-        core = opaque(crop)
-        if core.sum() < 20:
+        shown = np.clip(crop.picture + ramp, 0, 255)
+        exact = opaque(crop) & ((crop.asset.layer.rgba[..., :3] > 70) & (crop.asset.layer.rgba[..., :3] < 185)).all(-1)
+        clipped = np.abs(shown - crop.picture - ramp).max(-1) > 0
+        layer, window = crop.asset.layer, crop.window
+        whole = window.part(sized(clipped.astype(np.float32), window.side), layer.depth.shape, layer.left, layer.top)
+        exact &= whole == 0
+        if exact.sum() < 10:
             continue
-        expected = 255 - layer.rgba[..., :3].astype(float)
-        own = np.abs(found.rgba[..., :3].astype(float) - expected)[core].mean()
-        moved = [np.abs(np.roll(found.rgba[..., :3].astype(float), 1, axis) - expected)[core].mean() for axis in (0, 1)]
-        turned = np.abs(found.rgba[:, ::-1, :3].astype(float) - expected)[core].mean()
-        assert own < 8
-        assert own < 0.7 * min(*moved, turned)
+        looked += 1
+        found = redrawn(crop, np.rint(shown).astype(np.uint8)).layer.rgba.astype(float) - layer.rgba
+        step = 120 / (SIZE - 1) * SIZE / window.side  # of the ramp, a pixel of the frame
+        for channel, first, start, axis in ((0, layer.left, window.left, 1), (1, layer.top, window.top, 0)):
+            place = first - start + np.arange(layer.depth.shape[axis]) - (window.side - 1) / 2
+            expected = np.broadcast_to(place[:, None] if axis == 0 else place[None], layer.depth.shape) * step
+            assert np.abs(found[..., channel] - expected)[exact].mean() < max(step / 3, 0.5)
+        assert np.abs(found[..., 2])[exact].max() <= 1
+    assert looked >= 2
 
 
 def test_only_colour_changes(crops: list[PlacedCrop]) -> None:
