@@ -269,7 +269,7 @@ def _content(path: Path) -> dict[str, Any]:
     if "extends" in below:
         raise InputError(f"{path}: extends {base}, which extends another one; name that one")
     found = merged({key: value for key, value in below.items() if key not in ("name", "folder")}, content)
-    return with_arms_resolved(path, found)
+    return with_arms_resolved(path, found | steps_of_both(below, content))
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -279,6 +279,17 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         under = found.get(key)
         found[key] = merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return found
+
+
+def steps_of_both(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Preparing steps of a grid and of one that extends it, by name; where both have one, the upper entries hold."""
+    every = [content.get("prepare") or [] for content in (below, above)]
+    if not all(isinstance(steps, list) and all(isinstance(step, dict) for step in steps) for steps in every):
+        return {}  # whoever checks the file says so
+    lower, upper = ({str(step.get("name")): step for step in steps} for steps in every)
+    if len(upper) < len(every[1]):
+        return {}  # two of one name: likewise
+    return {"prepare": list(merged(lower, upper).values())}
 
 
 def per_bank(step: Step, banks: int) -> list[Step]:

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         )
     if argv[0] == "nuscenes-tables":
         parser.add_argument(
-            "--share", type=float, default=0.1, help="of trainval's size, which is written for it (0.1)"
+            "--share", type=float, nargs="+", default=[0.1], help="of trainval's size, written for it (0.1); or several"
         )
         parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="a nuScenes folder instead")
         parser.add_argument("--no-devkit", dest="devkit", action="store_false", help="leave nuscenes-devkit out")

@@ -258,6 +258,30 @@ def test_a_grid_extends_another_one(toy_folder: Path) -> None:
     assert (list(fewer.arms), fewer.folder) == (["none"], Path("runs/fewer"))
 
 
+def test_a_grid_that_extends_another_adds_to_its_steps_and_changes_them_by_name(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text(GRID + STEPS)
+    base = {step.name: step for step in read_grid(Path("grid.yaml")).prepare}
+    first, *rest = base
+    own = f"prepare: [{{name: own, command: prepare own, arms: [more]}}, {{name: {first}, command: prepare other}}]\n"
+    (toy_folder / "more.yaml").write_text(f"extends: grid.yaml\narms: {{more: {{like: lift3d}}}}\n{own}")
+    found = {step.name: step for step in read_grid(Path("more.yaml")).prepare}
+    assert list(found) == [*base, "own"]
+    assert found["own"].arms == ["more"]
+    assert found[first].command == ["prepare", "other"]
+    assert found[first].creates == base[first].creates
+    for name in rest:
+        assert found[name].command == base[name].command
+        assert ("more" in found[name].arms) == ("lift3d" in base[name].arms)
+    (toy_folder / "more.yaml").write_text(
+        "extends: grid.yaml\nprepare: [{name: a, command: x}, {name: a, command: y}]\n"
+    )
+    with pytest.raises(InputError, match="names under prepare"):
+        read_grid(Path("more.yaml"))
+    (toy_folder / "more.yaml").write_text("extends: grid.yaml\nprepare: [words]\n")
+    with pytest.raises(InputError, match="prepare"):
+        read_grid(Path("more.yaml"))
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [

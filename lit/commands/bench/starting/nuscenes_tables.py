@@ -12,53 +12,71 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
-from lit.commands.bench.starting.process_memory import process_memory
+from lit.commands.bench.starting.process_memory import available_memory, process_memory
 from lit.commands.bench.starting.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
 HERE = "lit.commands.bench.starting.nuscenes_tables"
-LARGEST_FOR_DEVKIT = 0.3  # share of trainval; at the whole size it takes some 10 GB
+DEVKIT_BYTES = 10 << 30  # that nuscenes-devkit may take at trainval's whole size
 
 
 def run(
-    out: str | Path | None = None, share: float = 0.1, root: str | Path | None = None, devkit: bool = True
+    out: str | Path | None = None,
+    share: float | Sequence[float] = 0.1,
+    root: str | Path | None = None,
+    devkit: bool = True,
 ) -> dict[str, Any]:
     """Measure a first start, the next one, and nuscenes-devkit, on the same tables.
 
     Args:
         out: JSON file to write, or None.
-        share: of trainval's size; tables of that shape are written for it.
+        share: of trainval's size, one or several; tables of that shape are written for it.
         root: a nuScenes folder with the tables of trainval and its pictures, instead.
-        devkit: whether the devkit is measured; it is left out of large shares.
+        devkit: whether the devkit is measured; it is left out where memory is too small for it.
 
     Returns:
         ``tables_cold_seconds``, ``tables_warm_seconds`` and ``tables_devkit_seconds``, each also ``_cpu_seconds``,
-        ``_peak_mb`` and ``_private_mb``.
+        ``_peak_mb`` and ``_private_mb``; of several shares each key ends in its share.
 
     Raises:
-        InputError: the share is not in (0, 1].
+        InputError: a share is not in (0, 1].
     """
-    if not 0 < share <= 1:
-        raise InputError(f"--share {share}: expected above 0 and at most 1")
-    measured: dict[str, Any] = {"tables_share": share if root is None else None}
-    with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        data = place / "data" if root is None else Path(root)
-        if root is None:
-            measured["tables_samples"] = write_large_tables(data, share)
-            time.sleep(2.1)  # tables that changed this moment are not cached
-        for name in ("cold", "warm"):
-            measured |= in_own_process(HERE, name, str(data), str(place / "cache"))
-        if devkit and find_spec("nuscenes") is not None and (root is not None or share <= LARGEST_FOR_DEVKIT):
-            measured |= in_own_process(HERE, "devkit", str(data))
+    shares = [share] if isinstance(share, int | float) else list(share)
+    for one in shares:
+        if not 0 < one <= 1:
+            raise InputError(f"--share {one}: expected above 0 and at most 1")
+    measured: dict[str, Any] = {}
+    for one in shares[: 1 if root is not None else None]:
+        figures = {"tables_share": one} | of_one_share(one, devkit) if root is None else of_folder(Path(root), devkit)
+        measured |= figures if len(shares) == 1 else {f"{key}_{one:g}": value for key, value in figures.items()}
     report("bench nuscenes-tables: one process, from its imports to the first picture", measured, out)
+    return measured
+
+
+def of_one_share(share: float, devkit: bool) -> dict[str, Any]:
+    """Figures of tables that are written for it; the devkit where there is memory for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        samples = write_large_tables(data, share)
+        time.sleep(2.1)  # tables that changed this moment are not cached
+        return {"tables_samples": samples} | of_folder(data, devkit and available_memory() > share * DEVKIT_BYTES)
+
+
+def of_folder(data: Path, devkit: bool) -> dict[str, Any]:
+    """Figures of the tables in a folder."""
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            measured |= in_own_process(HERE, name, str(data), cache)
+    if devkit and find_spec("nuscenes") is not None:
+        measured |= in_own_process(HERE, "devkit", str(data))
     return measured
 
 

@@ -1,7 +1,8 @@
-"""Memory of a process, as Linux tells it."""
+"""Memory of a process, and of the machine, as Linux tells it."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 
@@ -24,3 +25,12 @@ def process_memory(process: int | str = "self") -> dict[str, float]:
     said = {words[0].rstrip(":"): float(words[1]) for words in lines if words[2:] == ["kB"]}
     private = said["Private_Clean"] + said["Private_Dirty"]
     return {"peak": said["VmHWM"] / 1e3, "resident": said["VmRSS"] / 1e3, "private": private / 1e3}
+
+
+def available_memory() -> float:
+    """Bytes that processes may still take; infinite where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().split("\n")
+    except OSError:
+        return math.inf
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), math.inf)

@@ -9,10 +9,10 @@ from lit.commands.bench.starting.nuscenes_tables import run
 
 
 def test_a_first_start_and_the_next_one(tmp_path: Path) -> None:
-    measured = run(tmp_path / "out.json", share=0.001, devkit=False)
-    assert measured["tables_samples"] == 80
+    measured = run(tmp_path / "out.json", share=[0.001, 0.002], devkit=False)
+    assert (measured["tables_samples_0.001"], measured["tables_samples_0.002"]) == (80, 80)
     for name in ("cold", "warm"):
-        assert measured[f"tables_{name}_seconds"] > 0
+        assert measured[f"tables_{name}_seconds_0.002"] > 0
     assert (tmp_path / "out.json").is_file()
 
 
