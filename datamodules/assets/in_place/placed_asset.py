@@ -88,8 +88,8 @@ def resized_layer(layer: Layer, stored: Camera, camera: Camera) -> Layer | None:
     size = (camera.width, camera.height)
     rows, columns = layer.depth.shape
     here = np.s_[layer.top : layer.top + rows, layer.left : layer.left + columns]
-    rgba = np.zeros((stored.height, stored.width, 4), np.uint8)
-    depth = np.zeros((stored.height, stored.width), np.float32)
+    rgba: np.ndarray = np.zeros((stored.height, stored.width, 4), np.uint8)
+    depth: np.ndarray = np.zeros((stored.height, stored.width), np.float32)
     rgba[here], depth[here] = layer.rgba, layer.depth
     smaller = camera.width < stored.width or camera.height < stored.height
     rgba = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
