@@ -30,7 +30,7 @@ from datamodules.renders.crops.square_window import SquareWindow, edges_on_white
 from datamodules.scene import Frame
 
 EdgeSource = Literal["render", "picture"]
-RIM = 1  # pixels of the drawn picture inside the outline whose change is not believed
+DOUBTED_RIM = 1  # pixels of the drawn picture inside the outline whose change is not believed
 CARRIED = 2.0  # pixels: standard deviation of the mean that carries the change to the rim
 
 
@@ -184,7 +184,7 @@ def carried(change: np.ndarray, inside: np.ndarray) -> np.ndarray:
         inside: (S, S) float32 opacity.
     """
     solid = (inside > 0.5).astype(np.uint8)
-    kernel = np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)
+    kernel = np.ones((2 * DOUBTED_RIM + 1, 2 * DOUBTED_RIM + 1), np.uint8)
     core = cv2.erode(solid, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1)
     if not core.any():
         core = solid if solid.any() else np.ones_like(solid)

@@ -29,12 +29,12 @@ def dst_in_place(argv: list[str]) -> int:
     from datamodules.files.folder_lock import folder_lock
     from datamodules.files.typed_json import read_json
     from datamodules.processes import run_jobs
-    from lit.commands.prepare.dst.in_place_frames import Plan, opened, write_frame_of
+    from lit.commands.prepare.dst.in_place_frames import InPlacePlan, opened, write_frame_of
 
     if not options.config.is_file():
         raise InputError(f"{options.config}: no such file; expected an experiment, conf/experiment/kitti_small.yaml")
     settings = _pipeline(options)
-    plan = Plan(
+    plan = InPlacePlan(
         str(options.bank), str(options.config), tuple(rest), options.split, settings, options.device, options.strength,
         options.seeds, options.seed, options.edges, options.size, options.batch,
     )  # fmt: skip

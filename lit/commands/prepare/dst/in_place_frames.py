@@ -30,7 +30,7 @@ from datamodules.renders.crops.placed_crop import EdgeSource, OneObject, PlacedC
 from datamodules.renders.synsets import words_of
 from datamodules.renders.text_prompts import NEGATIVE, Described, template_prompt
 from datamodules.scene import Frame
-from lit.commands.evaluate.dst_edges import REACH, forgiving, gradient_strength
+from lit.commands.evaluate.dst_edges import EDGE_REACH, forgiving, gradient_strength
 from lit.commands.injected_frames import configured_datamodule
 from lit.generators.dst.pipelines import ControlledPipeline, PipelineSettings
 from lit.metrics.edge_precision import precision_of_counts
@@ -39,11 +39,11 @@ VERSION = "1"  # of what follows from the same settings
 ELSEWHERE = (  # options of the data that change no object
     "root", "workers", "batch_size", "cache", "augment", "val_split", "val_frames", "on_error", "samples_per_epoch",
 )  # fmt: skip
-AROUND = REACH + 2  # pixels about an outline in which edges are counted
+AROUND = EDGE_REACH + 2  # pixels about an outline in which edges are counted
 
 
 @dataclass(frozen=True)
-class Plan:
+class InPlacePlan:
     """What a bank follows from.
 
     Attributes:
@@ -81,7 +81,7 @@ class Opened:
         digest: of all that the objects follow from, but for the frames themselves.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: InPlacePlan) -> None:
         self.plan = plan
         self.pipeline = None if plan.pipeline is None else ControlledPipeline(plan.pipeline, plan.device)
         self.data, resolved = configured_datamodule(Path(plan.config), plan.options, plan.split)
@@ -163,12 +163,12 @@ class FrameDone:
 
 
 @lru_cache(maxsize=1)
-def opened(plan: Plan) -> Opened:
+def opened(plan: InPlacePlan) -> Opened:
     """What a process needs for all frames of a plan."""
     return Opened(plan)
 
 
-def write_frame_of(index: int, plan: Plan) -> FrameDone:
+def write_frame_of(index: int, plan: InPlacePlan) -> FrameDone:
     """Write one frame's file, unless it is there as these settings and this frame make it."""
     cv2.setNumThreads(1)
     threads = torch.get_num_threads()
