@@ -14,6 +14,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from datamodules.assets.in_place.in_place_bank import InPlaceSource
+from datamodules.augment import resize
 from datamodules.errors import InputError
 from datamodules.injection import Injection
 from datamodules.kitti.datamodule import KittiDataset
@@ -104,11 +105,11 @@ def plain(tiny_world: Path) -> Injection:
 def test_labels_are_those_of_the_plain_mesh(
     strength: str, tiny_world: Path, pipeline: Path, plain: Injection, tmp_path: Path
 ) -> None:
-    bank, seen = tmp_path / "bank", 0
+    bank, seen, landed = tmp_path / "bank", 0, 0
     given = ["--strength", "0"] if strength == "0" else drawn(pipeline)
     assert main(words(tiny_world, bank, *given, seeds=1)) == 0
     replaying = copy.copy(plain)
-    replaying.source = InPlaceSource(bank)
+    replaying.source, replaying.min_pixels = InPlaceSource(bank), 1
     reader = KittiDataset(tiny_world, "train", extras=True)
     for frame in (reader.read(index) for index in range(3)):
         if not replaying.source.of(frame.sample_id):
@@ -122,7 +123,14 @@ def test_labels_are_those_of_the_plain_mesh(
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert other.provenance[-1].startswith(one.provenance[-1])
         assert bool((before.image != after.image).any()) == (strength != "0")
+        small = resize(frame, 160, 48)  # as inject_at: training does
+        found = replaying(small, derive(8, seen)).objects
+        if len(found) > len(small.objects):
+            landed += 1
+            np.testing.assert_array_equal(found.boxes.center[-1], one.boxes.center[-1])
+            np.testing.assert_allclose(found.bbox[-1] * 2, one.bbox[-1], atol=2.1)
     assert seen
+    assert landed
 
 
 @pytest.mark.parametrize(
