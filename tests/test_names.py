@@ -16,6 +16,8 @@ SHARED = {
     "main": "what a command runs",
     "evaluate_tables": "the KITTI and the nuScenes evaluator answer to the same names",
     "flatten": "the same",
+    "evaluate_files": "the nuScenes and the Omni3D evaluator answer to the same names",
+    "evaluate_boxes": "the same",
     "between": "a share of the way: along a ray, or from one object to another",
 }
 

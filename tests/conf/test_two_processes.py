@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from datamodules.assets.bank import AssetBank
-from lit.cli import ROOT
+from lit.cli import ROOT, main
 from lit.results import read_result, result_file
 from tests.conf.two_processes import run
 from tests.datamodules.objects.labelled.drawn_pairs import write_drawn
@@ -139,6 +139,11 @@ CASES = {
         "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.kind edge --data.val_every 3 "
         "--data.test_every null --model.classes [paper,line]"
     ),
+    "omni3d_centernet": Case(
+        WORLD + "--data.train_file {omni3d}/train.json --data.val_file {omni3d}/val.json "
+        "--data.injection {conf}/injection/mesh.yaml --data.injection.probability 1.0 "
+        "--data.road_masks {world}/training/road_2"
+    ),
     "pix2pix3d_small": Case(
         "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.val_every 3 --data.test_every null "
         "--data.create false --data.held_out_maps 4 --model.critics.group 1 "
@@ -189,7 +194,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_surrou
     reliefs = write_posed_boxes(folder / "reliefs", objects=6, views=4, size=16, relief=2.0)
     write_drawn(folder, objects=6, views=2, size=64)
     places = {"boxes": boxes, "reliefs": reliefs, "drawn": folder}
-    places |= {"world": tiny_world, "surround": tiny_surround}
+    places |= {"world": tiny_world, "surround": tiny_surround, "omni3d": folder / "omni3d"}
+    assert main(["prepare", "omni3d", "--root", str(tiny_world), "--out", str(places["omni3d"])]) == 0
     banks = [name for name, case in HERE.items() if case.bank]
     plan = [words("fit", name, folder, places, 2) for name in HERE]
     plan += [words("predict", name, folder, places, 2) for name in banks]

@@ -7,6 +7,7 @@ from lit.commands.dispatch import dispatch
 TASKS = {
     "kitti": ("kitti.kitti", "KITTI AP40 and AP11 against label files, as the C++ kit"),
     "nuscenes": ("nuscenes.nuscenes", "nuScenes mAP, NDS and true positive errors of a submission, as the devkit"),
+    "omni3d": ("omni3d.omni3d", "AP2D and AP3D of a result file against a file of Omni3D, as Cube R-CNN's evaluation"),
     "depth": ("maps.depth", "Non-flatness score of depth maps; with --target also their depth accuracy"),
     "segmentation": ("maps.segmentation", "Mean IoU and accuracy of label maps against labelled ones"),
     "edges": ("maps.edges", "Average precision of edge maps, pooled over all pixels"),

@@ -8,6 +8,7 @@ TARGETS = {
     "kitti": ("kitti.check_kitti", "check a KITTI tree and say what is missing"),
     "world": ("synthetic.road_world", "write a procedural road world as a KITTI folder"),
     "surround": ("synthetic.surround_world", "the same seen by six cameras, as a nuScenes folder"),
+    "omni3d": ("omni3d.omni3d", "write Omni3D's JSON files of a KITTI folder, a road world or a nuScenes folder"),
     "posed": ("synthetic.posed_views", "write posed views of the studio's cars"),
     "labelled": ("synthetic.labelled_views", "write studio cars with edge maps and part segmentations"),
     "labelled-crops": ("labelled_crops.main", "write labelled objects of real frames with edge maps and cameras"),

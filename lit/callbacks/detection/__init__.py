@@ -1,0 +1,1 @@
+"""Metrics of detectors by further benchmarks than KITTI's and nuScenes'."""
