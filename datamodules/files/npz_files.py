@@ -1,11 +1,11 @@
-"""Arrays in ``.npz`` archives: read with bounds, never unpickled, or refused for one reason."""
+"""Arrays in ``.npz`` archives: the same bytes for the same arrays; read with bounds, never unpickled, or refused."""
 
 from __future__ import annotations
 
 import io
 import tokenize
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -14,6 +14,19 @@ from datamodules.files.archives import DAMAGE, METHODS
 HEADER = 1 << 16  # bytes at most before an array's values
 ENCRYPTED = 0x1
 DAMAGED = (*DAMAGE, tokenize.TokenError, SyntaxError, TypeError, AttributeError)  # the last from numpy's headers
+
+
+def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An archive's bytes: arrays by name, each of one axis or more, deflated, with one fixed date."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        for key in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[key]), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, member.getvalue())
+    return buffer.getvalue()
 
 
 def read_arrays(content: bytes, names: Collection[str] | None, largest: int) -> dict[str, np.ndarray]:

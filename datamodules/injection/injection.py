@@ -90,17 +90,26 @@ class Injection:
         Raises:
             PlacementError: the frame has no drivable ground for any class, and ``on_impossible`` is "raise".
         """
+        found = self.arranged(frame, rng)
+        return frame if found is None else self.insert(*found, rng)
+
+    def arranged(self, frame: Frame, rng: np.random.Generator) -> tuple[Backdrop, Arrangement] | None:
+        """What a call with the same ``rng`` paints and labels; None where it leaves the frame as it is.
+
+        Raises:
+            PlacementError: as a call.
+        """
         if rng.random() >= self.probability:
-            return frame
+            return None
         sites, errors = self._survey(frame)
         if errors and not any(sites.values()):
             if self.on_impossible == "raise":
                 raise errors[0]
-            warnings.warn(f"nothing injected: {errors[0]}", stacklevel=2)
-            return frame
+            warnings.warn(f"nothing injected: {errors[0]}", stacklevel=3)
+            return None
         backdrop = self.compositor.backdrop(frame)
         arrangement = self._populate(backdrop, sites, rng, self._hidden_limit(rng))
-        return self.insert(backdrop, arrangement, rng) if arrangement.objects else frame
+        return (backdrop, arrangement) if arrangement.objects else None
 
     def ground(self, frame: Frame) -> tuple[Sites, Boxes3D]:
         """Where objects of each class may stand in a frame, and the boxes in their way."""

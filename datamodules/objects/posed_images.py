@@ -6,10 +6,8 @@ a GAN with known poses, photographs with solved cameras, a CAD renderer.
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import read_bytes, write_atomically, write_index
 from datamodules.files.checksums import digest_of, require_checksums
-from datamodules.files.npz_files import read_arrays
+from datamodules.files.npz_files import packed_arrays, read_arrays
 from datamodules.files.typed_json import Identifier, Metres, Text, read_json
 from datamodules.objects.mapped_views import MappedViews, map_objects
 
@@ -187,16 +185,7 @@ def write_object(folder: str | Path, identity: str, arrays: dict[str, np.ndarray
     unknown = set(arrays) - set(REQUIRED) - set(OPTIONAL)
     if unknown or set(REQUIRED) - set(arrays):
         raise InputError(f"arrays {sorted(arrays)}: expected {sorted(REQUIRED)} and optionally {sorted(OPTIONAL)}")
-    buffer = io.BytesIO()
-    # One fixed date in the archive's entries: the same arrays give the same bytes.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        for key in sorted(arrays):
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[key]), allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, member.getvalue())
-    write_atomically(Path(folder) / f"{identity}.npz", buffer.getvalue())
+    write_atomically(Path(folder) / f"{identity}.npz", packed_arrays(arrays))
 
 
 def write_posed_index(

@@ -19,7 +19,7 @@ from datamodules.randomness import derive
 from datamodules.renders.model_meshes import studio_models
 from datamodules.renders.render_set import RENDER_INDEX, Render, RenderedModel, RenderSet
 from datamodules.renders.render_writer import RenderSettings, write_renders
-from datamodules.renders.text_prompts import template_prompt
+from datamodules.renders.text_prompts import Describing, template_prompt
 from datamodules.renders.visual_prompts import canny_edges, on_white
 from datamodules.samplers import Position, endless_order
 
@@ -41,24 +41,33 @@ class PromptedBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Picture:
+class PromptedPicture:
+    """One picture to learn from.
+
+    Attributes:
+        rgba: (S, S, 4) uint8 straight colour and opacity; backdrops are drawn behind what is not opaque.
+        edges: (S, S) uint8.
+        key: its name.
+        model: says what it shows.
+    """
+
     rgba: np.ndarray
     edges: np.ndarray
     key: str
-    model: RenderedModel
+    model: Describing
 
 
 class PromptedBatches(Dataset[PromptedBatch]):
     """Batches keyed by (epoch, step).
 
     Args:
-        pictures: of renders.
+        pictures: to learn from.
         batch: pictures a batch of one process.
         shuffle: draw each epoch's order and backdrops; otherwise the pictures' own order, and one backdrop each.
         position: of the run; each of its processes takes its part of every batch.
     """
 
-    def __init__(self, pictures: list[_Picture], batch: int, shuffle: bool, position: Position) -> None:
+    def __init__(self, pictures: list[PromptedPicture], batch: int, shuffle: bool, position: Position) -> None:
         self.pictures, self.batch, self.shuffle, self.position = pictures, batch, shuffle, position
 
     def __getitem__(self, key: tuple[int, int]) -> PromptedBatch:
@@ -125,8 +134,8 @@ class PromptedImages(StudioSet):
         ):
             if value < low:
                 raise InputError(f"{name} {value}: expected at least {low}")
-        self.train_pictures: list[_Picture] = []
-        self.val_pictures: list[_Picture] = []
+        self.train_pictures: list[PromptedPicture] = []
+        self.val_pictures: list[PromptedPicture] = []
 
     def prepare_data(self) -> None:
         """Render the studio's objects where there are no renders."""
@@ -170,6 +179,6 @@ class PromptedImages(StudioSet):
         return DataLoader(batches, batch_size=None, sampler=[(0, step) for step in range(h.val_batches)])
 
 
-def _read(render: Render, model: RenderedModel) -> _Picture:
+def _read(render: Render, model: RenderedModel) -> PromptedPicture:
     rgba = render.rgba
-    return _Picture(rgba, canny_edges(on_white(rgba)), render.key, model)
+    return PromptedPicture(rgba, canny_edges(on_white(rgba)), render.key, model)

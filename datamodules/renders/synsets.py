@@ -77,3 +77,9 @@ SIZED = {  # class in words -> nuScenes' spelling, where KITTI has no such class
     "construction vehicle": "construction_vehicle",
 }
 ON_GROUND = {*KITTI_NAMES, *SIZED}  # never seen from far below
+
+
+def words_of(name: str) -> str:
+    """A class of a data set in words: KITTI's "Car" is "car", nuScenes' "construction_vehicle" two words."""
+    spelt = {label: words for words, label in reversed([*KITTI_NAMES.items(), *SIZED.items()])}
+    return spelt.get(name, name.lower().replace("_", " "))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -51,6 +53,23 @@ QUALITIES = ("best quality, extremely detailed", "sharp focus", "highly detailed
 Completer = Callable[[str, int], str]  # the beginning of a prompt and a seed -> its continuation
 
 
+class Describing(Protocol):
+    """What says in words what a picture shows, as a :class:`datamodules.renders.render_set.RenderedModel` does."""
+
+    @property
+    def words(self) -> str: ...
+    @property
+    def keywords(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Described:
+    """A class in words, and its other names."""
+
+    words: str
+    keywords: tuple[str, ...] = ()
+
+
 class Prompts(msgspec.Struct):
     """``prompts.json`` of one synset: the text of each render by "model/NNN", and what all images shall not show."""
 
@@ -66,14 +85,14 @@ def with_article(words: str) -> str:
     return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
 
 
-def subject(model: RenderedModel, rng: np.random.Generator) -> str:
+def subject(model: Describing, rng: np.random.Generator) -> str:
     """The class name, or with equal share each of its keywords, which then stand before it unless they hold it."""
     keywords = [word for word in model.keywords if word and word != model.words]
     chosen = (model.words, *keywords)[int(rng.integers(len(keywords) + 1))]
     return chosen if chosen == model.words or model.words in chosen.split() else f"{chosen} ({model.words})"
 
 
-def template_prompt(model: RenderedModel, rng: np.random.Generator) -> str:
+def template_prompt(model: Describing, rng: np.random.Generator) -> str:
     """One combination of opening, subject, place, light and quality."""
     places = PAVEMENTS if model.words in ("pedestrian", "person") else ROAD if model.words in ON_GROUND else ANYWHERE
     parts = [OPENINGS, places, LIGHTS, QUALITIES]

@@ -16,14 +16,19 @@ from datamodules.scene import Frame
 
 def build_datamodule(argv: Sequence[str]) -> Any:
     """The datamodule of a trainer command line, without model and trainer."""
+    from lit.trainer_cli import resolve
+
+    return _instantiated(resolve(list(argv))["data"])
+
+
+def _instantiated(config: Any) -> Any:
+    """The datamodule of a resolved configuration's part."""
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningDataModule
 
-    from lit.trainer_cli import resolve
-
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    return parser.instantiate(parser.parse_object({"data": resolve(list(argv))["data"]})).data
+    return parser.instantiate(parser.parse_object({"data": config})).data
 
 
 def injecting_datamodule(config: Path, options: Sequence[str], split: str = "train") -> DetectionDataModule:
@@ -37,14 +42,24 @@ def injecting_datamodule(config: Path, options: Sequence[str], split: str = "tra
     Raises:
         InputError: for anything ``fit`` would refuse, or an experiment without injection.
     """
-    datamodule = build_datamodule(["fit", "-c", str(config), *options, f"--data.train_split={split}"])
+    return configured_datamodule(config, options, split)[0]
+
+
+def configured_datamodule(
+    config: Path, options: Sequence[str], split: str = "train"
+) -> tuple[DetectionDataModule, dict[str, Any]]:
+    """As :func:`injecting_datamodule`, and the data's part of the resolved configuration."""
+    from lit.trainer_cli import resolve
+
+    resolved = resolve(["fit", "-c", str(config), *options, f"--data.train_split={split}"])["data"]
+    datamodule = _instantiated(resolved)
     injection = getattr(datamodule, "injection", None)
     if injection is None:
         raise InputError(f"{config}: injects nothing; add --data.injection conf/injection/lift3d.yaml or another file")
     injection.probability = 1.0
     datamodule.setup("fit")
     assert isinstance(datamodule, DetectionDataModule)
-    return datamodule
+    return datamodule, resolved
 
 
 def injected_pairs(

@@ -66,6 +66,16 @@ def tiny_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def tiny_in_place(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank in place of the tiny world's frames: meshes as they are."""
+    folder = tmp_path_factory.mktemp("in_place") / "bank"
+    words = ["-c", str(CONF / "experiment" / "world_centernet.yaml"), "--strength", "0", "--seeds", "2"]
+    data = ["--data.root", str(tiny_world), "--data.injection", str(CONF / "injection" / "mesh.yaml")]
+    assert main(["prepare", "dst-in-place", "--bank", str(folder), "--workers", "1", *words, *data]) == 0
+    return folder
+
+
 def test_conf_is_not_empty() -> None:
     for folder in ("data", "model", "injection", "augment", "experiment", "sweep"):
         assert list(CONF.glob(f"{folder}/*.yaml")), folder
@@ -135,7 +145,7 @@ def test_every_detector_experiment_trains_a_step(path: Path, tiny_world: Path, t
 
 @pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.stem)
 def test_every_injection_trains_a_step(
-    path: Path, tiny_world: Path, tiny_bank: Path, tiny_views: Path, tmp_path: Path
+    path: Path, tiny_world: Path, tiny_bank: Path, tiny_views: Path, tiny_in_place: Path, tmp_path: Path
 ) -> None:
     extra = ["--data.injection", str(path)]
     if path.stem != "none":
@@ -143,6 +153,8 @@ def test_every_injection_trains_a_step(
     if "AssetBank" in path.read_text():
         part = {"lift3d_at_recomposition": "pictures.", "recomposition_at_lift3d": "places."}.get(path.stem, "")
         extra += [f"--data.injection.source.{part}folder", str(tiny_bank)]
+    if "InPlaceSource" in path.read_text():
+        extra += ["--data.injection.source.folder", str(tiny_in_place)]
     if "CentrePaste" in path.read_text():
         extra += ["--data.injection.source.folder", str(tiny_views)]
     record = fit(tmp_path, CONF / "experiment" / "world_centernet.yaml", tiny_world, *extra)

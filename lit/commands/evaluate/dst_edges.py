@@ -11,7 +11,7 @@ from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
 
 VERSION = "1"
-REACH = 1  # pixels that an edge may be off: the decoder of latents moves edges by about that
+EDGE_REACH = 1  # pixels that an edge may be off: the decoder of latents moves edges by about that
 
 
 def gradient_strength(rgb: np.ndarray) -> np.ndarray:
@@ -23,8 +23,8 @@ def gradient_strength(rgb: np.ndarray) -> np.ndarray:
 
 
 def forgiving(edges: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Strength (S, S) with each prompt's edge pixel given the strongest response within :data:`REACH`."""
-    near = cv2.dilate(strength, np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8))
+    """Strength (S, S) with each prompt's edge pixel given the strongest response within :data:`EDGE_REACH`."""
+    near = cv2.dilate(strength, np.ones((2 * EDGE_REACH + 1, 2 * EDGE_REACH + 1), np.uint8))
     return np.where(edges > 0, near, strength)
 
 

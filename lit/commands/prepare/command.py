@@ -26,6 +26,7 @@ TARGETS = {
     "dst-images": ("dst.images.dst_images", "turn renders into images by a diffusion model with ControlNets"),
     "dst-filter": ("dst.filter.dst_filter", "drop generated images whose pose held-out estimators doubt"),
     "dst-bank": ("dst.bank.dst_bank", "write renders or such images as an asset bank of posed views"),
+    "dst-in-place": ("dst.in_place.dst_in_place", "draw over injected objects in training frames, as a bank to replay"),
     "class-images": ("class_images.class_images", "write pictures by class with poses, and test splits unlike them"),
     "weights": ("checkpoints.weights", "convert official checkpoints to safetensors"),
     "released": ("checkpoints.released", "bake Lift3D's released car"),

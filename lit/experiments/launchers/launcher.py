@@ -14,7 +14,9 @@ from typing import Protocol
 
 from lit.experiments.process import last_line, run_process
 
-SPREAD = {"posed", "labelled", "depth-images", "dst-renders", "dst-prompts", "world", "surround", "gan-views"}
+SPREAD = {
+    "posed", "labelled", "depth-images", "dst-renders", "dst-prompts", "dst-in-place", "world", "surround", "gan-views",
+}  # fmt: skip
 ENDED = (130, 143)  # exit statuses of what a signal ended politely
 
 

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from datamodules.errors import InputError
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator, step_draw
 from lit.networks.batch_draws import batch_draw, part_of_batch
@@ -45,6 +46,24 @@ def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
     return drawn
 
 
+def take_over(own: torch.nn.Module, given: torch.nn.Module, name: str, path: str) -> None:
+    """Copy the weights of another network of the same sizes.
+
+    Args:
+        own: gets them.
+        given: has them.
+        name: of the network, for the message.
+        path: of the checkpoint, likewise.
+
+    Raises:
+        InputError: the sizes differ.
+    """
+    sizes = ({key: value.shape for key, value in network.state_dict().items()} for network in (own, given))
+    if len({str(size) for size in sizes}) > 1:
+        raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
+    own.load_state_dict(given.state_dict())
+
+
 class DstAutoencoder(Generator):
     """Absolute error of the pictures and a little of the latents' divergence from a standard normal.
 
@@ -59,6 +78,7 @@ class DstAutoencoder(Generator):
         lr: of AdamW.
         total_images: training stops after so many.
         seed: of the latents drawn in training.
+        start: checkpoint of one like it that training goes on from: one of the studio's objects, before few crops.
 
     Attributes:
         inputs: channels of a picture.
@@ -78,6 +98,7 @@ class DstAutoencoder(Generator):
         lr: float = 1e-3,
         total_images: int = 100_000,
         seed: int = 0,
+        start: str | None = None,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -101,6 +122,17 @@ class DstAutoencoder(Generator):
     def shown(self, found: Tensor, pictures: Tensor) -> Any:
         """What callbacks get of decoded pictures and those they came from, both as :meth:`pictures`."""
         return to_pixels(found)
+
+    def setup(self, stage: str | None) -> None:
+        """Take over what training goes on from.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        if stage == "fit" and not self.images_seen and self.hparams["start"] is not None:
+            other = self.load(self.hparams["start"])
+            take_over(self.network, other.network, "autoencoder", self.hparams["start"])
+            self.latent_scale.copy_(other.latent_scale)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)

@@ -20,6 +20,7 @@ from datamodules.errors import InputError
 from datamodules.renders.model_meshes import STUDIO_CLASSES
 from datamodules.renders.prompted_images import PromptedBatch
 from detectors.rank_counts import mean_over_ranks
+from lit.generators.dst.autoencoder import take_over
 from lit.generators.dst.latent_diffusion import LatentDiffusion, build_unet, ddim
 from lit.generators.dst.text_encoder import build_text_encoder, encoded
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
@@ -46,6 +47,8 @@ class DstDiffusion(LatentDiffusion):
         lr: of AdamW.
         total_images: training stops after so many.
         seed: of training's draws and of validation's noise.
+        start: checkpoint of a model like this one that training goes on from: one of the studio's objects, before few
+            crops; an ``autoencoder`` takes the place of its own.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class DstDiffusion(LatentDiffusion):
         lr: float = 5e-4,
         total_images: int = 400_000,
         seed: int = 0,
+        start: str | None = None,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -99,10 +103,15 @@ class DstDiffusion(LatentDiffusion):
         h: Any = self.hparams
         if stage != "fit" or self.images_seen:
             return
+        if h.start is not None:
+            other = DstDiffusion.load(h.start)
+            for name in ("vae", "text_encoder", "unet", "controlnet"):
+                take_over(getattr(self, name), getattr(other, name), name, h.start)
+            self.latent_scale.copy_(other.latent_scale)
         if h.base is not None:
             base = DstDiffusion.load(h.base)
             for name in ("vae", "text_encoder", "unet"):
-                self.take_part(name, getattr(base, name), h.base)
+                take_over(getattr(self, name), getattr(base, name), name, h.base)
                 getattr(self, name).requires_grad_(False)
             fresh = ControlNetModel.from_unet(
                 self.unet,
@@ -110,7 +119,7 @@ class DstDiffusion(LatentDiffusion):
             )
             self.controlnet.load_state_dict(fresh.state_dict())
             self.latent_scale.copy_(base.latent_scale)
-        else:
+        elif h.start is None or h.autoencoder is not None:
             self.take_autoencoder()
 
     def encode_text(self, prompts: tuple[str, ...] | list[str]) -> Tensor:

@@ -6,7 +6,6 @@ Source: Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion M
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.generators.base import Generator, step_draw
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled
+from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled, take_over
 from lit.networks.batch_draws import batch_draw, part_of_batch
 
 STEPS = 1000  # of noise
@@ -92,19 +91,8 @@ class LatentDiffusion(Generator):
             )
         if given != "none":
             trained = self.encoder.load(given)
-            self.take_part("vae", trained.network, given)
+            take_over(self.vae, trained.network, "vae", given)
             self.latent_scale.copy_(trained.latent_scale)
-
-    def take_part(self, name: str, source: torch.nn.Module, path: str | Path) -> None:
-        """Fill one of the networks from another model's.
-
-        Raises:
-            InputError: its sizes are others.
-        """
-        own, given = getattr(self, name).state_dict(), source.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
-            raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
-        getattr(self, name).load_state_dict(given)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         learning = [p for p in self.parameters() if p.requires_grad]

@@ -27,6 +27,10 @@ PIPELINES: dict[str, tuple[str, str, str]] = {  # of each family: the pipeline, 
     "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
     "sd3": ("StableDiffusion3ControlNetPipeline", "SD3ControlNetModel", "SD3MultiControlNetModel"),
 }
+IMAGE_TO_IMAGE = {  # of each family that has one: the pipeline that begins with a picture
+    "sd": "StableDiffusionControlNetImg2ImgPipeline",
+    "sdxl": "StableDiffusionXLControlNetImg2ImgPipeline",
+}
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "unipc": "UniPCMultistepScheduler",
@@ -124,7 +128,7 @@ class ControlledPipeline:
             raise InputError(f"{settings.folder}: cannot be loaded ({shortened(error)}), {CURE}") from error
         self.pipeline.set_progress_bar_config(disable=True)
         self.digest = digest_of(json.dumps([_stated(settings), self._weights(), diffusers.__version__]).encode())
-        self._taken = set(inspect.signature(self.pipeline.__call__).parameters)
+        self._restyling: Any = None  # around the same networks, when it is first asked for
 
     def _load(self) -> Any:
         s = self.settings
@@ -172,7 +176,58 @@ class ControlledPipeline:
         Raises:
             InputError: what comes out is not finite, as with half precision on a processor that lacks it.
         """
+        return self._images(self.pipeline, controls, prompts, negatives, seeds, strength)
+
+    def restyle(
+        self,
+        pictures: np.ndarray,
+        change: float,
+        controls: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        strength: float = 1.0,
+    ) -> np.ndarray:
+        """Pictures (B, S, S, 3) uint8 RGB drawn over, by the same networks (image-to-image).
+
+        Args:
+            pictures: (B, S, S, 3) uint8 RGB to begin with.
+            change: in (0, 1]: share of the noise that they are given, and of the steps that take it away again.
+            controls, prompts, negatives, seeds, strength: as :meth:`draw`.
+
+        Raises:
+            InputError: as :meth:`draw`; a family without such a pipeline, or so little change that no step is left.
+        """
         s = self.settings
+        if s.family not in IMAGE_TO_IMAGE:
+            raise InputError(
+                f"family {s.family!r}: has no pipeline that begins with a picture, expected one of "
+                f"{', '.join(IMAGE_TO_IMAGE)}"
+            )
+        if not 0 < change <= 1 or int(s.steps * change) < 1:
+            raise InputError(
+                f"strength {change:g} of {s.steps} steps: expected at least one step and at most all; raise --strength "
+                "or --steps"
+            )
+        if self._restyling is None:
+            own = {} if s.family == "sdxl" else {"requires_safety_checker": False}
+            self._restyling = getattr(diffusers, IMAGE_TO_IMAGE[s.family])(**self.pipeline.components, **own)
+            self._restyling.set_progress_bar_config(disable=True)
+        begun = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float() / 255
+        given = {"image": begun.to(self.device, DTYPES[s.dtype]), "strength": change}
+        return self._images(self._restyling, controls, prompts, negatives, seeds, strength, given)
+
+    def _images(
+        self,
+        pipeline: Any,
+        controls: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        strength: float,
+        given: dict[str, Any] | None = None,
+    ) -> np.ndarray:
+        s, taken = self.settings, set(inspect.signature(pipeline.__call__).parameters)
         shown = [torch.from_numpy(np.ascontiguousarray(c.transpose(0, 3, 1, 2))).float() / 255 for c in controls]
         shown = [c.to(self.device, DTYPES[s.dtype]) for c in shown]
         scales = [strength * s.strength] * len(shown)
@@ -188,9 +243,9 @@ class ControlledPipeline:
             "controlnet_conditioning_scale": scales[0] if len(scales) == 1 else scales,
             "output_type": "np",
             "eta": s.eta,
-            "control_image" if "control_image" in self._taken else "image": shown[0] if len(shown) == 1 else shown,
-        }
-        images = self.pipeline(**{key: value for key, value in call.items() if key in self._taken}).images
+            "control_image" if "control_image" in taken else "image": shown[0] if len(shown) == 1 else shown,
+        } | (given or {})
+        images = pipeline(**{key: value for key, value in call.items() if key in taken}).images
         if not np.isfinite(images).all():
             raise InputError(f"{s.folder}: draws values that are not finite in {s.dtype}; give --dtype float32")
         return np.asarray(np.rint(np.clip(images, 0, 1) * 255), np.uint8)

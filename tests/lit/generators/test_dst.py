@@ -138,6 +138,46 @@ def test_a_base_stays_as_it_is_and_its_controlnet_starts_as_a_copy(data: Prompte
     assert module.latent_scale == base.latent_scale
 
 
+def test_training_goes_on_from_another_model(data: PromptedImages, trained: Path) -> None:
+    before, first = DstDiffusion.load(trained), str(trained.parent / "autoencoder.ckpt")
+    encoder = DstAutoencoder(**ENCODER, start=first)
+    encoder.setup("fit")
+    given = DstAutoencoder.load(first)
+    for key, value in given.network.state_dict().items():
+        assert torch.equal(value, encoder.network.state_dict()[key]), key
+    assert encoder.latent_scale == given.latent_scale
+    torch.manual_seed(3)
+    module = DstDiffusion(start=str(trained), **TINY)
+    module.setup("fit")
+    for name in ("vae", "unet", "text_encoder", "controlnet"):
+        for key, value in getattr(before, name).state_dict().items():
+            assert torch.equal(value, getattr(module, name).state_dict()[key]), key
+    torch.manual_seed(4)
+    other = DstAutoencoder(**ENCODER)
+    fit(other, data, trained.parent / "other.ckpt")
+    both = DstDiffusion(str(trained.parent / "other.ckpt"), start=str(trained), **TINY)
+    both.setup("fit")
+    assert torch.equal(both.vae.decoder.conv_in.weight, other.network.decoder.conv_in.weight)
+    with pytest.raises(InputError, match="its autoencoder has other sizes than model"):
+        DstAutoencoder(**(ENCODER | {"channels": (8, 16)}), start=first).setup("fit")
+
+
+def test_pictures_are_drawn_over_from_their_own_noise(folder: Path) -> None:
+    pipeline, rng = ControlledPipeline(settings(folder, steps=4)), np.random.default_rng(0)
+    pictures, edges = (rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8) for _ in range(2))
+    texts = ["A photo of a car", "A photo of a van"]
+    drawn = pipeline.restyle(pictures, 0.5, [edges], texts, ["", ""], [5, 6])
+    assert drawn.shape == pictures.shape
+    second = pipeline.restyle(pictures[1:], 0.5, [edges[1:]], texts[1:], [""], [6])
+    np.testing.assert_allclose(second[0].astype(int), drawn[1].astype(int), atol=1)
+    assert (pipeline.restyle(pictures, 0.5, [edges], texts, ["", ""], [7, 6])[0] != drawn[0]).any()
+    with pytest.raises(InputError, match=r"strength 0.2 of 4 steps: expected at least one step"):
+        pipeline.restyle(pictures, 0.2, [edges], texts, ["", ""], [5, 6])
+    object.__setattr__(pipeline.settings, "family", "sd3")
+    with pytest.raises(InputError, match="family 'sd3': has no pipeline that begins with a picture"):
+        pipeline.restyle(pictures, 0.5, [edges], texts, ["", ""], [5, 6])
+
+
 def test_diffusers_loads_the_folder_and_draws_what_the_module_draws(
     data: PromptedImages, trained: Path, folder: Path
 ) -> None:

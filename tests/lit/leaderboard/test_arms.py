@@ -153,7 +153,7 @@ def seen(injection: Injection, frame: Frame, turn: int) -> Frame:
     return drawn.with_(road=None, depth=None, instances=None)
 
 
-SHIPPED = ("copy_paste", "recomposition", "mesh", "world_renderer", "lift3d", "lift3d_gan")
+SHIPPED = ("copy_paste", "recomposition", "mesh", "world_renderer", "lift3d", "lift3d_gan", "dst", "dst_in_place")
 
 
 def test_the_shipped_arms_differ_in_their_source_alone() -> None:

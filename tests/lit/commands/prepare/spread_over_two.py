@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 
 from datamodules.errors import InputError
 from datamodules.processes import run_jobs
-from lit.cli import main
+from lit.cli import ROOT, main
 from lit.proxies.segmentation import Segmenter
 from lit.weights import write_stylegan2
 from tests.lit.posed_boxes import write_posed_boxes
@@ -47,12 +47,20 @@ def write_all(folder: Path) -> None:
         assert main([*words.split(), "--root", str(folder / name), "--workers", WORKERS]) == 0, name
     prompts = ["prepare", "dst-prompts", "--root", str(folder / "renders"), "--visual", "canny", "depth", "normal"]
     assert main([*prompts, "--workers", WORKERS]) == 0
+    assert main(in_place(folder)) == 0
     assert main(gan_views(folder)) == 0
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.strategy.connect(ToyBaker())
     trainer.save_checkpoint(folder / "baker.ckpt", weights_only=True)
     (folder / "bank.yaml").write_text(CONFIG.replace("FOLDER", str(folder / "bank")))
     assert main(["predict", "-c", str(folder / "bank.yaml"), "--ckpt_path", str(folder / "baker.ckpt")]) == 0
+
+
+def in_place(folder: Path) -> list[str]:
+    """The words that place meshes in the world's frames and leave them as they are."""
+    data = ["--data.root", str(folder / "world"), "--data.injection", str(ROOT / "conf" / "injection" / "mesh.yaml")]
+    words = ["-c", str(ROOT / "conf" / "experiment" / "world_centernet.yaml"), "--strength", "0", *data]
+    return ["prepare", "dst-in-place", "--bank", str(folder / "in_place"), "--workers", WORKERS, *words]
 
 
 def gan_views(folder: Path) -> list[str]:

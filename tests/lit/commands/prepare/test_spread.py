@@ -30,6 +30,6 @@ def test_sets_and_banks_are_the_same_here_and_over_two_workers(tmp_path: Path, m
     monkeypatch.setattr(spread_over_two, "WORKERS", "1")
     write_all(tmp_path / "here")
     there, here = tmp_path / str(number), tmp_path / "here"
-    for name in (*PREPARED, "gan"):
+    for name in (*PREPARED, "in_place", "gan"):
         assert contents(there / name) == contents(here / name), name
     assert AssetBank(there / "bank").hash == AssetBank(here / "bank").hash
