@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +144,23 @@ def write_output(path: str | Path, value: object) -> None:
     """
     try:
         write_json(Path(path), value)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
+
+
+def require_output(path: str | Path) -> None:
+    """Look whether what ``--out`` names can be written, before long work.
+
+    Raises:
+        InputError: it cannot.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
 

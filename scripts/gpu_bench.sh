@@ -16,6 +16,10 @@ while [ $# -gt 0 ]; do
         *) echo "error: $1: expected --out FILE.json or --dry-run" >&2; exit 2 ;;
     esac
 done
+if ! "$python" -c 'import lit, torch'; then
+    echo "error: $python: expected a Python that has this project and torch; \`make demo\` makes one, PYTHON names another" >&2
+    exit 2
+fi
 if [ -z "$dry" ] && ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: no GPU that torch can use; expected one, or --dry-run for a trial on the CPU" >&2
     exit 2

@@ -30,7 +30,7 @@ def mapped_arrays(place: Path, written: str, build: Callable[[Path], None]) -> d
 
     Raises:
         InputError: the disk refuses.
-        ValueError: a file there is no array.
+        ValueError: a file there is no array, or cut short.
     """
     if not place.is_dir():
         with disk_refusals(place):
@@ -38,7 +38,20 @@ def mapped_arrays(place: Path, written: str, build: Callable[[Path], None]) -> d
         with folder_lock(place.parent, written, wait=True), disk_refusals(place):
             if not place.is_dir():  # or another process has written it meanwhile
                 _write(place, build)
-    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
+    return {path.stem: _mapped(path) for path in sorted(place.glob("*.npy"))}
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """One array.
+
+    Raises:
+        ValueError: it is none, or cut short; of an empty file NumPy says so in another way.
+    """
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r")
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return found
 
 
 def _write(place: Path, build: Callable[[Path], None]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, printable
 from datamodules.files.atomic_files import read_bytes
 from datamodules.files.mapped_arrays import mapped_arrays
 
@@ -72,14 +73,18 @@ class MappedViews:
 
 
 def map_objects(
-    folder: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]
+    folder: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]], required: Collection[str]
 ) -> dict[str, np.ndarray]:
     """Arrays (N, V, ...) of all objects, mapped from files under ``folder`` that are written once.
+
+    Files that are missing, cut short or of another shape are written anew; changed bytes within one are not noticed,
+    as gigabytes would have to be read for that at each start.
 
     Args:
         folder: of the posed image set; the files are known by its index and the objects' sizes and times.
         ids: the objects.
         read: arrays (V, ...) of one object; what one object lacks is left out for all.
+        required: arrays that every object has.
 
     Raises:
         InputError: there is not enough room on the disk.
@@ -92,7 +97,41 @@ def map_objects(
         found = path.stat()
         stamp.update(f"{name} {found.st_size} {found.st_mtime_ns}".encode())
     place = folder / FOLDER / stamp.hexdigest()[:16]
-    return mapped_arrays(place, "unpacked views", lambda building: _stack(building, ids, read))
+
+    def build(building: Path) -> None:
+        _stack(building, ids, read)
+
+    if place.is_dir():
+        try:
+            return _fitting(mapped_arrays(place, "unpacked views", build), len(ids), read(ids[0]), required)
+        except ValueError as error:
+            said = printable(str(error).split("\n")[0])
+            warnings.warn(f"{place}: unpacked views are damaged ({said}); unpacked anew", stacklevel=3)
+            shutil.rmtree(place, ignore_errors=True)
+    return mapped_arrays(place, "unpacked views", build)
+
+
+def _fitting(
+    mapped: dict[str, np.ndarray], count: int, first: Mapping[str, np.ndarray], required: Collection[str]
+) -> dict[str, np.ndarray]:
+    """The mapped arrays, if they can be those of ``count`` objects.
+
+    Args:
+        mapped: what there is.
+        count: of objects.
+        first: arrays of the first one.
+        required: arrays that there must be; of others some object may have none.
+
+    Raises:
+        ValueError: one is missing or of another shape or type.
+    """
+    for key, value in first.items():
+        found = mapped.get(key)
+        if found is None and key not in required:
+            continue
+        if found is None or found.shape != (count, *value.shape) or found.dtype != value.dtype:
+            raise ValueError(f"{key}.npy is {'missing' if found is None else f'{found.dtype} {found.shape}'}")
+    return mapped
 
 
 def _stack(building: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]]) -> None:

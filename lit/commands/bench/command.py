@@ -7,6 +7,7 @@ from pathlib import Path
 from lit.arguments import Arguments, positive
 from lit.commands.dispatch import chosen
 from lit.commands.launch_options import not_negative
+from lit.results import require_output
 
 SUBJECTS = {
     "render": ("render.run", "voxel and field renderers against a two-pass reference"),
@@ -62,5 +63,8 @@ def main(argv: list[str]) -> int:
         parser.add_argument("--batch", type=positive, default=None, help="pictures, or objects, a step")
         parser.add_argument("--workers", type=not_negative, default=None, help="of the loaders")
         parser.add_argument("--parts", action="store_true", help="also say where the time goes")
-    run(**vars(parser.parse_args(argv[1:])))
+    given = vars(parser.parse_args(argv[1:]))
+    if given["out"] is not None:
+        require_output(given["out"])
+    run(**given)
     return 0

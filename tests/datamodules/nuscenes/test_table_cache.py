@@ -154,6 +154,7 @@ def test_a_damaged_cache_or_one_of_other_tables_is_made_anew(folder: Path, tmp_p
         (foreign, "it is of other tables"),
         ((place / "racks.npy").unlink, "has not the columns racks"),
         (lambda: (place / "rig.npy").write_bytes(b"x"), "no cache of these tables"),
+        (lambda: (place / "rig.npy").write_bytes(b""), "no cache of these tables"),
         ((place / "columns.json").unlink, "no cache of these tables"),
     ):
         spoil()

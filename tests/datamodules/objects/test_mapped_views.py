@@ -111,3 +111,19 @@ def test_an_interrupted_or_impossible_unpacking_leaves_nothing(folder: Path, mon
     with pytest.raises(InputError, match="make room"):
         PosedImageSet.load(folder, in_memory=0)
     assert not list((folder / FOLDER).iterdir())
+
+
+def test_damaged_arrays_are_unpacked_anew(folder: Path) -> None:
+    held, whole = PosedImageSet.load(folder), PosedImageSet.load(folder, in_memory=0)
+    assert isinstance(whole.rgba, MappedViews)
+    (place,) = (path for path in (folder / FOLDER).iterdir() if path.is_dir())
+    bytes_ = (place / "rgba.npy").read_bytes()
+    for name, damaged in (("rgba", b""), ("rgba", bytes_[:-5]), ("rgba", b"words"), ("projection", None)):
+        if damaged is None:
+            (place / f"{name}.npy").unlink()
+        else:
+            (place / f"{name}.npy").write_bytes(damaged)
+        with pytest.warns(UserWarning, match=f"{name}.npy.*unpacked anew"):
+            mapped = PosedImageSet.load(folder, in_memory=0)
+        assert np.array_equal(np.asarray(mapped.rgba), held.rgba)
+        assert np.array_equal(mapped.projection, held.projection)

@@ -8,6 +8,7 @@ further rank of a machine costs.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def run(
 
     Returns:
         ``tables_cold_seconds``, ``tables_warm_seconds`` and ``tables_devkit_seconds``, each also ``_cpu_seconds``,
-        ``_peak_mb`` and ``_private_mb``; of several shares each key ends in its share.
+        ``_peak_mb``, ``_private_mb`` and ``_anonymous_mb``; of several shares each key ends in its share.
 
     Raises:
         InputError: a share is not in (0, 1].
@@ -52,6 +53,8 @@ def run(
     for one in shares:
         if not 0 < one <= 1:
             raise InputError(f"--share {one}: expected above 0 and at most 1")
+    if root is not None and not Path(root).is_dir():
+        raise InputError(f"--root {root}: no such folder, expected a nuScenes folder")
     measured: dict[str, Any] = {}
     for one in shares[: 1 if root is not None else None]:
         figures = {"tables_share": one} | of_one_share(one, devkit) if root is None else of_folder(Path(root), devkit)
@@ -120,5 +123,7 @@ def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
     code = f"from {module} import measure; measure(*{arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InputError(f"the reader stopped: {done.stderr.strip().split(chr(10))[-1]}")
+        said = done.stderr.strip().split("\n")[-1]
+        cause = re.sub(r"^[\w.]+: ", "", said)  # without the error's class
+        raise InputError(f"the reader stopped: {cause}")
     return json.loads(done.stdout.strip().split("\n")[-1])

@@ -14,7 +14,8 @@ def process_memory(process: int | str = "self") -> dict[str, float]:
 
     Returns:
         ``peak`` and ``resident``, all that it held and holds, files that it maps included; ``private``, what no other
-        process shares. Nothing on other systems, or of a process that has ended.
+        process shares, pages of files that no other maps right now among it; ``anonymous``, what is no file's. Nothing
+        on other systems, or of a process that has ended.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text()
@@ -24,7 +25,12 @@ def process_memory(process: int | str = "self") -> dict[str, float]:
     lines = (line.split() for line in (status + rollup).split("\n"))
     said = {words[0].rstrip(":"): float(words[1]) for words in lines if words[2:] == ["kB"]}
     private = said["Private_Clean"] + said["Private_Dirty"]
-    return {"peak": said["VmHWM"] / 1e3, "resident": said["VmRSS"] / 1e3, "private": private / 1e3}
+    return {
+        "peak": said["VmHWM"] / 1e3,
+        "resident": said["VmRSS"] / 1e3,
+        "private": private / 1e3,
+        "anonymous": said["Anonymous"] / 1e3,
+    }
 
 
 def available_memory() -> float:

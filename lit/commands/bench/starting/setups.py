@@ -42,7 +42,8 @@ def run(out: str | Path | None = None, share: float = 1.0) -> dict[str, Any]:
 
     Returns:
         ``kitti_frames``, ``kitti_seconds``, ``posed_views``, ``posed_cold_seconds``, ``posed_warm_seconds``, each also
-        ``_cpu_seconds``, ``_peak_mb`` and ``_private_mb``, and of the posed set ``_growth_mb`` over 200 batches.
+        ``_cpu_seconds``, ``_peak_mb``, ``_private_mb`` and ``_anonymous_mb``, and of the posed set ``_growth_mb`` over
+        200 batches, of what is no file's.
 
     Raises:
         InputError: the share is not in (0, 1].
@@ -151,5 +152,5 @@ def measure(name: str, place: str) -> None:
         for _ in range(min(BATCHES, data.hparams["steps_per_epoch"]) - 1):
             next(batches)
         later = process_memory()
-        figures["growth_mb"] = later.get("private", 0.0) - settled.get("private", 0.0)
+        figures["growth_mb"] = later.get("anonymous", 0.0) - settled.get("anonymous", 0.0)
     print(json.dumps({f"{name}_{key}": round(value, 3) for key, value in figures.items()}))
