@@ -89,6 +89,7 @@ class Case(NamedTuple):
         exact: whether the first step's losses agree to rounding; with batch normalisation and the minibatch deviation
             of StyleGAN2's discriminator they do so but roughly.
         bank: whether prediction writes one.
+        around_zero: losses that are no sums of positive numbers, such as a mean cosine; they agree within .05.
         later: losses taken after a first step of Adam, which magnifies rounding: they agree within 5 %.
     """
 
@@ -98,6 +99,7 @@ class Case(NamedTuple):
     exact: bool = False
     bank: bool = False
     later: tuple[str, ...] = ()
+    around_zero: tuple[str, ...] = ()
 
 
 def lift3d(words: str = REFINE) -> Case:
@@ -139,7 +141,7 @@ CASES = {
     "lift3d_demo": lift3d(),
     "lift3d_gan": lift3d(),
     "lift3d_paper": lift3d(" --data.patch 8"),
-    "neural_mesh_pose": Case(CLASSES + "--model.side 3 --model.descent.steps 2"),
+    "neural_mesh_pose": Case(CLASSES + "--model.side 3 --model.descent.steps 2", around_zero=("train/noise",)),
     "nuscenes_fcos3d": Case(SURROUND + SMALL_FCOS3D),
     "nuscenes_fcos3d_world": Case(SURROUND + "--model.detector.size.base_channels 8 --model.detector.size.channels 16"),
     "object_segmenter": Case("--data.folder {boxes} --data.held_out 1"),
@@ -252,6 +254,8 @@ def test_both_train_on_the_same_samples(name: str, runs: Path) -> None:
     assert expected
     for key in HERE[name].later:
         assert first.pop(key) == pytest.approx(expected.pop(key), rel=0.05)
+    for key in HERE[name].around_zero:
+        assert first.pop(key) == pytest.approx(expected.pop(key), abs=0.05)
     assert first == pytest.approx(expected, rel=1e-3 if HERE[name].exact else 0.5, abs=1e-5)
     if "injection" in HERE[name].words:
         counts = [read_result(runs / f"{name}-fit{n}" / "result.json").content["injected_objects"] for n in (1, 2)]
