@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,10 +143,8 @@ def write_output(path: str | Path, value: object) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    try:
+    with _refusing(path):
         write_json(Path(path), value)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
 
 
 def require_output(path: str | Path) -> None:
@@ -155,12 +154,19 @@ def require_output(path: str | Path) -> None:
         InputError: it cannot.
     """
     target = Path(path)
-    try:
+    with _refusing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(target.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@contextmanager
+def _refusing(path: str | Path) -> Iterator[None]:
+    """What the disk says of ``--out``, as one line."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from error
 

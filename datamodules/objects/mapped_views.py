@@ -73,7 +73,11 @@ class MappedViews:
 
 
 def map_objects(
-    folder: Path, ids: Sequence[str], read: Callable[[str], Mapping[str, np.ndarray]], required: Collection[str]
+    folder: Path,
+    ids: Sequence[str],
+    read: Callable[[str], Mapping[str, np.ndarray]],
+    first: Mapping[str, np.ndarray],
+    required: Collection[str],
 ) -> dict[str, np.ndarray]:
     """Arrays (N, V, ...) of all objects, mapped from files under ``folder`` that are written once.
 
@@ -84,6 +88,7 @@ def map_objects(
         folder: of the posed image set; the files are known by its index and the objects' sizes and times.
         ids: the objects.
         read: arrays (V, ...) of one object; what one object lacks is left out for all.
+        first: arrays of the first object, which all are compared with.
         required: arrays that every object has.
 
     Raises:
@@ -103,7 +108,7 @@ def map_objects(
 
     if place.is_dir():
         try:
-            return _fitting(mapped_arrays(place, "unpacked views", build), len(ids), read(ids[0]), required)
+            return _fitting(mapped_arrays(place, "unpacked views", build), len(ids), first, required)
         except ValueError as error:
             said = printable(str(error).split("\n")[0])
             warnings.warn(f"{place}: unpacked views are damaged ({said}); unpacked anew", stacklevel=3)

@@ -120,7 +120,9 @@ class PosedImageSet:
         first = _read_object(folder / f"{ids[0]}.npz", views, size)
         stacked: dict[str, Any] = {}
         if len(ids) * sum(value.nbytes for value in first.values()) > in_memory:
-            mapped = map_objects(folder, ids, lambda name: _read_object(folder / f"{name}.npz", views, size), REQUIRED)
+            mapped = map_objects(
+                folder, ids, lambda name: _read_object(folder / f"{name}.npz", views, size), first, REQUIRED
+            )
             stacked = {key: MappedViews(value) for key, value in mapped.items()}
             stacked["projection"] = np.asarray(mapped["projection"])
         else:

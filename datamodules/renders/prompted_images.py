@@ -90,7 +90,26 @@ class PromptedBatches(Dataset[PromptedBatch]):
         return PromptedBatch(shown, drawn, tuple(prompts), tuple(ids))
 
 
-class PromptedImages(StudioSet):
+class PromptedPictures(StudioSet):
+    """Pictures to learn from and held-out ones, which ``setup`` of a subclass finds, as batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train_pictures: list[PromptedPicture] = []
+        self.val_pictures: list[PromptedPicture] = []
+
+    def train_dataloader(self) -> DataLoader[PromptedBatch]:
+        h: Any = self.hparams
+        return self.step_loader(PromptedBatches(self.train_pictures, h.batch_size, True, Position.of(self, h.seed)))
+
+    def val_dataloader(self) -> DataLoader[PromptedBatch]:
+        """The first held-out pictures, as many on each process."""
+        h: Any = self.hparams
+        batches = PromptedBatches(self.val_pictures, h.batch_size, False, Position.of(self, h.seed))
+        return DataLoader(batches, batch_size=None, sampler=[(0, step) for step in range(h.val_batches)])
+
+
+class PromptedImages(PromptedPictures):
     """Pictures of any folder of annotated renders; every so many-th model of a class is held out.
 
     Args:
@@ -134,8 +153,6 @@ class PromptedImages(StudioSet):
         ):
             if value < low:
                 raise InputError(f"{name} {value}: expected at least {low}")
-        self.train_pictures: list[PromptedPicture] = []
-        self.val_pictures: list[PromptedPicture] = []
 
     def prepare_data(self) -> None:
         """Render the studio's objects where there are no renders."""
@@ -167,16 +184,6 @@ class PromptedImages(StudioSet):
         sizes = {picture.rgba.shape[0] for picture in (*self.train_pictures, *self.val_pictures)}
         if len(sizes) > 1 or next(iter(sizes)) % 8:
             raise InputError(f"{h.folder}: pictures of {sorted(sizes)} pixels, expected one size, a multiple of 8")
-
-    def train_dataloader(self) -> DataLoader[PromptedBatch]:
-        h: Any = self.hparams
-        return self.step_loader(PromptedBatches(self.train_pictures, h.batch_size, True, Position.of(self, h.seed)))
-
-    def val_dataloader(self) -> DataLoader[PromptedBatch]:
-        """The first held-out pictures, as many on each process."""
-        h: Any = self.hparams
-        batches = PromptedBatches(self.val_pictures, h.batch_size, False, Position.of(self, h.seed))
-        return DataLoader(batches, batch_size=None, sampler=[(0, step) for step in range(h.val_batches)])
 
 
 def _read(render: Render, model: RenderedModel) -> PromptedPicture:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
 from datamodules.assets.recomposition import RecompositionSource
@@ -13,13 +12,11 @@ from datamodules.assets.view_assets import premultiply
 from datamodules.errors import InputError
 from datamodules.kitti.datamodule import KittiDataset
 from datamodules.objects.photos.photo_data import require_counts
-from datamodules.objects.studio_set import StudioSet
 from datamodules.processes import track
 from datamodules.renders.crops.square_window import SquareWindow, edges_on_white, sized
-from datamodules.renders.prompted_images import PromptedBatch, PromptedBatches, PromptedPicture
+from datamodules.renders.prompted_images import PromptedPicture, PromptedPictures
 from datamodules.renders.synsets import words_of
 from datamodules.renders.text_prompts import Described
-from datamodules.samplers import Position
 from datamodules.scene import Frame
 
 
@@ -52,7 +49,7 @@ def mirrored(picture: PromptedPicture) -> PromptedPicture:
     return PromptedPicture(rgba, edges, f"{picture.key}-mirrored", picture.model)
 
 
-class PromptedCrops(StudioSet):
+class PromptedCrops(PromptedPictures):
     """Crops of the labelled objects of a split's frames; every so many-th frame that has some is held out.
 
     Args:
@@ -107,8 +104,6 @@ class PromptedCrops(StudioSet):
         require_counts(batch_size=(batch_size, 1), val_every=(val_every, 2), val_batches=(val_batches, 1))
         if size < 16 or size % 8:
             raise InputError(f"size {size}: expected a multiple of 8 from 16 on; correct data.size")
-        self.train_pictures: list[PromptedPicture] = []
-        self.val_pictures: list[PromptedPicture] = []
 
     def setup(self, stage: str | None = None) -> None:
         """Cut the objects out.
@@ -137,13 +132,3 @@ class PromptedCrops(StudioSet):
             (self.val_pictures if number % h.val_every == h.val_every - 1 else self.train_pictures).extend(group)
         if h.flip:
             self.train_pictures += [mirrored(picture) for picture in self.train_pictures]
-
-    def train_dataloader(self) -> DataLoader[PromptedBatch]:
-        h: Any = self.hparams
-        return self.step_loader(PromptedBatches(self.train_pictures, h.batch_size, True, Position.of(self, h.seed)))
-
-    def val_dataloader(self) -> DataLoader[PromptedBatch]:
-        """The first held-out crops, as many on each process."""
-        h: Any = self.hparams
-        batches = PromptedBatches(self.val_pictures, h.batch_size, False, Position.of(self, h.seed))
-        return DataLoader(batches, batch_size=None, sampler=[(0, step) for step in range(h.val_batches)])

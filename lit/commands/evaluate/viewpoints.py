@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,17 @@ import numpy as np
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments
-from lit.commands.prepare.paths import typed_path
+from lit.commands.prepare.paths import named_path, typed_path
 
 SET_FORM = "NAME=FOLDER of renders (dst-renders), posed images, or KITTI"
-
-
-def named_folder(text: str) -> tuple[str, Path]:
-    """ "name=folder", as an argparse type.
-
-    Raises:
-        ArgumentTypeError: for anything else.
-    """
-    name, _, folder = text.partition("=")
-    if not name or not folder:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected {SET_FORM}")
-    return name, typed_path(folder)
 
 
 def viewpoints(argv: list[str]) -> int:
     """Plot distributions of viewpoints of several sets, and say how even and how alike they are."""
     parser = Arguments("evaluate viewpoints", "Distributions of viewpoints of generated and real sets.")
-    parser.add_argument("--set", type=named_folder, nargs="+", required=True, metavar="NAME=FOLDER", help=SET_FORM)
+    parser.add_argument(
+        "--set", type=named_path(SET_FORM), nargs="+", required=True, metavar="NAME=FOLDER", help=SET_FORM
+    )
     parser.add_argument("--class", dest="name", help="only this class, as the set spells it (Car)")
     parser.add_argument("--split", default="train", help="of KITTI folders (default train)")
     parser.add_argument("--plot", type=typed_path, help="PNG to write")

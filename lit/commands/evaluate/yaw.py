@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.typed_json import Finite
 from lit.arguments import Arguments
-from lit.commands.prepare.paths import typed_path
+from lit.commands.prepare.paths import named_path, typed_path
 
 FILES = ("yaw_val.json", "yaw_test.json")
 RUN_FORM = "NAME=FOLDER of a run, or NAME=FILE"
@@ -42,22 +41,10 @@ class StoredYawTable(msgspec.Struct, rename={"score": "is"}):
         return found
 
 
-def named_run(text: str) -> tuple[str, Path]:
-    """ "name=run", as an argparse type.
-
-    Raises:
-        ArgumentTypeError: for anything else.
-    """
-    name, _, place = text.partition("=")
-    if not name or not place:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected {RUN_FORM}")
-    return name, typed_path(place)
-
-
 def yaw(argv: list[str]) -> int:
     """Plot how the figures of several generators change with the yaw, and print the table."""
     parser = Arguments("evaluate yaw", "FID, Inception score and NFS against the yaw (G3DR, Table 6), in one plot.")
-    parser.add_argument("--run", type=named_run, nargs="+", required=True, metavar="NAME=RUN", help=RUN_FORM)
+    parser.add_argument("--run", type=named_path(RUN_FORM), nargs="+", required=True, metavar="NAME=RUN", help=RUN_FORM)
     parser.add_argument("--plot", type=typed_path, help="PNG to write")
     parser.add_argument("--out", type=typed_path, help="JSON file")
     options = parser.parse_args(argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -19,3 +20,15 @@ def typed_path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a path")
     return path
+
+
+def named_path(form: str) -> Callable[[str], tuple[str, Path]]:
+    """An argparse type for "name=path"; ``form`` says in messages what is expected."""
+
+    def read(text: str) -> tuple[str, Path]:
+        name, _, place = text.partition("=")
+        if not name or not place:
+            raise argparse.ArgumentTypeError(f"got '{text}', expected {form}")
+        return name, typed_path(place)
+
+    return read
