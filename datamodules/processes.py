@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -76,6 +76,58 @@ def run_jobs(
         except BaseException:  # the jobs that wait would hold up the error, or the end that was asked for
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def beside(function: Callable[[], _Result], worthwhile: bool = True) -> Iterator[Callable[[], _Result]]:
+    """Call a function in a second process while this one does something else.
+
+    The process is forked, as the workers of a DataLoader are: the function may use what lies in memory, but must not
+    touch threads or devices. Where there is one core, or no process can be had, the function is called here, once its
+    result is asked for.
+
+    Args:
+        function: what to call; its result and its errors are pickled.
+        worthwhile: whether there is enough to do for another process.
+
+    Yields:
+        What waits for the function's result, or raises its error.
+    """
+    able = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
+    if not (worthwhile and able) or multiprocessing.current_process().daemon:  # a worker may have no children
+        yield function
+        return
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+
+    def call() -> None:
+        here.close()
+        end_with_parent()
+        result: Any
+        try:
+            result = function(), None
+        except Exception as error:
+            result = None, error
+        there.send(result)
+
+    def wait() -> _Result:
+        try:
+            result, error = here.recv()
+        except EOFError:  # killed, for want of memory perhaps
+            return function()
+        if error is not None:
+            raise error
+        return result
+
+    process = context.Process(target=call, daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield wait
+    finally:
+        here.close()
+        process.kill()  # it ended long ago, or nobody wants its result
+        process.join()
 
 
 def end_with_caller() -> None:

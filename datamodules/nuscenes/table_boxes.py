@@ -182,22 +182,23 @@ class _Annotations:
         return first, last
 
 
-def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray, problems: Problems) -> TableColumns:
+def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray) -> tuple[TableColumns, Problems]:
     """The annotations of the detection task, and racks, by sample.
 
     Args:
         folder: of the tables.
         samples: rows of samples by token.
         times: (N,) int64 their microseconds.
-        problems: notes what is wrong with an annotation.
 
     Returns:
-        Velocities (m/s) are differences between the neighbouring annotations of an instance.
+        The columns, and what is wrong with single annotations. Velocities (m/s) are differences between the
+        neighbouring annotations of an instance.
 
     Raises:
         DatasetNotFound: a missing table.
         InputError: an ill-formed table.
     """
+    problems = Problems()
     table = _Annotations(folder, samples, problems)
     sample, label = table.codes[:, 0], table.codes[:, 2]
     columns: TableColumns = {"annotations": np.array([len(table.tokens)], np.int64)}
@@ -215,7 +216,7 @@ def read_boxes(folder: Path, samples: dict[str, int], times: np.ndarray, problem
         columns["box_geometry"] = table.geometry[rows]
         columns["box_codes"] = table.codes[rows, 2:]
         columns["box_velocity"] = _velocities(table, rows, times)
-    return columns | Texts.columns("category_name", table.category_names)
+    return columns | Texts.columns("category_name", table.category_names), problems
 
 
 def _velocities(table: _Annotations, rows: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Name = Annotated[str, Meta(max_length=1000)]
 Coordinate = Annotated[float, Meta(ge=-1e6, le=1e6)]  # metres in the global frame, or on the car
@@ -125,16 +125,15 @@ class AnnotationRow(Struct, gc=False):
 
 
 class QuickPoseRow(Struct, gc=False):
-    """As :class:`PoseRow`; what no field says is looked at for many rows at once."""
+    """As :class:`PoseRow`, its numbers left as they are written: most places of the car are nobody's."""
 
     token: Name
-    timestamp: Time | UnsetType = UNSET
-    translation: Translation = NOWHERE
-    rotation: Rotation = UNTURNED
+    translation: Raw = Raw(b"")
+    rotation: Raw = Raw(b"")
 
 
 class QuickDataRow(Struct, gc=False):
-    """As :class:`SampleDataRow`, likewise."""
+    """As :class:`SampleDataRow`; what no field says is looked at for many rows at once."""
 
     token: Name
     sample_token: Name | UnsetType = UNSET
@@ -146,9 +145,22 @@ class QuickDataRow(Struct, gc=False):
     height: Pixels | UnsetType = UNSET
 
 
-def turned(rows: Sequence[QuickPoseRow]) -> bool:
-    """Whether no quaternion is zero."""
-    return all(map(any, map(attrgetter("rotation"), rows)))
+def read_numbers(rows: Sequence[QuickPoseRow]) -> list[PoseRow]:
+    """Rows with their numbers.
+
+    Raises:
+        msgspec.DecodeError, ValueError: a row lacks some, or they are not what they have to be.
+    """
+    translations = _TRANSLATIONS.decode(b"[%b]" % b",".join([row.translation for row in rows]))
+    rotations = _ROTATIONS.decode(b"[%b]" % b",".join([row.rotation for row in rows]))
+    return [PoseRow(row.token, UNSET, *both) for row, *both in zip(rows, translations, rotations, strict=True)]
+
+
+def row_text(row: QuickPoseRow) -> str:
+    """What was read of a row, as the one row of a table."""
+    parts = {"token": msgspec.json.encode(row.token), "translation": row.translation, "rotation": row.rotation}
+    fields = ", ".join(f'"{key}": {bytes(raw).decode()}' for key, raw in parts.items() if raw)
+    return f"[{{{fields}}}]"
 
 
 def strictly_below(rows: Sequence[QuickDataRow]) -> bool:
@@ -164,5 +176,6 @@ ROWS: dict[str, Any] = {
 }  # fmt: skip
 QUICK_FORMS: dict[str, tuple[Any, Callable[[Any], bool] | None]] = {  # decoded first, then looked at
     **{table: (type_, None) for table, type_ in ROWS.items()},
-    "ego_pose": (list[QuickPoseRow], turned), "sample_data": (list[QuickDataRow], strictly_below),
+    "ego_pose": (list[QuickPoseRow], None), "sample_data": (list[QuickDataRow], strictly_below),
 }  # fmt: skip
+_TRANSLATIONS, _ROTATIONS = msgspec.json.Decoder(list[Translation]), msgspec.json.Decoder(list[Rotation])

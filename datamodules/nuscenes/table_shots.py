@@ -114,12 +114,10 @@ def _key_frames(folder: Path) -> Iterator[tuple[int, Any]]:
 def _read_poses(folder: Path, wanted: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rotation and translation (P, 7) of the wanted rows, NaN where lacking, and which rows (P,) there are."""
     poses, found = np.full((len(wanted), 7), np.nan), np.zeros(len(wanted), np.bool_)
-    for rows in read_rows(folder, "ego_pose"):
-        kept = [(place, row) for row in rows if (place := wanted.get(row.token)) is not None]
-        if kept:
-            places = [place for place, _ in kept]
-            poses[places] = numbers([row for _, row in kept], (("rotation", 4), ("translation", 3)))
-            found[places] = True
+    for rows in read_rows(folder, "ego_pose", wanted=wanted):
+        places = [wanted[row.token] for row in rows]
+        poses[places] = numbers(rows, (("rotation", 4), ("translation", 3)))
+        found[places] = True
     return poses, found
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,26 +23,31 @@ from datamodules.errors import DatasetNotFound, InputError, printable
 from datamodules.files.checksums import verify_file
 from datamodules.files.text_files import MARKS, decoded
 from datamodules.files.typed_json import quoted
-from datamodules.nuscenes.table_rows import QUICK_FORMS, ROWS, WANTED
+from datamodules.nuscenes.table_rows import QUICK_FORMS, ROWS, WANTED, QuickPoseRow, read_numbers, row_text
 
 TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
     "sample", "sample_annotation", "sample_data", "scene", "sensor",
 )  # fmt: skip
 TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
+LARGE = 32 << 20  # bytes of tables; fewer are decoded before anybody notices
 BLOCK = 1 << 19  # bytes that are decoded at once
 NEXT_ROW = re.compile(rb"\}\s*(,)\s*\{")
 TOKEN = attrgetter("token")
+COLON = ord(":")
 KEY_PATTERN = re.compile(rb'"\s*:')
 
 
-def read_rows(folder: Path, table: str, block: int | None = None) -> Iterator[list[Any]]:
+def read_rows(
+    folder: Path, table: str, block: int | None = None, wanted: Mapping[str, Any] | None = None
+) -> Iterator[list[Any]]:
     """The rows of a table, some thousands at a time; :mod:`datamodules.nuscenes.table_rows` says what they are.
 
     Args:
         folder: of the tables.
         table: its name.
         block: bytes a block; by default :data:`BLOCK`.
+        wanted: tokens of the rows that are of use, if not all are.
 
     Raises:
         DatasetNotFound: there is no such file.
@@ -49,12 +55,33 @@ def read_rows(folder: Path, table: str, block: int | None = None) -> Iterator[li
     """
     path = folder / f"{table}.json"
     hashes = []
+    look = None if wanted is None else _Wanted(wanted)
     for rows in _blocks(path, block or BLOCK):
         hashes.append(np.fromiter(map(hash, map(TOKEN, rows)), np.int64, len(rows)))
-        yield rows
+        yield _whole_rows(path, rows if look is None else look.among(rows, hashes[-1]))
     ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.int64)
     if (ordered[1:] == ordered[:-1]).any():
         _refuse_doubles(path, set(ordered[1:][ordered[1:] == ordered[:-1]].tolist()))
+
+
+class _Wanted:
+    """Finds the rows of some tokens; most others are turned down by a few bits of their hashes, many at once."""
+
+    def __init__(self, tokens: Mapping[str, Any]) -> None:
+        self.tokens = tokens
+        self.last = max(1 << 10, 8 << len(tokens).bit_length()) - 1
+        self.some = np.zeros(self.last + 1, np.bool_)
+        self.some[np.fromiter(map(hash, tokens), np.int64, len(tokens)) & self.last] = True
+
+    def among(self, rows: list[Any], hashes: np.ndarray) -> list[Any]:
+        found = map(rows.__getitem__, np.flatnonzero(self.some[hashes & self.last]).tolist())
+        return [row for row in found if row.token in self.tokens]
+
+
+def table_bytes(folder: Path) -> int:
+    """Bytes of all tables that are there."""
+    paths = (folder / f"{name}.json" for name in TABLES)
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def missing_table(path: Path, error: OSError) -> DatasetNotFound:
@@ -157,9 +184,23 @@ def _fast(path: Path, raw: bytes) -> list[Any] | None:
     except (msgspec.DecodeError, ValueError, RecursionError):  # a ValueError is also what is no UTF-8
         return None
     keys = len({name for name, _ in first}) * len(rows)  # rows of one table have the same keys
-    if raw.count(b":") != keys and len(KEY_PATTERN.findall(raw)) != keys:
+    if np.count_nonzero(np.frombuffer(raw, np.uint8) == COLON) != keys and len(KEY_PATTERN.findall(raw)) != keys:
         return None
     return rows if fit is None or fit(rows) else None
+
+
+def _whole_rows(path: Path, rows: list[Any]) -> list[Any]:
+    """Rows with all their values.
+
+    Raises:
+        InputError: one is not what it has to be.
+    """
+    if not rows or not isinstance(rows[0], QuickPoseRow):
+        return rows
+    try:
+        return list(read_numbers(rows))
+    except (msgspec.DecodeError, ValueError):  # a lacking vector is none of these faults
+        return list(chain.from_iterable(_strict(path, row_text(row), 0) for row in rows))
 
 
 def _strict(path: Path, text: str, offset: int) -> list[Any]:

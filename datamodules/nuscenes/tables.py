@@ -9,6 +9,7 @@ share them, and each opens them in a moment::
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from datamodules.nuscenes.table_boxes import read_boxes, warn_of_categories
 from datamodules.nuscenes.table_cache import cache_place, cached_columns
 from datamodules.nuscenes.table_columns import LIDAR_INDEX, TEXT_COLUMNS, Problems, TableColumns, Texts, names_by_token
 from datamodules.nuscenes.table_shots import read_moments, read_shots
-from datamodules.nuscenes.table_stream import TABLE_FILES
+from datamodules.nuscenes.table_stream import LARGE, TABLE_FILES, table_bytes
+from datamodules.processes import beside
 
 Row = dict[str, Any]
 
@@ -162,8 +164,12 @@ def read_columns(folder: Path) -> tuple[TableColumns, Problems]:
         scenes, names = names_by_token(folder, "scene", "name")
         samples, columns = read_moments(folder, scenes)
         columns |= Texts.columns("scene_name", names)
-        columns |= read_shots(folder, samples, problems)
-        columns |= read_boxes(folder, samples, columns["sample_time"], problems)
+        half = partial(read_boxes, folder, samples, columns["sample_time"])
+        with beside(half, table_bytes(folder) >= LARGE) as boxes:
+            columns |= read_shots(folder, samples, problems)
+            others, box_problems = boxes()
+        columns |= others
+        problems.found |= box_problems.found
         tokens = Texts(columns["sample_token"], columns["sample_token_ends"])
         try:
             check_truth(_truth(columns, tokens, np.arange(len(tokens))), str(folder))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.processes import run_jobs, termination_raises, track
+from datamodules.errors import InputError
+from datamodules.processes import beside, run_jobs, termination_raises, track
 
 # A parent starts a child that ends with it, tells its number and waits.
 PARENT = """
@@ -25,7 +26,8 @@ time.sleep(60)
 """
 POOL = """
 import sys
-from datamodules.processes import run_jobs
+from datamodules.errors import InputError
+from datamodules.processes import beside, run_jobs
 from tests.datamodules.test_processes import note_and_wait
 if __name__ == "__main__":
     run_jobs(note_and_wait, [(sys.argv[1], n) for n in range(40)], 2, False, "jobs")
@@ -138,3 +140,55 @@ def test_a_termination_unwinds_and_the_old_handler_returns() -> None:
 def test_a_bar_says_nothing_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
     assert list(track(iter(range(3)), "frames", total=3)) == [0, 1, 2]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.usefixtures("two_cores")
+def test_a_function_runs_beside_this_process() -> None:
+    with beside(lambda: (os.getpid(), [1, 2])) as result:
+        number, kept = result()
+    assert number != os.getpid()
+    assert kept == [1, 2]
+    assert not alive(number)
+    with beside(os.getpid, worthwhile=False) as result:
+        assert result() == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.usefixtures("two_cores")
+def test_what_goes_wrong_beside_this_process_is_met_here(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise InputError("no such thing")
+
+    with beside(refuse) as result, pytest.raises(InputError, match="no such thing"):
+        result()
+    here = os.getpid()
+
+    def end_of_memory() -> int:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    with beside(end_of_memory) as where:
+        assert where() == here  # done again, here
+
+    def long() -> None:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(60)
+
+    def give_up() -> None:
+        with beside(long):
+            while not list(tmp_path.iterdir()):
+                time.sleep(0.01)
+            raise KeyError
+
+    began = time.monotonic()
+    with pytest.raises(KeyError):
+        give_up()
+    assert time.monotonic() - began < 30
+    assert gone([int(path.name) for path in tmp_path.iterdir()])

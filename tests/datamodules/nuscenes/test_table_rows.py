@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.errors import InputError
 from datamodules.injection.surround_injection import SurroundInjection
-from datamodules.nuscenes import NuscenesDataModule
+from datamodules.nuscenes import NuscenesDataModule, tables
 from datamodules.nuscenes.samples import read_samples
 from datamodules.nuscenes.tables import Tables, read_dataset
 from datamodules.scene import Frame
@@ -75,6 +78,41 @@ def test_a_value_that_cannot_be_names_row_and_field(
     message = refused(root)
     assert f"{table}.json" in message
     assert said in message
+
+
+def test_places_of_the_car_that_no_key_frame_names_may_be_anything(root: Path) -> None:
+    path = root / "v1.0-world" / "ego_pose.json"
+    rows = json.loads(path.read_text())
+    before = Tables(root / "v1.0-world").columns
+    path.write_text(json.dumps([rows[0] | {"token": "nobody's", "rotation": False}, *rows]))
+    after = Tables(root / "v1.0-world").columns
+    for name, column in before.items():
+        np.testing.assert_array_equal(column, after[name])
+    path.write_text(json.dumps([*rows, rows[0] | {"rotation": False}]))  # a token of two rows
+    assert "two rows have the token" in refused(root) or "expected 4 numbers" in refused(root)
+
+
+def test_large_tables_are_decoded_by_two_processes_to_the_same_columns(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Tables(root / "v1.0-world")
+    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    start = Mock(side_effect=ForkProcess.start)
+    monkeypatch.setattr(ForkProcess, "start", lambda self: start(self))
+    both = Tables(root / "v1.0-world")
+    start.assert_called_once()
+    assert both.columns.keys() == alone.columns.keys()
+    for name, column in alone.columns.items():
+        np.testing.assert_array_equal(column, both.columns[name])
+    path = root / "v1.0-world" / "sample_annotation.json"
+    rows = json.loads(path.read_text())
+    rows[0]["size"] = [1, 2, "3"]
+    path.write_text(json.dumps(rows))
+    assert "expected 3 numbers" in refused(root)
+    rows[0]["size"], rows[0]["attribute_tokens"] = [1, 2, 3], ["nowhere"]
+    path.write_text(json.dumps(rows))
+    assert "attribute 'nowhere'" in refused(root)  # of one sample
 
 
 def test_doubled_keys_and_rows_are_refused(root: Path) -> None:

@@ -1,8 +1,9 @@
-"""Memory of a process, and of the machine, as Linux tells it."""
+"""Memory of a process, and of the machine, as Linux tells it; and processor time."""
 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 
@@ -31,6 +32,21 @@ def process_memory(process: int | str = "self") -> dict[str, float]:
         "private": private / 1e3,
         "anonymous": said["Anonymous"] / 1e3,
     }
+
+
+def children_peak() -> float:
+    """Megabytes that the largest ended child held, pages that it shared with this process included."""
+    try:
+        from resource import RUSAGE_CHILDREN, getrusage
+    except ImportError:  # no Unix
+        return 0.0
+    return 1.024e-3 * getrusage(RUSAGE_CHILDREN).ru_maxrss
+
+
+def cpu_time() -> float:
+    """Seconds of processor time of this process and of its ended children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def available_memory() -> float:
