@@ -153,7 +153,8 @@ def read_numbers(rows: Sequence[QuickPoseRow]) -> list[PoseRow]:
     """
     translations = _TRANSLATIONS.decode(b"[%b]" % b",".join([row.translation for row in rows]))
     rotations = _ROTATIONS.decode(b"[%b]" % b",".join([row.rotation for row in rows]))
-    return [PoseRow(row.token, UNSET, *both) for row, *both in zip(rows, translations, rotations, strict=True)]
+    zipped = zip(rows, translations, rotations, strict=True)
+    return [PoseRow(row.token, UNSET, translation, rotation) for row, translation, rotation in zipped]
 
 
 def row_text(row: QuickPoseRow) -> str:

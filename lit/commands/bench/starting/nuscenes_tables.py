@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
-from lit.commands.bench.starting.process_memory import available_memory, children_peak, cpu_time, process_memory
+from lit.commands.bench.starting.process_memory import ForksWatch, available_memory, cpu_time, process_memory
 from lit.commands.bench.starting.table_writer import VERSION, write_large_tables
 from lit.commands.report import report
 
@@ -106,12 +106,13 @@ def measure(name: str, *arguments: str) -> None:
     """Print the figures of one kind, as JSON; in a process of its own."""
     _imported(name)
     before, cpu, wall = process_memory(), cpu_time(), time.perf_counter()
-    kept = (set_up_devkit if name == "devkit" else set_up)(*arguments)
-    wall, cpu, after = time.perf_counter() - wall, cpu_time() - cpu, process_memory()
+    with ForksWatch() as forks:
+        kept = (set_up_devkit if name == "devkit" else set_up)(*arguments)
+        wall, cpu, after = time.perf_counter() - wall, cpu_time() - cpu, process_memory()
     figures = {"seconds": wall, "cpu_seconds": cpu}
     figures |= {f"{kind}_mb": after[kind] - before[kind] for kind in after if kind != "resident"}
     if "peak_mb" in figures:
-        figures["peak_mb"] += children_peak()
+        figures["peak_mb"] += forks.most
     assert kept is not None
     print(json.dumps({f"tables_{name}_{key}": round(value, 3) for key, value in figures.items()}))
 

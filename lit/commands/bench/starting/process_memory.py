@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -34,13 +36,42 @@ def process_memory(process: int | str = "self") -> dict[str, float]:
     }
 
 
-def children_peak() -> float:
-    """Megabytes that the largest ended child held, pages that it shared with this process included."""
-    try:
-        from resource import RUSAGE_CHILDREN, getrusage
-    except ImportError:  # no Unix
-        return 0.0
-    return 1.024e-3 * getrusage(RUSAGE_CHILDREN).ru_maxrss
+class ForksWatch(threading.Thread):
+    """Looks, all the while, at what the processes that this one forks hold beyond what it held itself.
+
+    Attributes:
+        most: megabytes that the largest held.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0.0
+        self.done = threading.Event()
+        self.base = _anonymous("self")
+
+    def run(self) -> None:
+        while not self.done.wait(0.02):
+            for task in Path("/proc/self/task").glob("*/children"):
+                with suppress(OSError):
+                    for child in task.read_text().split():
+                        self.most = max(self.most, _anonymous(child) - self.base)
+
+    def __enter__(self) -> ForksWatch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.join()
+
+
+def _anonymous(process: str) -> float:
+    """Megabytes that are no file's; 0 where nothing tells."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().split("\n"):
+            if line.startswith("RssAnon:"):
+                return float(line.split()[1]) / 1e3
+    return 0.0
 
 
 def cpu_time() -> float:
