@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from lit import ROOT
 from lit.experiments.launchers.launcher import Job, cause, execute, placed
 
 WAITING = 1000  # jobs that are queued at a time; clusters limit an array's length
-POLL = float(os.environ.get("LIFTBENCH_SLURM_POLL", "5"))  # seconds between looks at the queue
+POLL = 5.0  # seconds between looks at the queue
 PATIENCE = 300.0  # seconds in which SLURM kills a job that it has asked to end: its KillWait and GraceTime
 ALONE = {"SLURM_JOB_NAME": "interactive"}  # Lightning's word for: take no processes from SLURM, and queue nothing again
 GRACE = 30.0  # seconds that a job's result may come later than its end in the queue, over a network file system
