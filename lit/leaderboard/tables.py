@@ -16,7 +16,7 @@ from lit.leaderboard.arms import ORACLES, arm_warnings
 from lit.leaderboard.board import Board
 from lit.leaderboard.rows import Ranked, rivals
 
-EFFECT = 2.0  # AP that a comparison should be able to tell
+EFFECT = 2.0  # points of a hundred that a comparison should be able to tell
 
 
 def mean_text(entry: dict[str, Any]) -> str:
@@ -145,14 +145,17 @@ def notes(board: Board) -> list[str]:
 def tellable(board: Board) -> list[str]:
     """What the seeds of the planned comparisons can tell, from the spread that their differences showed."""
     lines = []
+    means = [abs(entry["mean"]) for row in board.rows if (entry := row["metrics"].get(board.headline))]
+    share = max(means, default=0.0) <= 1  # of one, as accuracies are; AP is in percent
+    effect, digits = (EFFECT / 100, 3) if share else (EFFECT, 1)
     for entry in board.planned:
         found, place = entry["difference"], f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames"
         if found and found["p"] is not None:
             deviation, count = found["deviation"], len(found["seeds"])
-            needed, told = seeds_needed(deviation, EFFECT), detectable_difference(deviation, count)
+            needed, told = seeds_needed(deviation, effect), detectable_difference(deviation, count)
             lines.append(
-                f"{place} ({entry['dataset']} {entry['split']}): {count} seeds tell a difference of {told:.1f} "
-                f"with 80 % power at p < 0.05; {EFFECT:g} would take {needed or 'over a thousand'} seeds."
+                f"{place} ({entry['dataset']} {entry['split']}): {count} seeds tell a difference of {told:.{digits}f} "
+                f"with 80 % power at p < 0.05; {effect:g} would take {needed or 'over a thousand'} seeds."
             )
     return lines
 

@@ -12,6 +12,7 @@ from lit.cli import main
 from lit.experiments.design import Design, check_design, note, read_plan, write_plan
 from lit.leaderboard.board import read_board
 from lit.leaderboard.files import write_all
+from lit.leaderboard.tables import tellable
 from tests.lit.recorded_runs import METRIC, leave_record
 
 ARMS: dict[str, list[int | None]] = {"none": [50, 200], "lift3d": [50, 200], "mesh": [50]}
@@ -92,6 +93,19 @@ def test_the_planned_analysis_comes_first_and_added_seeds_apart(runs: Path, tmp_
     assert text.index("The planned analysis") < text.index("With seeds added later")
     assert "Seeds 3 were added later" in page.with_suffix(".md").read_text()
     assert json.loads(page.with_suffix(".json").read_text())["plan"]["design"]["seeds"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("metric", "scale", "said"), [(METRIC, 1.0, "0.5"), ("val/accuracy", 0.01, "0.005")])
+def test_what_the_seeds_can_tell_is_said_in_the_metric_s_own_scale(
+    tmp_path: Path, metric: str, scale: float, said: str
+) -> None:
+    write_plan(tmp_path, "grid", Design(metric, [("lift3d", "none")], [50], [0, 1, 2]), finished=0)
+    for seed, step in enumerate((3.0, 3.2, 2.9)):
+        leave_record(tmp_path, "none", 50, seed, {metric: scale * (10.0 + seed)})
+        leave_record(tmp_path, "lift3d", 50, seed, {metric: scale * (10.0 + seed + step)})
+    (line,) = tellable(read_board([tmp_path]))
+    assert f"3 seeds tell a difference of {said} with" in line
+    assert f"; {2 * scale:g} would take 2 seeds" in line
 
 
 def test_a_missing_planned_comparison_still_costs(tmp_path: Path, runs: Path) -> None:
