@@ -7,6 +7,7 @@ with, so its label is what the same draw of the undrawn-over object would have g
 
 from __future__ import annotations
 
+import json
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from datamodules.assets.contract import Asset, AssetSource, LabelledFrames, Laye
 from datamodules.assets.in_place.frame_file import read_frame
 from datamodules.assets.in_place.placed_asset import PlacedAsset
 from datamodules.errors import InputError
+from datamodules.files.checksums import digest_of
 from datamodules.files.typed_json import Finite, Identifier, Text, read_json
 from datamodules.geometry import Boxes3D
 from datamodules.scene import Frame
@@ -47,6 +49,7 @@ class InPlaceIndex(msgspec.Struct):
         classes: names of their classes.
         frames: by sample id.
         figures: whether the edges were followed; None where there is none to tell.
+        seal: digest of all the above (:meth:`sealed`).
     """
 
     schema: Annotated[int, Meta(ge=1, le=1)]
@@ -56,6 +59,29 @@ class InPlaceIndex(msgspec.Struct):
     classes: Annotated[list[Identifier], Meta(min_length=1)]
     frames: dict[Identifier, FrameRow]
     figures: dict[str, Finite | None] = {}
+    seal: Text = ""
+
+    def sealed(self) -> str:
+        """What ``seal`` has to be."""
+        plain = msgspec.to_builtins(msgspec.structs.replace(self, seal=""))
+        return digest_of(msgspec.json.encode(msgspec.convert(plain, InPlaceIndex)))
+
+    def text(self) -> str:
+        """The content of the file."""
+        return json.dumps(msgspec.to_builtins(msgspec.structs.replace(self, seal=self.sealed())), indent=1) + "\n"
+
+
+def read_index(folder: Path) -> InPlaceIndex:
+    """A bank's index.
+
+    Raises:
+        InputError: none there, or another one than was written.
+    """
+    path = folder / IN_PLACE_INDEX
+    index = read_json(path, InPlaceIndex, IN_PLACE_KIND)
+    if index.seal != index.sealed():
+        raise InputError(f"{path}: differs from its seal, expected {IN_PLACE_KIND}; write it again")
+    return index
 
 
 class InPlaceSource(AssetSource):
@@ -79,7 +105,7 @@ class InPlaceSource(AssetSource):
             InputError: no bank there, a damaged index, or no object in it.
         """
         self.folder = Path(folder)
-        self.index = read_json(self.folder / IN_PLACE_INDEX, InPlaceIndex, IN_PLACE_KIND)
+        self.index = read_index(self.folder)
         if not self.pool:
             raise InputError(f"{self.folder}: no object in any of {len(self.index.frames)} frames; write it again")
         self._capacity = cache

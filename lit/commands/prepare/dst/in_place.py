@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from datamodules.errors import InputError
 from lit.arguments import Arguments, add_workers, positive
@@ -24,10 +21,9 @@ The experiment's options may follow, as `fit` takes them: --data.root DIR --data
 def dst_in_place(argv: list[str]) -> int:
     """Write the frames that are missing, damaged, or of other settings, then the index."""
     options, rest = _parse(argv)
-    from datamodules.assets.in_place.in_place_bank import IN_PLACE_FRAMES, IN_PLACE_INDEX, IN_PLACE_KIND, InPlaceIndex
+    from datamodules.assets.in_place.in_place_bank import IN_PLACE_FRAMES, IN_PLACE_INDEX, read_index
     from datamodules.files.atomic_files import refuse_foreign, write_atomically
     from datamodules.files.folder_lock import folder_lock
-    from datamodules.files.typed_json import read_json
     from datamodules.processes import run_jobs
     from lit.commands.prepare.dst.in_place_frames import InPlacePlan, opened, write_frame_of
 
@@ -43,7 +39,7 @@ def dst_in_place(argv: list[str]) -> int:
         if not index.is_file():
             refuse_foreign(index, [IN_PLACE_FRAMES])
         here = opened(plan)
-        if index.is_file() and read_json(index, InPlaceIndex, IN_PLACE_KIND).settings != here.digest:
+        if index.is_file() and read_index(options.bank).settings != here.digest:
             raise InputError(f"{options.bank}: holds objects of other settings; delete it or give another folder")
         count = len(here.data.train_reader)
         chosen = range(count if options.frames is None else min(options.frames, count))
@@ -51,7 +47,7 @@ def dst_in_place(argv: list[str]) -> int:
         found = here.index(rows)
         if not found.classes:
             raise InputError(f"{options.bank}: no object found a place in {len(rows)} frames; relax the injection")
-        write_atomically(index, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
+        write_atomically(index, found.text())
     held = [row.objects for row in found.frames.values()]
     print(f"wrote {options.bank}: {sum(held)} objects in {sum(map(bool, held))} of {len(held)} frames")
     for key, value in found.figures.items():

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -47,7 +45,7 @@ def write_bank(folder: Path, frames: dict[str, list[PlacedAsset]]) -> Path:
             write_frame(frame_path(folder, name), CAMERA, FrameObjects(assets, "x", EDGES)), len(assets)
         )
     index = InPlaceIndex(1, "x", "MeshSource", 0.5, ["Car"], rows)
-    (folder / "in_place.json").write_text(json.dumps(msgspec.to_builtins(index)))
+    (folder / "in_place.json").write_text(index.text())
     return folder
 
 
@@ -150,6 +148,12 @@ def test_bad_banks_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no object in any of 1 frames"):
         InPlaceSource(write_bank(tmp_path / "empty", {"000001": []}))
     folder = write_bank(tmp_path / "bank", {"000001": [car()]})
+    index = folder / "in_place.json"
+    written = index.read_text()
+    index.write_text(written.replace("0.5", "0.6"))
+    with pytest.raises(InputError, match=r"in_place.json: differs from its seal"):
+        InPlaceSource(folder)
+    index.write_text(written)
     path = frame_path(folder, "000001")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
