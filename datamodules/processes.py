@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -97,12 +98,10 @@ def beside(function: Callable[[], _Result], worthwhile: bool = True) -> Iterator
     if not (worthwhile and able) or multiprocessing.current_process().daemon:  # a worker may have no children
         yield function
         return
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
+    parent, context = os.getpid(), multiprocessing.get_context("fork")
 
-    def call() -> None:
-        here.close()
-        end_with_parent()
+    def call(there: Connection) -> None:
+        end_with_parent(parent)
         result: Any
         try:
             result = function(), None
@@ -113,21 +112,33 @@ def beside(function: Callable[[], _Result], worthwhile: bool = True) -> Iterator
     def wait() -> _Result:
         try:
             result, error = here.recv()
-        except EOFError:  # killed, for want of memory perhaps
+        except (EOFError, OSError):  # killed, for want of memory perhaps
             return function()
         if error is not None:
             raise error
         return result
 
-    process = context.Process(target=call, daemon=True)
-    process.start()
-    there.close()
+    started = False
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is this process's to answer
+    try:
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=call, args=(there,), daemon=True)
+        process.start()
+        started = True
+        there.close()
+    except OSError:  # no more processes, or files
+        pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+    if not started:
+        yield function
+        return
     try:
         yield wait
     finally:
-        here.close()
         process.kill()  # it ended long ago, or nobody wants its result
         process.join()
+        here.close()
 
 
 def end_with_caller() -> None:

@@ -12,6 +12,7 @@ dry=
 while [ $# -gt 0 ]; do
     case $1 in
         --out) [ $# -gt 1 ] || { echo "error: --out: expected a file" >&2; exit 2; }; out=$2; shift 2 ;;
+        -h|--help) sed -n '2,6s/^# *//p' scripts/gpu_bench.sh; exit 0 ;;
         --dry-run) dry=--dry-run; shift ;;
         *) echo "error: $1: expected --out FILE.json or --dry-run" >&2; exit 2 ;;
     esac

@@ -13,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -84,6 +85,9 @@ def cached_columns(
             reason = printable(str(error).split("\n")[0])
             warnings.warn(f"{place}: no cache of these tables ({reason}); they are decoded anew", stacklevel=4)
             shutil.rmtree(place, ignore_errors=True)
+    elif place.is_file():
+        with suppress(OSError):
+            place.unlink()  # no cache is a file
     made: list[tuple[TableColumns, Problems]] = []
     refused: list[InputError] = []
 

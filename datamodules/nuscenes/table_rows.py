@@ -1,11 +1,13 @@
 """The rows of nuScenes' tables that are read, and what their values may be.
 
 A field that a table lacks is complained of where it is needed; one that is there has to fit. A lacking vector is NaN.
+Of ego_pose, which has millions of rows, only those that key frames name are looked at, and their times not at all.
 Bounds are those of a planet's city: what lies beyond is a slip, and would be a number nobody notices.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -56,7 +58,6 @@ class PoseRow(Struct, gc=False):
     """A place and a turn."""
 
     token: Name
-    timestamp: Time | UnsetType = UNSET
     translation: Translation = NOWHERE
     rotation: Rotation = UNTURNED
 
@@ -154,14 +155,19 @@ def read_numbers(rows: Sequence[QuickPoseRow]) -> list[PoseRow]:
     translations = _TRANSLATIONS.decode(b"[%b]" % b",".join([row.translation for row in rows]))
     rotations = _ROTATIONS.decode(b"[%b]" % b",".join([row.rotation for row in rows]))
     zipped = zip(rows, translations, rotations, strict=True)
-    return [PoseRow(row.token, UNSET, translation, rotation) for row, translation, rotation in zipped]
+    return [PoseRow(row.token, translation, rotation) for row, translation, rotation in zipped]
 
 
-def row_text(row: QuickPoseRow) -> str:
-    """What was read of a row, as the one row of a table."""
-    parts = {"token": msgspec.json.encode(row.token), "translation": row.translation, "rotation": row.rotation}
-    fields = ", ".join(f'"{key}": {bytes(raw).decode()}' for key, raw in parts.items() if raw)
-    return f"[{{{fields}}}]"
+def as_written(row: dict[str, Any]) -> QuickPoseRow:
+    """A decoded row, its numbers as text again."""
+    parts = {key: Raw(json.dumps(row[key]).encode()) for key in ("translation", "rotation") if key in row}
+    return QuickPoseRow(row["token"], **parts)
+
+
+def decoded_row(row: QuickPoseRow) -> dict[str, Any]:
+    """The other way round."""
+    parts = {"translation": row.translation, "rotation": row.rotation}
+    return {"token": row.token} | {key: json.loads(bytes(raw)) for key, raw in parts.items() if bytes(raw)}
 
 
 def strictly_below(rows: Sequence[QuickDataRow]) -> bool:

@@ -8,13 +8,14 @@ table is read in blocks exactly where it would be read at once.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -23,7 +24,15 @@ from datamodules.errors import DatasetNotFound, InputError, printable
 from datamodules.files.checksums import verify_file
 from datamodules.files.text_files import MARKS, decoded
 from datamodules.files.typed_json import quoted
-from datamodules.nuscenes.table_rows import QUICK_FORMS, ROWS, WANTED, QuickPoseRow, read_numbers, row_text
+from datamodules.nuscenes.table_rows import (
+    QUICK_FORMS,
+    ROWS,
+    WANTED,
+    QuickPoseRow,
+    as_written,
+    decoded_row,
+    read_numbers,
+)
 
 TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance",
@@ -78,10 +87,36 @@ class _Wanted:
         return [row for row in found if row.token in self.tokens]
 
 
-def table_bytes(folder: Path) -> int:
-    """Bytes of all tables that are there."""
-    paths = (folder / f"{name}.json" for name in TABLES)
-    return sum(path.stat().st_size for path in paths if path.is_file())
+def table_states(folder: Path) -> dict[str, os.stat_result]:
+    """What the file system says of the tables that are there."""
+    found = {}
+    for name in TABLES:
+        with suppress(OSError):  # whoever reads it says so
+            found[name] = (folder / f"{name}.json").stat()
+    return found
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[int]:
+    """Tables that stay as they are while they are read.
+
+    Yields:
+        Their size, bytes.
+
+    Raises:
+        InputError: one changed meanwhile.
+    """
+    before = table_states(folder)
+    yield sum(one.st_size for one in before.values())
+    after = table_states(folder)
+    for name in TABLES:
+        told = [
+            one and (one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino)
+            for one in (before.get(name), after.get(name))
+        ]
+        if told[0] != told[1]:
+            cure = "expected the same table all along; start again once nobody writes it"
+            raise InputError(f"{folder / name}.json: changed while the tables were read, {cure}")
 
 
 def missing_table(path: Path, error: OSError) -> DatasetNotFound:
@@ -179,6 +214,8 @@ def _fast(path: Path, raw: bytes) -> list[Any] | None:
         rows: list[Any] = decoder.decode(raw)
         if not rows:
             return rows
+        if isinstance(rows[0], QuickPoseRow) and not raw.isascii():
+            raw.decode()
         first: list[Any] = []
         json.loads(raw[raw.index(b"{") : raw.index(b"}") + 1], object_pairs_hook=first.extend)
     except (msgspec.DecodeError, ValueError, RecursionError):  # a ValueError is also what is no UTF-8
@@ -199,8 +236,8 @@ def _whole_rows(path: Path, rows: list[Any]) -> list[Any]:
         return rows
     try:
         return list(read_numbers(rows))
-    except (msgspec.DecodeError, ValueError):  # a lacking vector is none of these faults
-        return list(chain.from_iterable(_strict(path, row_text(row), 0) for row in rows))
+    except (msgspec.DecodeError, ValueError):  # one lacks some, or holds what it must not
+        return _converted(path, [decoded_row(row) for row in rows])
 
 
 def _strict(path: Path, text: str, offset: int) -> list[Any]:
@@ -215,8 +252,19 @@ def _strict(path: Path, text: str, offset: int) -> list[Any]:
         expected = "expected a JSON list of rows with tokens"
         said = f"{error!r}" if not offset else f"{error!r}, {offset} bytes into the file"
         raise InputError(f"{printable(f'{path}: not a nuScenes table ({said})')}; {expected}; copy it again") from error
+    if QuickPoseRow in get_args(QUICK_FORMS[path.stem][0]):  # whoever needs a row looks at its numbers
+        return [as_written(row) for row in rows]
+    return _converted(path, rows)
+
+
+def _converted(path: Path, rows: list[dict[str, Any]]) -> list[Any]:
+    """Decoded rows as those of their table.
+
+    Raises:
+        InputError: one is not what it has to be.
+    """
     try:
-        return msgspec.convert(rows, ROWS[path.stem])
+        return list(msgspec.convert(rows, ROWS[path.stem]))
     except (msgspec.ValidationError, UnicodeError) as error:
         place = re.search(r"\$\[(\d+)\]", str(error))
         field = re.search(r"`\$(?:\[\d+\])?\.(\w+)", str(error))

@@ -25,7 +25,7 @@ from datamodules.nuscenes.table_boxes import read_boxes, warn_of_categories
 from datamodules.nuscenes.table_cache import cache_place, cached_columns
 from datamodules.nuscenes.table_columns import LIDAR_INDEX, TEXT_COLUMNS, Problems, TableColumns, Texts, names_by_token
 from datamodules.nuscenes.table_shots import read_moments, read_shots
-from datamodules.nuscenes.table_stream import LARGE, TABLE_FILES, table_bytes
+from datamodules.nuscenes.table_stream import LARGE, TABLE_FILES, unchanged
 from datamodules.processes import beside
 
 Row = dict[str, Any]
@@ -157,15 +157,16 @@ def read_columns(folder: Path) -> tuple[TableColumns, Problems]:
 
     Raises:
         DatasetNotFound: a missing table.
-        InputError: an ill-formed table, or one that points nowhere in a way that concerns all samples.
+        InputError: an ill-formed table, one that points nowhere in a way that concerns all samples, or one that changes
+            while it is read.
     """
     problems = Problems()
-    with collector_off():
+    with collector_off(), unchanged(folder) as size:
         scenes, names = names_by_token(folder, "scene", "name")
         samples, columns = read_moments(folder, scenes)
         columns |= Texts.columns("scene_name", names)
         half = partial(read_boxes, folder, samples, columns["sample_time"])
-        with beside(half, table_bytes(folder) >= LARGE) as boxes:
+        with beside(half, size >= LARGE) as boxes:
             columns |= read_shots(folder, samples, problems)
             others, box_problems = boxes()
         columns |= others

@@ -34,8 +34,9 @@ AGREE = 0.1  # metres, and as a share of the box: what corners may differ by fro
 
 Number = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
-Point = Annotated[list[Finite], Meta(min_length=3, max_length=3)]
-Rectangle = Annotated[list[Finite], Meta(min_length=4, max_length=4)]
+Value = Annotated[float, Meta(ge=-1e6, le=1e6)]  # pixels, metres or entries of a matrix
+Point = Annotated[list[Value], Meta(min_length=3, max_length=3)]
+Rectangle = Annotated[list[Value], Meta(min_length=4, max_length=4)]
 Matrix = Annotated[list[Point], Meta(min_length=3, max_length=3)]
 _Projection = Annotated[list[Rectangle], Meta(min_length=3, max_length=3)]
 Corners = Annotated[list[Point], Meta(min_length=8, max_length=8)]

@@ -70,12 +70,12 @@ def run_grid(
 
 
 def _run_grid(grid: Grid, whole: Grid, otherwise: Otherwise, away: Away) -> int:
-    keys = CellKeys(list(whole.cells()) + list(grid.cells()))
-    cells, moment = list(grid.cells()), Contents()
-    pending = [cell for cell in cells if not finished(cell.folder, keys.digest(cell, moment))]
-    pending = [cell for cell in pending if not taken_over(cell, grid.reuse, keys.digest(cell, moment))]
-    pending = left_to_run(grid, pending, keys, moment, otherwise)
-    with away.launcher:  # before anything is written: it may be out of reach
+    with away.launcher:  # first of all: it may be out of reach
+        keys = CellKeys(list(whole.cells()) + list(grid.cells()))
+        cells, moment = list(grid.cells()), Contents()
+        pending = [cell for cell in cells if not finished(cell.folder, keys.digest(cell, moment))]
+        pending = [cell for cell in pending if not taken_over(cell, grid.reuse, keys.digest(cell, moment))]
+        pending = left_to_run(grid, pending, keys, moment, otherwise)
         write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
         if grid.published:
             write_record(grid.folder / PUBLISHED_FILE, msgspec.to_builtins(grid.published))

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
@@ -192,3 +194,66 @@ def test_what_goes_wrong_beside_this_process_is_met_here(tmp_path: Path) -> None
         give_up()
     assert time.monotonic() - began < 30
     assert gone([int(path.name) for path in tmp_path.iterdir()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.usefixtures("two_cores")
+def test_without_a_second_process_the_function_is_called_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(self: ForkProcess) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(ForkProcess, "start", no_more)
+    with beside(os.getpid) as result:
+        assert result() == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.usefixtures("two_cores")
+def test_a_process_killed_while_it_answers_is_made_up_for() -> None:
+    here = os.getpid()
+
+    def long_answer() -> bytes:
+        if os.getpid() != here:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return bytes(1 << 22)  # more than a pipe holds
+
+    with beside(long_answer) as result:
+        time.sleep(0.6)
+        assert len(result()) == 1 << 22
+
+
+INTERRUPTED = """
+import os, sys, time
+os.sched_getaffinity = lambda _: {0, 1}
+from datamodules.processes import beside
+def long():
+    print("begun", flush=True)
+    time.sleep(30)
+def answer():
+    print("begun", flush=True)
+    return bytes(1 << 22)
+try:
+    with beside(long if sys.argv[1] == "long" else answer) as result:
+        if sys.argv[1] == "answer":
+            time.sleep(0.5)
+            raise KeyError("refused")
+        result()
+except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+except KeyError:
+    print("refused", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize(("what", "said"), [("long", "interrupted\n"), ("answer", "refused\n")])
+def test_the_second_process_says_nothing_of_its_end(what: str, said: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, what]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    if what == "long":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=20)[1] == said

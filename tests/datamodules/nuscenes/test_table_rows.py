@@ -19,6 +19,7 @@ from datamodules.errors import InputError
 from datamodules.injection.surround_injection import SurroundInjection
 from datamodules.nuscenes import NuscenesDataModule, tables
 from datamodules.nuscenes.samples import read_samples
+from datamodules.nuscenes.table_boxes import read_boxes
 from datamodules.nuscenes.tables import Tables, read_dataset
 from datamodules.scene import Frame
 
@@ -80,16 +81,42 @@ def test_a_value_that_cannot_be_names_row_and_field(
     assert said in message
 
 
-def test_places_of_the_car_that_no_key_frame_names_may_be_anything(root: Path) -> None:
+@pytest.mark.parametrize("odd", [{"rotation": False}, {"translation": [1e30, 0]}, {"timestamp": "x"}, {"a": "b: c"}])
+def test_places_of_the_car_that_no_key_frame_names_may_be_anything(root: Path, odd: dict[str, object]) -> None:
+    """In whatever block: one that is decoded at once, and one that needs a closer look."""
     path = root / "v1.0-world" / "ego_pose.json"
     rows = json.loads(path.read_text())
     before = Tables(root / "v1.0-world").columns
-    path.write_text(json.dumps([rows[0] | {"token": "nobody's", "rotation": False}, *rows]))
-    after = Tables(root / "v1.0-world").columns
-    for name, column in before.items():
-        np.testing.assert_array_equal(column, after[name])
-    path.write_text(json.dumps([*rows, rows[0] | {"rotation": False}]))  # a token of two rows
-    assert "two rows have the token" in refused(root) or "expected 4 numbers" in refused(root)
+    for others in (rows, [rows[0] | {"more": {"than": "others"}}, *rows[1:]]):
+        path.write_text(json.dumps([rows[0] | {"token": "nobody's"} | odd, *others]))
+        after = Tables(root / "v1.0-world").columns
+        for name, column in before.items():
+            np.testing.assert_array_equal(column, after[name])
+    path.write_text(json.dumps([*rows, rows[0]]))  # but for a token of two rows
+    assert "two rows have the token" in refused(root)
+
+
+def test_text_that_is_no_utf_8_is_refused_wherever_it_stands(root: Path) -> None:
+    path = root / "v1.0-world" / "ego_pose.json"
+    whole = path.read_bytes()
+    first = whole.index(b"[", whole.index(b'"rotation"'))
+    path.write_bytes(whole[:first] + b'["\xff", 0, 0, 0], "x": ' + whole[first:])
+    assert "is no UTF-8" in refused(root)
+
+
+def test_a_table_that_changes_while_it_is_read_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = root / "v1.0-world"
+
+    def read_and_change(*given: Any) -> Any:
+        found = read_boxes(*given)
+        path = folder / "sample_data.json"
+        state = path.stat()
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # it looks as before
+        return found
+
+    monkeypatch.setattr(tables, "read_boxes", read_and_change)
+    assert "sample_data.json: changed while the tables were read" in refused(root)
 
 
 def test_large_tables_are_decoded_by_two_processes_to_the_same_columns(

@@ -54,7 +54,7 @@ class Category(msgspec.Struct):
 
 
 class Annotation(msgspec.Struct):
-    """A box; what a valid one holds is a size and a rotation."""
+    """A box; a valid one is turned by a rotation. One without a size is ignored by the data set's own evaluation."""
 
     id: Count
     image_id: Count
@@ -78,8 +78,8 @@ class Annotation(msgspec.Struct):
     def __post_init__(self) -> None:
         turn = np.array(self.R_cam)
         rotation = np.abs(turn @ turn.T - np.eye(3)).max() < 1e-2 and np.linalg.det(turn) > 0
-        if self.valid3D and (min(self.dimensions) <= 0 or not rotation):
-            raise ValueError("no box")
+        if self.valid3D and not rotation:
+            raise ValueError("no rotation")
 
 
 class Content(msgspec.Struct):
