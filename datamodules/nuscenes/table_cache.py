@@ -22,7 +22,7 @@ import numpy as np
 from datamodules.errors import InputError, printable
 from datamodules.files.mapped_arrays import mapped_arrays
 from datamodules.nuscenes.table_columns import COLUMN_KINDS, TEXT_COLUMNS, Problems, TableColumns
-from datamodules.nuscenes.table_stream import LARGE, TABLES
+from datamodules.nuscenes.table_stream import LARGE_TABLES, TABLES
 
 FORMAT = 1  # of the columns
 SETTLED = 2.0  # s since a table's last change, before which another one might bear the same date
@@ -54,7 +54,7 @@ def cache_place(folder: Path, cache: str | os.PathLike[str] | None) -> Path | No
     except OSError:
         return None  # whoever reads them says so
     changed = max(one.st_mtime for _, one in found)
-    if not 0 <= time.time() - changed < SETTLED and (cache or sum(one.st_size for _, one in found) >= LARGE):
+    if not 0 <= time.time() - changed < SETTLED and (cache or sum(one.st_size for _, one in found) >= LARGE_TABLES):
         stamps = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in found]
         state = hashlib.sha256("\n".join([str(FORMAT), *stamps]).encode()).hexdigest()[:16]
         whose = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]

@@ -39,7 +39,7 @@ TABLES = (
     "sample", "sample_annotation", "sample_data", "scene", "sensor",
 )  # fmt: skip
 TABLE_FILES = "DATAROOT/VERSION/{" + ",".join(TABLES) + "}.json"
-LARGE = 32 << 20  # bytes of tables; fewer are decoded before anybody notices
+LARGE_TABLES = 32 << 20  # bytes of tables; fewer are decoded before anybody notices
 BLOCK = 1 << 19  # bytes that are decoded at once
 NEXT_ROW = re.compile(rb"\}\s*(,)\s*\{")
 TOKEN = attrgetter("token")

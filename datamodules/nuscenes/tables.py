@@ -25,7 +25,7 @@ from datamodules.nuscenes.table_boxes import read_boxes, warn_of_categories
 from datamodules.nuscenes.table_cache import cache_place, cached_columns
 from datamodules.nuscenes.table_columns import LIDAR_INDEX, TEXT_COLUMNS, Problems, TableColumns, Texts, names_by_token
 from datamodules.nuscenes.table_shots import read_moments, read_shots
-from datamodules.nuscenes.table_stream import LARGE, TABLE_FILES, unchanged
+from datamodules.nuscenes.table_stream import LARGE_TABLES, TABLE_FILES, unchanged
 from datamodules.processes import beside
 
 Row = dict[str, Any]
@@ -166,7 +166,7 @@ def read_columns(folder: Path) -> tuple[TableColumns, Problems]:
         samples, columns = read_moments(folder, scenes)
         columns |= Texts.columns("scene_name", names)
         half = partial(read_boxes, folder, samples, columns["sample_time"])
-        with beside(half, size >= LARGE) as boxes:
+        with beside(half, size >= LARGE_TABLES) as boxes:
             columns |= read_shots(folder, samples, problems)
             others, box_problems = boxes()
         columns |= others

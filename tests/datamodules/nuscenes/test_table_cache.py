@@ -118,7 +118,7 @@ def test_small_and_fresh_tables_are_not_cached(folder: Path, tmp_path: Path, mon
     assert not (tmp_path / "home").exists()
     assert not (tmp_path / "cache").exists()
     settle(folder)
-    monkeypatch.setattr(table_cache, "LARGE", 0)
+    monkeypatch.setattr(table_cache, "LARGE_TABLES", 0)
     Tables(folder)
     assert list((tmp_path / "home" / "liftbench" / "nuscenes").glob("v1.0-mini-*/*/columns.json"))
 

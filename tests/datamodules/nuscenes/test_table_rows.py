@@ -123,7 +123,7 @@ def test_large_tables_are_decoded_by_two_processes_to_the_same_columns(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = Tables(root / "v1.0-world")
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(tables, "LARGE_TABLES", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     start = Mock(side_effect=ForkProcess.start)
     monkeypatch.setattr(ForkProcess, "start", lambda self: start(self))
