@@ -15,6 +15,8 @@ from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, require_checksums, verify
 from datamodules.files.typed_json import read_json
 
+BEGUN = ".begun"  # lies in a folder that is being written
+
 
 def write_atomically(path: str | Path, data: bytes | memoryview | str) -> str:
     """Write beside the target and rename, so that a killed process leaves the old file or the new one, never a part.
@@ -153,6 +155,29 @@ def refuse_foreign(index: Path, own: Collection[str]) -> None:
             f"{index.parent}: holds {', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)} and no {index.name}, "
             "expected a new or empty folder; choose another one"
         )
+
+
+@contextmanager
+def begun(index: Path, own: Collection[str]) -> Iterator[None]:
+    """As :func:`refuse_foreign`, where others write files of the same names, too: an interrupted write leaves a mark.
+
+    Args:
+        index: what is written last.
+        own: names, or patterns of names, that are written before; they may lie there with the index, or with the mark.
+
+    Raises:
+        InputError: names what else lies there.
+    """
+    mark = index.parent / BEGUN
+    refuse_foreign(index, [index.name, *own] if index.is_file() or mark.is_file() else [])
+    write_atomically(mark, "")
+    try:
+        yield
+    except BaseException:
+        if not any(index.parent.glob("[!.]*")):  # nothing is left to tell from others' files
+            mark.unlink(missing_ok=True)
+        raise
+    mark.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, kind: str, cure: str = "restore it") -> bytes:

@@ -83,6 +83,12 @@ def read_start(options: argparse.Namespace) -> Start:
         InputError: no maps, or files that cannot be read or do not fit the network.
     """
     network = read_pix2pix3d(options.checkpoint)
+    if not network.conditional:
+        raise InputError(
+            f"--checkpoint {options.checkpoint}: an unconditional network, expected one that label maps steer"
+        )
+    if not (math.isfinite(options.yaw) and math.isfinite(options.pitch)):
+        raise InputError(f"--yaw {options.yaw} --pitch {options.pitch}: expected degrees")
     orbit = ORBITS[options.orbit or ("car" if network.march.config["white"] else "face")]
     names = None
     maps = [map_file(path, network, orbit, options.yaw, options.pitch) for path in options.map]

@@ -135,7 +135,10 @@ class EditingPage:
             target: path and query.
             body: JSON of a POST.
         """
-        place = urlsplit(target)
+        try:
+            place = urlsplit(target)
+        except ValueError:
+            return self._json(400, {"error": f"{method} {target[:200]!r}: no address"})
         try:
             if method == "GET" and place.path in FILES:
                 name, media = FILES[place.path]

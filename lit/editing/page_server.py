@@ -88,8 +88,11 @@ class PageHandler(BaseHTTPRequestHandler):
         headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
         for name, value in headers.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
+        try:
+            self.end_headers()
+            self.wfile.write(answer.body)
+        except ConnectionError:  # nobody waits for it any more
+            self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet: a turning view asks many times a second."""

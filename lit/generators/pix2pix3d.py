@@ -7,6 +7,7 @@ scripts.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,7 +114,7 @@ class LitPix2Pix3D(AdversarialGenerator):
         seed: of all draws.
 
     Raises:
-        InputError: a start of other sizes.
+        InputError: a start of other sizes, or a setting that cannot be.
     """
 
     def __init__(
@@ -142,6 +143,12 @@ class LitPix2Pix3D(AdversarialGenerator):
         total_images: int = 25_000_000,
         seed: int = 0,
     ) -> None:
+        for name, value, low, high in (
+            ("random_pose", random_pose, 0, 1), ("lr", lr, 0, math.inf), ("total_images", total_images, 1, math.inf),
+            ("density_weight", density_weight, 0, math.inf), ("seed", seed, 0, math.inf),
+        ):  # fmt: skip
+            if not low <= value <= high:
+                raise InputError(f"model.{name} {value}: expected {low} to {high:g}")
         super().__init__(total_images, seed, "pix2pix3d")
         self.save_hyperparameters(ignore=["network", "perceptual", "weights", "critics", "bank"])
         self.critics = critics or Critics()
@@ -172,6 +179,11 @@ class LitPix2Pix3D(AdversarialGenerator):
         """
         data: Any = getattr(self.trainer, "datamodule", None)
         balance, kind = self.hparams["balance"], self.game.generator.kind
+        given = {"edge": "edges", "seg": "segmentation"}.get(getattr(data, "kind", ""), kind)
+        if given != kind:
+            raise InputError(
+                f"data.kind gives {given}, the network takes {kind}: set data.kind or model.network.labels"
+            )
         if stage == "fit":
             self.pool = getattr(data, "cameras", None)
         if stage != "fit" or balance == "none" or kind == "edges":

@@ -13,8 +13,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
-from datamodules.errors import InputError
-from datamodules.object_classes import object_class
+from datamodules.errors import InputError, closest
+from datamodules.object_classes import CLASSES, object_class
 from datamodules.objects.labelled.pairs import LabelledPairs
 from datamodules.objects.labelled_views import LabelledViews
 from datamodules.randomness import derive
@@ -205,6 +205,13 @@ class FieldBank:
         for label, value, low in (("looks", looks, 1), ("cells", cells, 8), *(("shape", side, 2) for side in shape)):
             if value < low:
                 raise InputError(f"bank {label} {value}: expected at least {low}; correct model.bank.{label}")
+        if name not in CLASSES and dims is None:
+            raise InputError(
+                f"bank name {name}: no class of the data sets{closest(name, CLASSES)}; correct model.bank.name, or "
+                "state model.bank.dims"
+            )
+        if seed < 0:
+            raise InputError(f"bank seed {seed}: expected 0 or more; correct model.bank.seed")
         self.name, self.mean = name, np.array(dims or object_class(name).dims, np.float64)
         if self.mean.shape != (3,) or not (self.mean > 0).all():
             raise InputError(f"bank dims {dims}: expected length, height and width in metres; correct model.bank.dims")

@@ -16,6 +16,7 @@ from lit.networks.fields.planes import DecodedPlanes
 from lit.rendering.marching_cubes import marching_cubes
 
 MESH_SUFFIXES = (".ply", ".glb")
+SURFACE = 25.0  # density of a surface
 CHUNK = 1 << 17  # points that are decoded at once
 
 
@@ -36,13 +37,14 @@ class FieldMesh(NamedTuple):
 
 
 @torch.no_grad()
-def field_mesh(field: DecodedPlanes, cells: int = 128, level: float = 25.0) -> FieldMesh:
+def field_mesh(field: DecodedPlanes, cells: int = 128, level: float | None = None) -> FieldMesh:
     """The surface of one object's field.
 
     Args:
         field: of one object, its density not raw.
         cells: of the lattice along each axis of the field's cube.
-        level: density of the surface, per unit of the field's frame; the released script takes 49 (50 raw).
+        level: density of the surface, per unit of the field's frame; the released script takes 49 (50 raw). None takes
+            :data:`SURFACE`, or half of the highest density where that is less.
 
     Raises:
         InputError: no cells, or the density passes the level nowhere.
@@ -58,6 +60,8 @@ def field_mesh(field: DecodedPlanes, cells: int = 128, level: float = 25.0) -> F
             for part in places.split(rows)
         ]
     ).view((cells + 1,) * 3)
+    if level is None:
+        level = min(SURFACE, float(density.max()) / 2)
     vertices, faces = marching_cubes(density.numpy(), level)
     if not len(faces):
         raise InputError(

@@ -17,7 +17,7 @@ import numpy as np
 
 from datamodules.assets.crops.crop_asset import CropAsset
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import disk_refusals, refuse_foreign, write_atomically
+from datamodules.files.atomic_files import begun, disk_refusals, write_atomically
 from datamodules.geometry import Camera
 from datamodules.images import write_image
 from datamodules.objects.labelled.cameras import camera_label
@@ -137,10 +137,10 @@ def write_labelled_crops(folder: str | Path, crops: Sequence[CropAsset], size: i
     folder = Path(folder)
     if not crops or size < 8:
         raise InputError(f"{len(crops)} crops of {size} pixels: expected at least one, of at least 8 pixels")
-    refuse_foreign(folder / RECORD, ["images", "edge", RECORD])
     labels: list[object] = []
     objects: dict[str, object] = {}
-    with disk_refusals(folder):
+    with begun(folder / RECORD, ["images", "edge"]), disk_refusals(folder):
+        (folder / RECORD).unlink(missing_ok=True)
         for kind in ("images", "edge"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for old in (folder / kind).glob("*.png"):
@@ -152,7 +152,7 @@ def write_labelled_crops(folder: str | Path, crops: Sequence[CropAsset], size: i
             write_image(folder / "edge" / name, made.edge)
             labels.append([name, np.round(made.camera, 9).tolist()])
             objects[made.name] = {"dims": made.dims.tolist(), "scale": world_scale(made.dims)}
-    index = {"labels": labels, "objects": objects, "source": source}
-    write_atomically(folder / "images" / DATASET_INDEX, json.dumps(index))
-    write_atomically(folder / RECORD, json.dumps({"source": source, "objects": len(crops), "size": size}))
+        index = {"labels": labels, "objects": objects, "source": source}
+        write_atomically(folder / "images" / DATASET_INDEX, json.dumps(index))
+        write_atomically(folder / RECORD, json.dumps({"source": source, "objects": len(crops), "size": size}))
     return folder

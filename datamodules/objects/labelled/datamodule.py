@@ -104,6 +104,8 @@ def split_rows(
         InputError: there are not enough objects.
     """
     names = sorted(set(pairs.objects))
+    if objects is not None and objects < 1:
+        raise InputError(f"data.objects {objects}: expected at least 1, or null for all of {len(names)}")
     if objects is not None and objects > len(names):
         raise InputError(f"{pairs.images.path} shows {len(names)} objects, data.objects asks for {objects}: lower it")
     number = {name: place for place, name in enumerate(names[:objects])}

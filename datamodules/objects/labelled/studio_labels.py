@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import disk_refusals, refuse_foreign, write_atomically
+from datamodules.files.atomic_files import begun, disk_refusals, write_atomically
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
 from datamodules.objects.labelled.cameras import camera_label
@@ -178,13 +178,13 @@ def write_labelled_views(
         return folder
     with folder_lock(folder, "a set of labelled views", wait=wait):
         if not _is_there(folder, settings):  # another process may have written it meanwhile
-            refuse_foreign(folder / DONE, [IMAGES, *(f"{kind}.zip" for kind in LABEL_KINDS)])
             job = partial(
                 _object_files, views=views, size=size, seed=seed, population=population,
                 elevation=(elevation[0], elevation[1]), labels=kinds, paints=paints,
             )  # fmt: skip
-            _write_archives(folder, settings, job, workers, progress)
-            write_atomically(folder / DONE, json.dumps(msgspec.to_builtins(settings), indent=1))
+            with begun(folder / DONE, [IMAGES, *(f"{kind}.zip" for kind in LABEL_KINDS)]):
+                _write_archives(folder, settings, job, workers, progress)
+                write_atomically(folder / DONE, json.dumps(msgspec.to_builtins(settings), indent=1))
     return folder
 
 

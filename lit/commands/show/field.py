@@ -2,7 +2,7 @@
 
 sheet: a row a label map: the map, its image, the map rendered there, and views around.
 grid: between two maps, geometry downwards and appearance to the right.
-bank: a row a label map of the network's views around, above those of the asset that `predict` would bake.
+bank: a row a label map of the network's views around, above those of the asset that `predict` bakes by its defaults.
 film: an object turning (or swinging as in the released films), its image beside its labels.
 mesh: the surface by marching cubes, coloured by class or by colour.
 """
@@ -54,7 +54,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--way", choices=["turn", "swing"], default="turn", help="of a film's camera (default turn)")
     parser.add_argument("--colour", choices=["class", "rgb"], default="class", help="of a mesh (default class)")
     parser.add_argument("--cells", type=positive, default=128, help="cells of a mesh's lattice (default 128)")
-    parser.add_argument("--density", type=float, default=25.0, help="of a mesh's surface (default 25)")
+    parser.add_argument(
+        "--density",
+        type=float,
+        help="of a mesh's surface (default 25, or half of the densest place where that is thinner)",
+    )
     options = parser.parse_args(argv)
     if options.out.suffix not in SUFFIXES[options.what]:
         raise InputError(f"--out {options.out}: expected a name that ends in {', '.join(SUFFIXES[options.what])}")
@@ -153,8 +157,8 @@ def film(start: Start, frames: int, way: str) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def mesh_of(start: Start, cells: int, density: float) -> FieldMesh:
-    """The surface of the first map's object."""
+def mesh_of(start: Start, cells: int, density: float | None) -> FieldMesh:
+    """The surface of the first map's object; at a density that its field has, if none is asked for."""
     planes = start.network.planes(start.latent(0), "const")
     return field_mesh(start.network.field(planes), cells, density)
 

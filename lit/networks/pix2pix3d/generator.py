@@ -79,7 +79,7 @@ class Pix2Pix3DGenerator(nn.Module):
             where that block neither resizes nor doubles. So it is in the released code, which adds in place: the
             discriminators and losses of edge2car see the sum.
         hidden: width of the decoders' hidden layers.
-        conditional: label maps matter; without, an empty one stands for each, and what is left is EG3D with a field of
+        conditional: label maps matter; without, all rows of w+ come from z, and what is left is EG3D with a field of
             labels beside its colours.
 
     Attributes:
@@ -129,6 +129,7 @@ class Pix2Pix3DGenerator(nn.Module):
         if not 0 < geometry_rows < self.synthesis.rows:
             raise InputError(f"geometry_rows {geometry_rows}: expected 1 to {self.synthesis.rows - 1} of these planes")
         encoder = LabelEncoder(resolution, classes, geometry_rows, w_dim, encoder_base, encoder_max)
+        encoder.requires_grad_(conditional)  # which nothing asks, without
         self.mapping = LabelMapping(encoder, self.synthesis.rows, z_dim, mapping_layers, POSE)
         self.decoder = LabelDecoder(plane_channels, classes, features, hidden)
         sizes = (w_dim, upsampler_size, upsampler_widths, upsampler_clamp)
@@ -149,10 +150,11 @@ class Pix2Pix3DGenerator(nn.Module):
         Raises:
             InputError: see :func:`label_channels`.
         """
-        channels = self.label_channels(labels)
-        if not self.conditional:
-            channels = torch.zeros_like(channels)
-        latent = self.mapping(z, self.pose(cameras), channels)
+        channels, pose = self.label_channels(labels), self.pose(cameras)
+        if self.conditional:
+            latent = self.mapping(z, pose, channels)
+        else:
+            latent = self.mapping.style(z, pose)[:, None].expand(-1, self.mapping.rows, -1)
         return self.mapping.truncated(latent, truncation)
 
     def planes(self, latent: Tensor, noise: Noise = "random") -> Tensor:

@@ -49,7 +49,7 @@ def read_pix2pix3d(path: str | Path) -> Pix2Pix3DGenerator:
         InputError: no generator of pix2pix3D, damaged, refused for what it holds, or of sizes that do not fit.
     """
     path = Path(path)
-    kind = file_kind(path)
+    kind = file_kind(path, EXPECTED)
     with expecting(path, EXPECTED):
         if kind == "pickle":
             networks = read_networks(path)

@@ -30,7 +30,7 @@ def judge_states(path: str | Path) -> dict[str, dict[str, Tensor]]:
     """
     path = Path(path)
     with expecting(path, EXPECTED):
-        if file_kind(path) == "pickle":
+        if file_kind(path, EXPECTED) == "pickle":
             networks = read_networks(path)
             held = {ours: networks[name].state for ours, name in OFFICIAL.items() if name in networks}
             found = {name: discriminator_state(state, str(path)) for name, state in held.items()}

@@ -61,14 +61,14 @@ def read_stylegan2(
     return generator
 
 
-def file_kind(path: Path) -> str:
+def file_kind(path: Path, expected: str = FORMATS) -> str:
     """ "safetensors", "torch" or "pickle", by the first bytes.
 
     Raises:
         InputError: missing, or none of these.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected {FORMATS}")
+        raise InputError(f"{path}: no such file; expected {expected}")
     with path.open("rb") as file:
         head = file.read(64)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
@@ -77,7 +77,7 @@ def file_kind(path: Path) -> str:
         return "torch"
     if head[:1] == b"\x80":
         return "pickle"
-    raise InputError(f"{path}: neither a pickle nor a PyTorch or safetensors file; expected {FORMATS}")
+    raise InputError(f"{path}: neither a pickle nor a PyTorch or safetensors file; expected {expected}")
 
 
 def write_stylegan2(path: str | Path, generator: StyleGAN2Generator) -> None:

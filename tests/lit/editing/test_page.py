@@ -119,6 +119,7 @@ def test_what_it_refuses_changes_nothing(server: PageServer) -> None:
         assert json.loads(body)["error"]
         assert "\n" not in json.loads(body)["error"]
     assert json.loads(ask(server, "GET", "/state")[2])["version"] == 1
+    assert server.page.answer("GET", "http://[bad").status == 400  # Python's own client would not send it
 
 
 def test_edges_have_ink_and_a_rubber_and_classes_their_names() -> None:

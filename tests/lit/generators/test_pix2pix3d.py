@@ -152,6 +152,13 @@ class Counting(pl.LightningDataModule):
         return views()
 
 
+@pytest.mark.parametrize("wrong", [{"random_pose": 1.5}, {"lr": -1.0}, {"total_images": 0}, {"seed": -1}])
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=rf"model\.{name} {value}: expected"):
+        model(**wrong)
+
+
 def test_the_data_balances_the_classes(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "max_steps": 1}
     settings |= {"default_root_dir": tmp_path, "enable_checkpointing": False, "enable_model_summary": False}

@@ -105,5 +105,12 @@ def test_a_set_is_read_with_its_own_sizes_and_written_over(tmp_path: Path) -> No
     (tmp_path / "full" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=r"thesis\.tex"):
         write_labelled_crops(tmp_path / "full", crops, 32, "a test")
+    (folder / "crops.json").unlink()  # now it might be anybody's
+    with pytest.raises(InputError, match=r"holds edge, images and no crops\.json"):
+        write_labelled_crops(folder, crops, 32, "a test")
+    assert len(list((folder / "images").glob("*.png"))) == 1
+    (folder / ".begun").touch()  # but for what an interrupted write left
+    write_labelled_crops(folder, crops, 32, "a test")
+    assert not (folder / ".begun").exists()
     with pytest.raises(InputError, match="0 crops"):
         write_labelled_crops(folder, [], 32, "a test")

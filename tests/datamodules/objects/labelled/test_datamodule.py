@@ -191,6 +191,12 @@ def test_the_studio_writes_the_same_bytes_again_and_only_once(tmp_path: Path) ->
         write_labelled_views(tmp_path / "a", 2, 2, 16, ["edge"], seed=1, workers=1)
     with pytest.raises(InputError, match="holds another set of labelled views"):
         write_labelled_views(tmp_path / "a", 2, 2, 16, ["edge"], workers=1, paints="street")
+    (tmp_path / "own").mkdir()
+    for name in ("images.zip", "edge.zip"):  # EG3D's names: anybody's set
+        (tmp_path / "own" / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"holds edge\.zip, images\.zip and no labelled\.json"):
+        write_labelled_views(tmp_path / "own", 2, 2, 16, ["edge"], workers=1)
+    assert (tmp_path / "own" / "images.zip").read_bytes() == b"mine"
     assert main([*words, "--root", str(tmp_path / "c"), "--paints", "street"]) == 0
     images = [(tmp_path / folder / "images.zip").read_bytes() for folder in "ac"]
     assert images[0] != images[1]

@@ -106,7 +106,12 @@ def test_wrong_input_is_one_line(tmp_path: Path) -> None:
         ),
         (["sheet", "--checkpoint", str(checkpoint), "--map", str(tmp_path / "nine.png"), *out], "class 9, the network"),
         (["sheet", "--checkpoint", str(checkpoint), "--data", str(tmp_path / "none"), *out], "none"),
-        (["sheet", "--checkpoint", str(drawings[0]), *out], "neither a pickle nor"),
+        (["sheet", "--checkpoint", str(drawings[0]), *out], "neither a pickle nor .* expected pix2pix3D's generator"),
+        (["sheet", "--checkpoint", str(checkpoint), "--map", str(maps[0]), "--yaw", "nan", *out], "expected degrees"),
+        (
+            ["sheet", "--checkpoint", str(checkpoint), "--map", str(maps[0]), "--seed", "-1", *out],
+            "seed -1: expected 0",
+        ),
     ):
         with pytest.raises(InputError, match=says) as caught:
             main(["field", *words])
