@@ -153,7 +153,7 @@ class Counting(pl.LightningDataModule):
 
 
 @pytest.mark.parametrize("wrong", [{"random_pose": 1.5}, {"lr": -1.0}, {"total_images": 0}, {"seed": -1}])
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(InputError, match=rf"model\.{name} {value}: expected"):
         model(**wrong)
