@@ -145,12 +145,14 @@ def data_maps(folder: Path, network: Pix2Pix3DGenerator, count: int) -> tuple[li
     for row in rows:
         values = pairs.label_map(row)
         labels = edge_input(values, size)[0] if edges else values.astype(np.int64)
-        camera = within(torch.from_numpy(pairs.cameras[row]), network.march.config["near"], network.march.config["far"])
+        camera = brought_near(
+            torch.from_numpy(pairs.cameras[row]), network.march.config["near"], network.march.config["far"]
+        )
         found.append(StartMap(pairs.keys[row], labels, camera))
     return found, None if edges else pairs.class_names
 
 
-def within(camera: Tensor, near: float, far: float) -> Tensor:
+def brought_near(camera: Tensor, near: float, far: float) -> Tensor:
     """A camera (25,) from which samples between two distances reach the world's origin.
 
     One that stands too far off, as those of real cars do, comes nearer on its way there, with so much shorter a focal

@@ -15,7 +15,7 @@ from PIL import Image
 from datamodules.errors import InputError
 from lit.commands.show.command import main
 from lit.commands.show.field import interpolation_grid, label_colours, seen
-from lit.commands.start_maps import Start, map_file, within
+from lit.commands.start_maps import Start, map_file, brought_near
 from lit.editing.page_requests import StartMap
 from lit.pictures.label_maps import class_colours
 from lit.rendering.orbit import ORBITS, Orbit
@@ -128,7 +128,7 @@ def test_files_are_read_as_training_data_is(tmp_path: Path) -> None:
 
 def test_cameras_of_real_cars_come_into_the_range_that_is_seen() -> None:
     camera = Orbit(4.3, 3.0).camera(0.4, 0.2)
-    near = within(camera, 1.15, 2.25)
+    near = brought_near(camera, 1.15, 2.25)
     assert float(near[[3, 7, 11]].norm()) == pytest.approx(1.7)
     origin = torch.zeros(1, 3)
     for part in (camera, near):  # the origin stays in the middle, what is about it keeps its size
@@ -136,4 +136,4 @@ def test_cameras_of_real_cars_come_into_the_range_that_is_seen() -> None:
         middle = (origin - pose[:3, 3]) @ pose[:3, :3]
         torch.testing.assert_close(middle[0, :2], torch.zeros(2), atol=1e-5, rtol=0)
         assert float(intrinsics[0, 0] / middle[0, 2]) == pytest.approx(3.0 / 4.3, rel=1e-5)
-    assert torch.equal(within(near, 1.15, 2.25), near)
+    assert torch.equal(brought_near(near, 1.15, 2.25), near)
