@@ -15,7 +15,7 @@ from PIL import Image
 from datamodules.errors import InputError
 from lit.commands.show.command import main
 from lit.commands.show.field import interpolation_grid, label_colours, seen
-from lit.commands.start_maps import Start, map_file, brought_near
+from lit.commands.start_maps import Start, brought_near, map_file
 from lit.editing.page_requests import StartMap
 from lit.pictures.label_maps import class_colours
 from lit.rendering.orbit import ORBITS, Orbit
