@@ -111,6 +111,8 @@ def beside(function: Callable[[], _Result], worthwhile: bool = True) -> Iterator
 
     def wait() -> _Result:
         try:
+            while not here.poll(WATCH):  # a signal that comes just before it waits is heard a moment later
+                pass
             result, error = here.recv()
         except (EOFError, OSError):  # killed, for want of memory perhaps
             return function()
