@@ -22,7 +22,7 @@ import numpy as np
 from datamodules.errors import InputError, printable
 from datamodules.files.mapped_arrays import mapped_arrays
 from datamodules.nuscenes.table_columns import COLUMN_KINDS, TEXT_COLUMNS, Problems, TableColumns
-from datamodules.nuscenes.table_stream import LARGE_TABLES, TABLES
+from datamodules.nuscenes.table_stream import LARGE_TABLES, TABLES, table_states, total_size
 
 FORMAT = 1  # of the columns
 SETTLED = 2.0  # s since a table's last change, before which another one might bear the same date
@@ -49,13 +49,12 @@ def cache_place(folder: Path, cache: str | os.PathLike[str] | None) -> Path | No
         folder: of the tables.
         cache: folder that the user chose; None stands for the user's cache, and for tables that are worth it.
     """
-    try:
-        found = [(name, (folder / f"{name}.json").stat()) for name in TABLES]
-    except OSError:
+    found = table_states(folder)
+    if len(found) < len(TABLES):
         return None  # whoever reads them says so
-    changed = max(one.st_mtime for _, one in found)
-    if not 0 <= time.time() - changed < SETTLED and (cache or sum(one.st_size for _, one in found) >= LARGE_TABLES):
-        stamps = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in found]
+    changed = max(one.st_mtime for one in found.values())
+    if not 0 <= time.time() - changed < SETTLED and (cache or total_size(found) >= LARGE_TABLES):
+        stamps = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in found.items()]
         state = hashlib.sha256("\n".join([str(FORMAT), *stamps]).encode()).hexdigest()[:16]
         whose = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         return Path(cache or user_cache()) / "nuscenes" / f"{folder.name}-{whose}" / state

@@ -96,6 +96,11 @@ def table_states(folder: Path) -> dict[str, os.stat_result]:
     return found
 
 
+def total_size(states: Mapping[str, os.stat_result]) -> int:
+    """Bytes of some tables."""
+    return sum(one.st_size for one in states.values())
+
+
 @contextmanager
 def unchanged(folder: Path) -> Iterator[int]:
     """Tables that stay as they are while they are read.
@@ -107,7 +112,7 @@ def unchanged(folder: Path) -> Iterator[int]:
         InputError: one changed meanwhile.
     """
     before = table_states(folder)
-    yield sum(one.st_size for one in before.values())
+    yield total_size(before)
     after = table_states(folder)
     for name in TABLES:
         told = [

@@ -154,7 +154,7 @@ class Pix2Pix3DGenerator(nn.Module):
         if self.conditional:
             latent = self.mapping(z, pose, channels)
         else:
-            latent = self.mapping.style(z, pose)[:, None].expand(-1, self.mapping.rows, -1)
+            latent = self.mapping.appearance(z, pose, self.mapping.rows)
         return self.mapping.truncated(latent, truncation)
 
     def planes(self, latent: Tensor, noise: Noise = "random") -> Tensor:

@@ -32,10 +32,10 @@ class LabelMapping(nn.Module):
         self.style = MappingNetwork(z_dim, encoder.w_dim, layers, c_dim=c_dim, average=False)
         self.register_buffer("w_avg", torch.zeros(rows, encoder.w_dim))
 
-    def appearance(self, z: Tensor, pose: Tensor) -> Tensor:
-        """Rows (B, rows - geometry rows, w_dim), all alike, of latents (B, z_dim) and poses (B, c_dim)."""
+    def appearance(self, z: Tensor, pose: Tensor, rows: int | None = None) -> Tensor:
+        """Rows (B, rows, w_dim), all alike, of latents (B, z_dim) and poses (B, c_dim); None: all but geometry's."""
         style: Tensor = self.style(z, pose)
-        return style[:, None].expand(-1, self.rows - self.encoder.rows, -1)
+        return style[:, None].expand(-1, self.rows - self.encoder.rows if rows is None else rows, -1)
 
     def forward(self, z: Tensor, pose: Tensor, labels: Tensor) -> Tensor:
         """w+ (B, rows, w_dim) of latents (B, z_dim), poses (B, c_dim) and label channels (B, C, R, R)."""
