@@ -103,6 +103,7 @@ class DstAutoencoder(Generator):
         super().__init__(total_images)
         self.save_hyperparameters()
         self.network = build_autoencoder(size, channels, layers, groups, self.inputs)
+        self.network.to(memory_format=torch.channels_last)  # a fifth faster where few channels meet many pixels
         self.register_buffer("latent_scale", torch.ones(()))
         self.latent_scale: Tensor  # one over the latents' spread, as Stable Diffusion's scaling factor
 
