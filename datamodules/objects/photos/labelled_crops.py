@@ -7,7 +7,7 @@ optical centre is a homography of pixels), zoomed to the ball around the box. Ma
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -133,7 +133,10 @@ class LabelledCrops(PhotoData):
     Args:
         root: KITTI's folder.
         split: whose objects.
-        frames: its first so many frames; None for all.
+        frames: only so many of its frames; None for all.
+        subset: which: the first, or those that a detector's training under ``subset_seed`` has
+            (:class:`datamodules.kitti.KittiDataModule`, its ``subset``).
+        subset_seed: of that training.
         size: pixels a side.
         name: class to take.
         min_height: least height of the 2D box in pixels.
@@ -158,6 +161,8 @@ class LabelledCrops(PhotoData):
         root: str,
         split: str = "train",
         frames: int | None = None,
+        subset: Literal["first", "seed", "drives"] = "first",
+        subset_seed: int = 0,
         size: int = 64,
         name: str = "Car",
         min_height: float = 32.0,
@@ -192,7 +197,8 @@ class LabelledCrops(PhotoData):
         h: Any = self.hparams
         cutter = RecompositionSource(h.name, h.min_height, h.max_truncation, h.max_occlusion)
         masks = LabelMasks(h.masks, h.mask_folder, h.min_score)
-        frames = KittiDataset(h.root, h.split, h.frames, extras=True)
+        drawn = None if h.subset == "first" else h.subset_seed
+        frames = KittiDataset(h.root, h.split, h.frames, extras=True, subset_seed=drawn, by_drive=h.subset == "drives")
         crops: list[LabelledCrop] = []
         for index in range(len(frames)):
             frame = frames.read(index)

@@ -10,6 +10,7 @@ from datamodules.assets.crops.label_masks import LabelMasks
 from datamodules.assets.recomposition import RecompositionSource
 from datamodules.errors import InputError
 from datamodules.geometry import canonical_projection
+from datamodules.kitti.datamodule import KittiDataset
 from datamodules.objects.photos.labelled_crops import LabelledCrop, LabelledCrops, look_at
 from datamodules.objects.photos.photo import Photo
 from datamodules.objects.photos.shape_prior import ShapePrior
@@ -72,6 +73,19 @@ def test_the_world_gives_photographs_and_a_bank(tiny_world: Path) -> None:
     assert torch.isfinite(batch.projection).all()
     assert data.predict_source is not None
     assert len(data.predict_source) >= 3
+
+
+def test_crops_are_of_the_frames_that_a_detectors_training_has(tiny_world: Path) -> None:
+    shared = {"size": 32, "min_height": 8, "val_every": 3, "prior_cars": 2, "frames": 6}
+    found = {}
+    for seed in (None, 1, 2):
+        chosen = {} if seed is None else {"subset": "seed", "subset_seed": seed}
+        data = LabelledCrops(str(tiny_world), **shared, **chosen)
+        data.setup()
+        frames = KittiDataset(str(tiny_world), "train", 6, subset_seed=seed)
+        found[seed] = {crop.crop.id.rsplit("-", 2)[1] for crop in data.predict_source.crops}
+        assert found[seed] <= {frames.read(index).sample_id for index in range(6)}
+    assert len({frozenset(ids) for ids in found.values()}) == 3
 
 
 def test_no_objects_are_one_line(tiny_world: Path) -> None:
