@@ -48,7 +48,11 @@ def view_angles(projection: np.ndarray, dims: np.ndarray) -> np.ndarray:
 
 
 def backdrop(size: int, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """(S, S, 3) float32 in [0, 255]: "grey" is the same vertical gradient for all, "colour" a plain drawn colour."""
+    """(S, S, 3) float32 in [0, 255]: "grey" is the same vertical gradient for all, "colour" a plain drawn colour, or
+    "white".
+    """
+    if kind == "white":
+        return np.full((size, size, 3), 255, np.float32)
     if kind == "grey":
         ramp = np.linspace(TOP, BOTTOM, size, dtype=np.float32)
         return np.broadcast_to(ramp[:, None, None], (size, size, 3))

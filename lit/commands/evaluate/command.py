@@ -14,6 +14,7 @@ TASKS = {
     "images": ("images.images", "FID, KID, IS, precision and recall of generated against real images"),
     "realism": ("realism.realism", "How well injected objects are told from real ones: AUC of a small network, KID"),
     "object-masks": ("object_masks.object_masks", "IoU of GrabCut's object masks with the true ones of a world"),
+    "crop-views": ("crop_views.crop_views", "How cars made of one labelled crop look in other frames of their drive"),
     "placement": ("placement.placement", "How far injected objects stand from where labelled ones do"),
     "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
     "yaw": ("yaw.yaw", "FID, Inception score and NFS of single-view generators against the yaw, plotted"),

@@ -18,7 +18,7 @@ from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.renders.generated import Generated, generated_images
-from datamodules.renders.prompted_images import PromptedImages
+from datamodules.renders.prompted_images import BackdropKind, PromptedImages
 from datamodules.renders.render_set import RenderSet
 from datamodules.renders.text_prompts import write_text_prompts
 from datamodules.renders.view_bank import view_assets
@@ -103,6 +103,19 @@ def test_pictures_come_with_their_edges_and_a_prompt(data: PromptedImages) -> No
     assert held
     assert all(key.split("/")[1] == "000001" for key in held)  # every second model
     assert data.train_dataloader().dataset[(0, 1)].images.equal(data.train_dataloader().dataset[(0, 1)].images)
+
+
+def test_backdrops_are_white_or_drawn_anew_in_each_epoch(data: PromptedImages) -> None:
+    def corners(kind: BackdropKind) -> list[torch.Tensor]:
+        found = PromptedImages(data.hparams["folder"], batch_size=2, val_every=2, backdrop=kind)
+        found.setup()
+        batches = found.train_dataloader().dataset
+        return [batches[(epoch, 0)].images[:, :, 0, 0] for epoch in range(2)]
+
+    assert all((colours == 255).all() for colours in corners("white"))
+    first, second = corners("colour")
+    assert not (first == first[:1]).all()
+    assert not first.equal(second)
 
 
 def test_the_tokenizer_knows_the_prompts_words(tmp_path: Path) -> None:

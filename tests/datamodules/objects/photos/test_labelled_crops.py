@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from datamodules.assets.recomposition import RecompositionSource
 from datamodules.errors import InputError
 from datamodules.geometry import canonical_projection
 from datamodules.kitti.datamodule import KittiDataset
-from datamodules.objects.photos.labelled_crops import LabelledCrop, LabelledCrops, look_at
+from datamodules.objects.photos.labelled_crops import CropPhotos, LabelledCrop, LabelledCrops, look_at
 from datamodules.objects.photos.photo import Photo
 from datamodules.objects.photos.shape_prior import ShapePrior
 from datamodules.scene import Frame
@@ -76,13 +77,13 @@ def test_the_world_gives_photographs_and_a_bank(tiny_world: Path) -> None:
 
 
 def test_crops_are_of_the_frames_that_a_detectors_training_has(tiny_world: Path) -> None:
-    shared = {"size": 32, "min_height": 8, "val_every": 3, "prior_cars": 2, "frames": 6}
     found = {}
-    for seed in (None, 1, 2):
-        chosen = {} if seed is None else {"subset": "seed", "subset_seed": seed}
-        data = LabelledCrops(str(tiny_world), **shared, **chosen)
+    for subset, seed in (("first", 0), ("seed", 1), ("seed", 2)):
+        which: dict[str, Any] = {"subset": subset, "subset_seed": seed}
+        data = LabelledCrops(str(tiny_world), "train", 6, **which, size=32, min_height=8, val_every=3, prior_cars=2)
         data.setup()
-        frames = KittiDataset(str(tiny_world), "train", 6, subset_seed=seed)
+        frames = KittiDataset(str(tiny_world), "train", 6, subset_seed=None if subset == "first" else seed)
+        assert isinstance(data.predict_source, CropPhotos)
         found[seed] = {crop.crop.id.rsplit("-", 2)[1] for crop in data.predict_source.crops}
         assert found[seed] <= {frames.read(index).sample_id for index in range(6)}
     assert len({frozenset(ids) for ids in found.values()}) == 3
