@@ -22,6 +22,7 @@ from lit.adversarial.fading_blur import blurred
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_at
 from lit.losses.labels import edge_loss, label_cross_entropy, labels_at
 from lit.losses.regularisers import density_change
+from lit.losses.weights import require_weights
 from lit.networks.batch_draws import batch_draw
 from lit.networks.layers.synthesis import Noise
 from lit.networks.pix2pix3d.generator import LabelledPictures, Pix2Pix3DGenerator
@@ -40,6 +41,9 @@ class LabelledWeights:
         full_size: pictures and labels are compared after the upsamplers, too (paper, and the released cars).
         label_critic: of the generator's loss under the judge of labels.
         cross_view: of the cross-view consistency: 1e-4, cars 1e-6 (released), 0.1 (paper); 0 leaves it out.
+
+    Raises:
+        InputError: a weight below 0, or no number.
     """
 
     perceptual: float = 1.0
@@ -49,6 +53,9 @@ class LabelledWeights:
     full_size: bool = False
     label_critic: float = 0.1
     cross_view: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require_weights(self)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lit.adversarial.weight_average import WeightAverage
 from lit.generators.adversarial_generator import AdversarialGenerator
 from lit.losses.adversarial import discriminator_loss, generator_loss, r1_at
 from lit.losses.labels import edge_loss, label_cross_entropy, labels_at
+from lit.losses.weights import require_weights
 from lit.metrics.alignment import ssim
 from lit.networks.batch_draws import batch_draw
 from lit.networks.discriminators.stylegan2_discriminator import StyleGAN2Discriminator
@@ -46,6 +47,9 @@ class Pix2NerfWeights:
         place: of the judge's guess where the camera stands.
         content: of the encoder's guess of the codes that fakes were made of.
         conditional: of the adversarial loss of the encoder's codes.
+
+    Raises:
+        InputError: a weight below 0, or no number.
     """
 
     reconstruction: float = 5.0
@@ -55,6 +59,9 @@ class Pix2NerfWeights:
     place: float = 15.0
     content: float = 1.0
     conditional: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_weights(self)
 
 
 def places(cameras: Tensor) -> Tensor:

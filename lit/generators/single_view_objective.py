@@ -15,6 +15,7 @@ from lit.losses.depth import WeightsNearDepth, depth_loss
 from lit.losses.perceptual_levels import PerceptualLevels
 from lit.losses.regularisers import total_variation
 from lit.losses.semantic_views import ClipViewDistance
+from lit.losses.weights import require_weights
 from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.field_values import Field
 from lit.networks.fields.quadrature import ray_weights
@@ -40,6 +41,9 @@ class LossWeights:
         opacity: mean distance of the opacity from the mask, which without one is all ones (released code).
         canonical_clip: CLIP's distance in the photograph's own view (released code).
         near_depth: the alternative of Table 5, weights near the known depth (DS-NeRF).
+
+    Raises:
+        InputError: a weight below 0, or no number.
     """
 
     reconstruction: float = 1.0
@@ -51,6 +55,9 @@ class LossWeights:
     opacity: float = 0.0
     canonical_clip: float = 0.0
     near_depth: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_weights(self)
 
 
 class SingleViewObjective(nn.Module):
