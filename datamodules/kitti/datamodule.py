@@ -30,6 +30,8 @@ from datamodules.scene import Frame, Objects
 
 DEPTH_SCALE = 256.0  # stored units a metre, as in KITTI's depth benchmark
 
+SubsetKind = Literal["first", "seed", "drives"]
+
 
 def choose_frames(ids: list[str], count: int, seed: int) -> list[str]:
     """``count`` of the ids, drawn by a seed, in their own order; a seed's smaller draw is part of its larger ones."""
@@ -100,6 +102,14 @@ class KittiDataset:
             )
         self._has = {name: extras and name in kept and (self.folder / name).is_dir() for name in OPTIONAL_FOLDERS}
         self._has["road_2"] = extras and self._masks.is_dir()
+
+    @classmethod
+    def chosen(
+        cls, root: Path | str, split: str, frames: int | None, subset: SubsetKind, seed: int, **options: Any
+    ) -> KittiDataset:
+        """The frames that a detector's training under ``seed`` has: :class:`KittiDataModule` with that ``subset``."""
+        drawn = None if subset == "first" else seed
+        return cls(root, split, frames, subset_seed=drawn, by_drive=subset == "drives", **options)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -207,7 +217,7 @@ class KittiDataModule(DetectionDataModule):
         train_frames: int | None = None,
         val_frames: int | None = None,
         unlabelled: bool = False,
-        subset: Literal["first", "seed", "drives"] = "first",
+        subset: SubsetKind = "first",
         class_map: dict[str, str] | None = None,
         road_masks: str | None = None,
         **options: Any,

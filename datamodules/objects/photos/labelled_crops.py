@@ -7,7 +7,7 @@ optical centre is a homography of pixels), zoomed to the ball around the box. Ma
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from datamodules.assets.crops.outlines import nearer_outlines
 from datamodules.assets.recomposition import RecomposedAsset, RecompositionSource
 from datamodules.errors import InputError
 from datamodules.geometry import canonical_projection
-from datamodules.kitti.datamodule import KittiDataset
+from datamodules.kitti.datamodule import KittiDataset, SubsetKind
 from datamodules.objects.photos.photo import Photo
 from datamodules.objects.photos.photo_data import PhotoData, held_out, require_counts
 from datamodules.objects.photos.posed_photo import place_in_cube, split_projection
@@ -161,7 +161,7 @@ class LabelledCrops(PhotoData):
         root: str,
         split: str = "train",
         frames: int | None = None,
-        subset: Literal["first", "seed", "drives"] = "first",
+        subset: SubsetKind = "first",
         subset_seed: int = 0,
         size: int = 64,
         name: str = "Car",
@@ -197,8 +197,7 @@ class LabelledCrops(PhotoData):
         h: Any = self.hparams
         cutter = RecompositionSource(h.name, h.min_height, h.max_truncation, h.max_occlusion)
         masks = LabelMasks(h.masks, h.mask_folder, h.min_score)
-        drawn = None if h.subset == "first" else h.subset_seed
-        frames = KittiDataset(h.root, h.split, h.frames, extras=True, subset_seed=drawn, by_drive=h.subset == "drives")
+        frames = KittiDataset.chosen(h.root, h.split, h.frames, h.subset, h.subset_seed, extras=True)
         crops: list[LabelledCrop] = []
         for index in range(len(frames)):
             frame = frames.read(index)

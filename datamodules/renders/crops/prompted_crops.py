@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
 from datamodules.assets.recomposition import RecompositionSource
 from datamodules.assets.view_assets import premultiply
 from datamodules.errors import InputError
-from datamodules.kitti.datamodule import KittiDataset
+from datamodules.kitti.datamodule import KittiDataset, SubsetKind
 from datamodules.objects.photos.photo_data import require_counts
 from datamodules.processes import track
 from datamodules.renders.crops.square_window import SquareWindow, edges_on_white, sized
@@ -81,7 +81,7 @@ class PromptedCrops(PromptedPictures):
         root: str,
         split: str = "train",
         frames: int | None = None,
-        subset: Literal["first", "seed", "drives"] = "first",
+        subset: SubsetKind = "first",
         subset_seed: int = 0,
         size: int = 64,
         name: str = "Car",
@@ -116,8 +116,7 @@ class PromptedCrops(PromptedPictures):
         h: Any = self.hparams
         cutter = RecompositionSource(h.name, h.min_height, h.max_truncation, h.max_occlusion)
         masks = LabelMasks(h.masks, h.mask_folder, h.min_score)
-        drawn = None if h.subset == "first" else h.subset_seed
-        frames = KittiDataset(h.root, h.split, h.frames, extras=True, subset_seed=drawn, by_drive=h.subset == "drives")
+        frames = KittiDataset.chosen(h.root, h.split, h.frames, h.subset, h.subset_seed, extras=True)
         groups = []
         for index in track(range(len(frames)), "crops", disable=len(frames) < 100):
             if found := prompted_crops(frames.read(index), cutter, masks, h.size):
