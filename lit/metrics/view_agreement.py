@@ -30,7 +30,7 @@ class Agreement(NamedTuple):
 def agreement_with(layer: Layer, photograph: CropAsset) -> Agreement:
     """Of an object drawn into the photograph's own image, which both know their place in."""
     (drawn, seen) = _in_one_window((layer.rgba, layer), (premultiply(photograph.rgba), photograph))
-    shown = [(picture[..., :3] + (1 - picture[..., 3:] / 255) * GREY) for picture in (drawn, seen)]
+    shown = [_laid_on_grey(picture) for picture in (drawn, seen)]
     masks = [picture[..., 3] > 127 for picture in (drawn, seen)]
     error = ((shown[0] - shown[1]) / 255) ** 2
     either, both = masks[0] | masks[1], masks[0] & masks[1]
@@ -45,13 +45,25 @@ def on_grey(layer: Layer | None, photograph: CropAsset) -> np.ndarray:
     drawn, _ = _in_one_window((layer.rgba, layer), (premultiply(photograph.rgba), photograph))
     top, left = photograph.top - min(layer.top, photograph.top), photograph.left - min(layer.left, photograph.left)
     picture = drawn[top : top + height, left : left + width]
-    found: np.ndarray = np.rint(picture[..., :3] + (1 - picture[..., 3:] / 255) * GREY).astype(np.uint8)
+    return _rounded(_laid_on_grey(picture))
+
+
+def photograph_on_grey(photograph: CropAsset) -> np.ndarray:
+    """(H, W, 3) uint8 of the photograph itself, likewise."""
+    return _rounded(_laid_on_grey(premultiply(photograph.rgba)))
+
+
+def _laid_on_grey(premultiplied: np.ndarray) -> np.ndarray:
+    shown: np.ndarray = premultiplied[..., :3] + (1 - premultiplied[..., 3:] / 255) * GREY
+    return shown
+
+
+def _rounded(shown: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.rint(shown).astype(np.uint8)
     return found
 
 
-def _in_one_window(
-    *placed: tuple[np.ndarray, Layer | CropAsset],
-) -> list[np.ndarray]:
+def _in_one_window(*placed: tuple[np.ndarray, Layer | CropAsset]) -> list[np.ndarray]:
     """Premultiplied pictures (H, W, 4) in float, in the smallest window of their image that holds both."""
     left, top = min(at.left for _, at in placed), min(at.top for _, at in placed)
     width = max(at.left + picture.shape[1] for picture, at in placed) - left

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from datamodules.assets.bank import AssetBank
+from datamodules.assets.contract import Layer
 from datamodules.assets.crops.label_masks import MIN_SCORE, LabelMasks
 from datamodules.assets.crops.sightings import Sighting, ordered_pairs, same_objects, turn_between
 from datamodules.assets.recomposition import RecompositionSource
@@ -20,14 +21,14 @@ from datamodules.kitti.drives import DRIVES_FILE, read_drives
 from datamodules.processes import track
 from lit.arguments import Arguments, positive
 from lit.commands.report import report
-from lit.metrics.view_agreement import Agreement, agreement_with, on_grey
+from lit.metrics.view_agreement import Agreement, agreement_with, on_grey, photograph_on_grey
 
 ARMS = ("bank", "recomposition", "other_car")
 TURNS = (0.0, 5.0, 10.0, 25.0, 180.0)  # degrees
 DRAWS = 2000  # of drives, for intervals
 SHEET = 16
 
-Cars = dict[tuple[str, ...], list[Sighting]]
+Car = tuple[str, ...]  # its drive and its size
 
 
 def crop_views(argv: list[str]) -> int:
@@ -51,7 +52,6 @@ def crop_views(argv: list[str]) -> int:
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="photograph, bank, recomposition, other car")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="where to write the figures")
     options = parser.parse_args(argv)
-    bank = AssetBank(options.bank)
     cutter = RecompositionSource(options.name, options.min_height, options.max_truncation, options.max_occlusion)
     masks = LabelMasks(options.masks, options.mask_folder, options.min_score)
     dataset = KittiDataset(options.root, options.split, None, extras=True)
@@ -63,79 +63,101 @@ def crop_views(argv: list[str]) -> int:
     drives = read_drives(options.root, [sighting.frame for sighting in seen])
     if not drives:
         raise InputError(f"{options.root / DRIVES_FILE} does not exist, expected rows of id and drive; write it")
-    number = {id: place for place, id in enumerate(bank.ids)}
-    known = [sighting for sighting in seen if sighting.crop.id in number]
-    cars = {car: found for car, found in same_objects(seen, drives).items() if _in_bank(found, number)}
-    if not cars:
+    cars = CarsOfBank(AssetBank(options.bank), same_objects(seen, drives))
+    if not cars.seen:
+        known = sum(sighting.crop.id in cars.place for sighting in seen)
         raise InputError(
-            f"{options.bank}: {len(known)} of its {len(bank)} cars are of {options.split} of {options.root}, none of "
+            f"{options.bank}: {known} of its {len(cars.bank)} cars are of {options.split} of {options.root}, none of "
             "them in two frames of a drive; expected a bank of conf/experiment/g3dr_crops.yaml, made with these options"
         )
-    rows = compare(bank, number, cars, options.pairs)
-    metrics: dict[str, Any] = {**summary(rows), **differences(rows)}
+    rows = compare(cars, options.pairs)
+    shared = [row for row in rows if len(row.scores) == len(ARMS)]
+    metrics: dict[str, Any] = {**summary(shared), **differences(shared)}
+    counts = {
+        "crops": sum(sighting.crop.id in cars.place for sighting in seen), "cars": len(cars.seen), "pairs": len(rows),
+        "drives": len({drive for drive, *_ in cars.seen}),
+    }  # fmt: skip
     figures = {
         "metrics": metrics,
-        "counts": {"crops": len(known), "cars": len(cars), "pairs": len(rows), "drives": len({k[0] for k in cars})},
+        "counts": counts,
         "options": {"split": options.split, "min_height": options.min_height, "pairs": options.pairs},
-        "bank": bank.hash,
+        "bank": cars.bank.hash,
         "evaluator": {"name": "crop-views", "version": "1"},
     }
     if options.sheet:
-        write_sheet(options.sheet, bank, number, cars)
-    title = f"{len(rows)} pairs of frames, {len(cars)} cars"
+        write_sheet(options.sheet, cars)
+    title = f"{len(rows)} pairs of frames, {len(cars.seen)} cars"
     report(title, figures, options.out, metrics | {"evaluator": figures["evaluator"]})
     return 0
 
 
-class DrawnCar:
-    """A car drawn by every arm as one frame saw it: who it is, how far it turned, and the figures by arm.
+class CarsOfBank:
+    """Cars that several frames show and that a bank holds, made of one of these pictures.
 
-    An arm that could not draw it has none.
+    Attributes:
+        bank: holds them, each under the id of its crop.
+        place: of each id in the bank.
+        seen: car to its sightings.
+        other: car to a sighting, in the bank, of the next car; to its own where it is the only one.
     """
 
-    def __init__(self, car: tuple[str, ...], turn: float, scores: dict[str, Agreement]) -> None:
-        self.car, self.turn, self.scores = car, turn, scores
+    def __init__(self, bank: AssetBank, cars: Mapping[Car, list[Sighting]]) -> None:
+        self.bank, self.place = bank, {id: place for place, id in enumerate(bank.ids)}
+        firsts = {car: next((s for s in seen if s.crop.id in self.place), None) for car, seen in cars.items()}
+        known = {car: first for car, first in firsts.items() if first is not None}
+        self.seen = {car: cars[car] for car in known}
+        self.other = dict(zip(known, [*known.values()][1:] + [*known.values()][:1]))
+
+    def pairs(self, car: Car, most: int | None = None) -> list[tuple[Sighting, Sighting]]:
+        """A car's pairs of (picture that the bank's was made of, picture to compare with), all or so many."""
+        seen = self.seen[car]
+        return ordered_pairs(seen, self.place, len(seen) ** 2 if most is None else most)
+
+    def draw(self, car: Car, source: Sighting, target: Sighting) -> dict[str, Layer | None]:
+        """What each arm draws at the target's box."""
+        at = (target.crop.camera, target.crop.box)
+        return {
+            "bank": self.bank[self.place[source.crop.id]].render(*at),
+            "recomposition": source.crop.render(*at),
+            "other_car": self.bank[self.place[self.other[car].crop.id]].render(*at),
+        }
 
 
-def compare(bank: AssetBank, number: dict[str, int], cars: Cars, most: int) -> list[DrawnCar]:
-    """Every car in its pairs of frames, by all arms; ``number`` is an id's place in the bank."""
+class DrawnCar(NamedTuple):
+    """A car drawn by every arm as one frame saw it.
+
+    Attributes:
+        car: who it is.
+        turn: degrees from the picture it was made of.
+        scores: figures by arm; an arm that could not draw it has none.
+    """
+
+    car: Car
+    turn: float
+    scores: dict[str, Agreement]
+
+
+def compare(cars: CarsOfBank, most: int) -> list[DrawnCar]:
+    """Every car in at most so many pairs of frames, by all arms."""
     rows = []
-    for place, (car, seen) in enumerate(track(list(cars.items()), "cars")):
-        for source, target in ordered_pairs(seen, number, most):
-            drawn = layers(bank, number, source, target, _another(cars, number, place))
+    for car in track(list(cars.seen), "cars"):
+        for source, target in cars.pairs(car, most):
+            drawn = cars.draw(car, source, target)
             scores = {arm: agreement_with(layer, target.crop) for arm, layer in drawn.items() if layer is not None}
             rows.append(DrawnCar(car, turn_between(source.crop, target.crop), scores))
     return rows
 
 
-def _in_bank(seen: Sequence[Sighting], number: dict[str, int]) -> list[Sighting]:
-    return [sighting for sighting in seen if sighting.crop.id in number]
-
-
-def _another(cars: Cars, number: dict[str, int], place: int) -> Sighting:
-    """A sighting, in the bank, of the next car, or of the car itself where there is none."""
-    every = list(cars.values())
-    return _in_bank(every[(place + 1) % len(every)], number)[0]
-
-
-def layers(
-    bank: AssetBank, number: dict[str, int], source: Sighting, target: Sighting, other: Sighting
-) -> dict[str, Any]:
-    """What each arm draws at the target's box: a layer or None."""
-    at = (target.crop.camera, target.crop.box)
-    return {
-        "bank": bank[number[source.crop.id]].render(*at),
-        "recomposition": source.crop.render(*at),
-        "other_car": bank[number[other.crop.id]].render(*at),
-    }
-
-
 def summary(rows: Sequence[DrawnCar]) -> dict[str, float]:
-    """Means over cars of the means over their pairs, by arm and by how far the car is turned."""
+    """Means over cars of the means over their pairs, by arm and by how far the car is turned.
+
+    Args:
+        rows: cars that every arm could draw, as for :func:`differences`.
+    """
     found: dict[str, float] = {}
     for low, high in [(TURNS[0], TURNS[-1]), *pairwise(TURNS)]:
         name = "" if (low, high) == (TURNS[0], TURNS[-1]) else f"_{low:.0f}_to_{high:.0f}"
-        inside = [row for row in rows if low <= row.turn <= high and len(row.scores) == len(ARMS)]
+        inside = [row for row in rows if low <= row.turn <= high]
         found[f"pairs{name}"] = float(len(inside))
         for arm in ARMS:
             by_car = _by_car(inside, arm)
@@ -157,39 +179,33 @@ def _by_car(rows: Sequence[DrawnCar], arm: str) -> np.ndarray:
 def differences(rows: Sequence[DrawnCar]) -> dict[str, float | list[float]]:
     """What the bank has above the others in PSNR, with 95 % intervals by drives drawn anew."""
     found: dict[str, float | list[float]] = {}
-    shared = [row for row in rows if len(row.scores) == len(ARMS)]
     rng = np.random.default_rng(0)
-    for arm in ARMS[1:]:
+    for arm in ARMS[1:] if rows else ():
+        cars: dict[Car, list[float]] = defaultdict(list)
+        for row in rows:
+            cars[row.car].append(row.scores["bank"].psnr - row.scores[arm].psnr)
         drives: dict[str, list[float]] = defaultdict(list)
-        for car in dict.fromkeys(row.car for row in shared):
-            own = [row.scores["bank"].psnr - row.scores[arm].psnr for row in shared if row.car == car]
-            drives[car[0]].append(float(np.mean(own)))
-        if not drives:
-            continue
+        for (drive, *_), gains in cars.items():
+            drives[drive].append(float(np.mean(gains)))
         values = list(drives.values())
-        drawn = [
-            np.mean(np.concatenate([values[i] for i in rng.integers(len(values), size=len(values))]))
-            for _ in range(DRAWS)
-        ]
+        picks = (rng.integers(len(values), size=len(values)) for _ in range(DRAWS))
+        drawn = [np.mean(np.concatenate([values[place] for place in pick])) for pick in picks]
         found[f"bank_minus_{arm}/psnr"] = float(np.mean(np.concatenate(values)))
         found[f"bank_minus_{arm}/psnr_interval"] = [float(q) for q in np.quantile(drawn, (0.025, 0.975))]
     return found
 
 
-def write_sheet(path: Path, bank: AssetBank, number: dict[str, int], cars: Cars) -> None:
+def write_sheet(path: Path, cars: CarsOfBank) -> None:
     """The widest turn of the first cars: photograph, bank, recomposition, another car, one below the other."""
     import cv2
 
-    from datamodules.assets.view_assets import premultiply
     from datamodules.files.atomic_files import write_atomically
     from lit.pictures.pictures import png, stacked
 
     columns = []
-    for place, seen in enumerate(list(cars.values())[:SHEET]):
-        source, target = ordered_pairs(seen, number, len(seen) ** 2)[-1]
-        drawn = layers(bank, number, source, target, _another(cars, number, place))
-        rgba = premultiply(target.crop.rgba).astype(np.float32)
-        photo = np.rint(rgba[..., :3] + (1 - rgba[..., 3:] / 255) * 128).astype(np.uint8)
-        tiles = [photo, *(on_grey(layer, target.crop) for layer in drawn.values())]
+    for car in list(cars.seen)[:SHEET]:
+        source, target = cars.pairs(car)[-1]
+        drawn = cars.draw(car, source, target).values()
+        tiles = [photograph_on_grey(target.crop), *(on_grey(layer, target.crop) for layer in drawn)]
         columns.append(np.concatenate([cv2.resize(tile, (128, 80)) for tile in tiles]))
     write_atomically(path, png(stacked(columns, columns=min(8, len(columns)), gap=2)))
