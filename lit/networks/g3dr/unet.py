@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from lit.networks.g3dr.blocks import GROUPS, Attention, ResidualBlock, doubling, halving
+from lit.networks.layers.equalised import EqualLinear
 
+LOGITS = 2.5  # of the sigmoid at the ends of [-1, 1]: .08 and .92
+STRAIGHT_RATE = 30.0  # on the learning rate of the linear way
 TIME = 1.0  # the released network is a diffusion U-Net asked at this constant time
 
 
@@ -28,6 +31,8 @@ class PlaneUnet(nn.Module):
         multipliers: of the base, level by level; each level halves the resolution.
         inputs: channels of a picture.
         attention: whether levels have linear attention, and the middle full attention.
+        straight: a linear way from the picture to the planes, to which the U-Net adds (:class:`StraightPlanes`), for
+            short trainings; the learned map then starts as coordinates and waves of them.
 
     Raises:
         InputError: a resolution that the levels cannot halve, or widths that groups do not divide.
@@ -44,13 +49,15 @@ class PlaneUnet(nn.Module):
         multipliers: Sequence[int] = (1, 2, 4, 8),
         inputs: int = 4,
         attention: bool = True,
+        straight: bool = False,
     ) -> None:
         super().__init__()
         step = 2 ** (len(multipliers) - 1)
         if resolution % step or base % GROUPS:
             raise InputError(f"resolution {resolution}, base {base}: expected multiples of {step} and {GROUPS}")
         self.resolution, self.plane_channels = resolution, plane_channels
-        self.learned = nn.Parameter(torch.ones(1, learned_channels, resolution, resolution))
+        start = places if straight else torch.ones
+        self.learned = nn.Parameter(start(1, learned_channels, resolution, resolution))
         rates = torch.exp(-math.log(10_000) * torch.arange(base // 2) / max(base // 2 - 1, 1)) * TIME
         self.register_buffer("constant", torch.cat([rates.sin(), rates.cos()])[None], persistent=False)
         embedding = 4 * base
@@ -67,6 +74,10 @@ class PlaneUnet(nn.Module):
         self.middle_attention = Attention(deepest, linear=False) if attention else nn.Identity()
         self.last = ResidualBlock(2 * base, base, embedding)
         self.to_planes = nn.Conv2d(base, 3 * plane_channels, 1)
+        self.straight = StraightPlanes(inputs, learned_channels, plane_channels) if straight else None
+        if straight:
+            for parameter in self.to_planes.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Planes (B, 3, C, R, R), in the order (x, y), (x, z), (y, z), of pictures (B, inputs, R, R).
@@ -81,7 +92,8 @@ class PlaneUnet(nn.Module):
                 "model.network.resolution"
             )
         embedding = self.time(self.constant)
-        x = stem = self.stem(torch.cat([pictures, self.learned.expand(len(pictures), -1, -1, -1)], 1))
+        seen = torch.cat([pictures, self.learned.expand(len(pictures), -1, -1, -1)], 1)
+        x = stem = self.stem(seen)
         skips: list[Tensor] = []
         for level in self.down:
             x, *kept = level(x, embedding)
@@ -91,7 +103,63 @@ class PlaneUnet(nn.Module):
         for level in self.up:
             x = level(x, skips.pop(), skips.pop(), embedding)
         planes: Tensor = self.to_planes(self.last(torch.cat([x, stem], 1), embedding))
+        if self.straight is not None:
+            planes = planes + self.straight(seen)
         return planes.unflatten(1, (3, self.plane_channels))
+
+
+class StraightPlanes(nn.Module):
+    """Three planes straight from the picture: the one it lies in place by place, those across it by pooling.
+
+    Linear, and with a fast learning rate: colours and the place of the surface are there after some tens of steps, and
+    the U-Net adds to them. Pooling along the axis that a plane lacks is how Wang et al., "Rodin", CVPR 2023, pass
+    features from plane to plane.
+
+    Args:
+        inputs: channels of a picture.
+        learned: channels of the learned map.
+        plane_channels: of each plane.
+    """
+
+    def __init__(self, inputs: int, learned: int, plane_channels: int) -> None:
+        super().__init__()
+        self.inputs, seen = inputs, inputs + learned
+        self.xy = EqualLinear(seen, plane_channels, STRAIGHT_RATE, activate=False)
+        self.xz, self.yz = (
+            EqualLinear(2 * seen + learned, plane_channels, STRAIGHT_RATE, activate=False) for _ in range(2)
+        )
+
+    @torch.no_grad()
+    def pass_colours(self, levels: int) -> None:
+        """Begin with the picture's colours, [-1, 1] on input, as logits in the first three features of a lookup.
+
+        Args:
+            levels: of resolution, whose sum a lookup takes, and its mean over the three planes.
+        """
+        self.xy.weight[:3] = 0
+        self.xy.weight[:3, :3] = LOGITS * 3 / levels * torch.eye(3) / self.xy.gain
+        for across in (self.xz, self.yz):
+            across.weight[:3] = 0
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Planes (B, 3 C, R, R), their columns and rows (x, y), (x, z), (y, z), of pictures with the learned map
+        (B, inputs + learned, R, R)."""
+        maps = seen.permute(0, 2, 3, 1)  # B rows columns channels
+        planes = [self.xy(maps)]
+        for across, lacking in ((self.xz, 1), (self.yz, 2)):
+            pooled = torch.cat([maps.mean(lacking), maps.amax(lacking)], -1).unsqueeze(1)  # along the plane's columns
+            planes.append(across(torch.cat([pooled.expand(-1, maps.shape[1], -1, -1), maps[..., self.inputs :]], -1)))
+        return torch.cat(planes, -1).permute(0, 3, 1, 2)
+
+
+def places(batch: int, channels: int, rows: int, columns: int) -> Tensor:
+    """Where a place of maps (batch, channels, rows, columns) is: row and column in [-1, 1], then sines and cosines."""
+    row, column = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
+    maps = [row, column]
+    for octave in range(math.ceil(channels / 4)):
+        angle = math.pi * 2.0**octave
+        maps += [(angle * row).sin(), (angle * column).sin(), (angle * row).cos(), (angle * column).cos()]
+    return torch.stack(maps[:channels]).expand(batch, -1, -1, -1).clone()
 
 
 class _Down(nn.Module):

@@ -8,7 +8,7 @@ from datamodules.objects.photos.photo import cube_projection
 from lit.networks.fields.planes import lookup, plane_levels
 from lit.networks.g3dr.blocks import Attention, StandardisedConv
 from lit.networks.g3dr.network import SingleViewNetwork, centred_depth
-from lit.networks.g3dr.unet import PlaneUnet
+from lit.networks.g3dr.unet import PlaneUnet, places
 
 
 def network(**changes: bool | int) -> SingleViewNetwork:
@@ -31,6 +31,42 @@ def test_planes_depend_on_the_depth_unless_it_is_left_out() -> None:
     first.square().sum().backward()
     unused = [name for name, p in model.unet.named_parameters() if p.grad is None]
     assert unused == []
+
+
+def test_the_straight_way_knows_a_plane_s_own_axes_only() -> None:
+    """At the start the U-Net adds a constant, so a changed pixel shows at its place, in its column and in its row."""
+    torch.manual_seed(0)
+    unet = PlaneUnet(16, 4, 3, 8, (1, 2), straight=True)
+    before = torch.rand(1, 4, 16, 16)
+    after = before.clone()
+    after[0, :, 5, 11] += 1  # row y, column x
+    changed = ((unet(after) - unet(before)).abs().amax(2) > 1e-6)[0]  # plane, row, column
+    expected = torch.zeros(3, 16, 16, dtype=torch.bool)
+    expected[0, 5, 11] = expected[1, :, 11] = expected[2, :, 5] = True  # columns and rows (x, y), (x, z), (y, z)
+    assert torch.equal(changed, expected)
+    unet(after).square().sum().backward()
+    assert unet.to_planes.weight.grad is not None
+    assert unet.to_planes.weight.grad.abs().sum() > 0
+
+
+def test_a_straight_network_begins_with_the_picture_s_colours_along_its_axis() -> None:
+    torch.manual_seed(0)
+    model = SingleViewNetwork(PlaneUnet(16, 6, 3, 8, (1, 2), straight=True), hidden=16, decoder_rate=20)
+    colours = torch.tensor([[0.9, 0.2, 0.1], [0.1, 0.4, 0.8]])
+    images = colours[:, :, None, None].expand(2, 3, 16, 16)
+    planes = model(images, torch.full((2, 16, 16), 5.0), torch.from_numpy(cube_projection(16)).expand(2, -1, -1))
+    points = torch.rand(2, 50, 3) - 0.5
+    assert (model.field(planes)(points).rgb - colours.unsqueeze(2)).abs().max() < 0.15
+    with pytest.raises(InputError, match="straight"):
+        SingleViewNetwork(PlaneUnet(16, 2, 3, 8, (1, 2), straight=True), hidden=16)
+
+
+def test_places_are_coordinates_and_their_waves() -> None:
+    maps = places(1, 6, 5, 3)[0]
+    assert maps[0, :, 0].tolist() == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert maps[1, 0].tolist() == pytest.approx([-1, 0, 1])
+    torch.testing.assert_close(maps[2], (torch.pi * maps[0]).sin())
+    torch.testing.assert_close(maps[5], (torch.pi * maps[1]).cos())
 
 
 def test_levels_are_summed_and_one_level_is_the_plain_lookup() -> None:
