@@ -141,6 +141,29 @@ def kept_by(losses: np.ndarray, classes: Sequence[str], drop: float = DROP) -> n
     return kept
 
 
+def exchanged(classes: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """(N,) whose picture each image shows when a share of each class's images go round, each to another's place.
+
+    So their true poses are known and, by chance only, near the annotated ones.
+
+    Args:
+        classes: N names.
+        share: of each class; 0 moves none.
+        seed: of the draw.
+
+    Raises:
+        InputError: a share of less than two images of a class.
+    """
+    names, places = np.asarray(classes), np.arange(len(classes))
+    for name in np.unique(names) if share else ():
+        members = derive(seed, "exchanged", str(name)).permutation(np.flatnonzero(names == name))
+        moved = members[: round(share * len(members))]
+        if len(moved) < 2:
+            raise InputError(f"exchange {share:g}: less than two of the {len(members)} images of {name}; raise it")
+        places[moved] = np.roll(moved, 1)
+    return places
+
+
 def success_rates(errors: np.ndarray, kept: np.ndarray, threshold: float = np.pi / 6) -> dict[str, float | None]:
     """Shares of images whose true pose is within a threshold (radians) of the annotated one: all, kept, dropped.
 

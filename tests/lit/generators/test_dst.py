@@ -317,7 +317,7 @@ def test_images_that_follow_their_edges_score_far_above_others(
 
 
 def test_the_filter_and_the_pose_figures_run_on_generated_images(
-    renders: RenderSet, folder: Path, tmp_path: Path
+    renders: RenderSet, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = ControlledPipeline(settings(folder))
     generate_images(renders, pipeline, "kcf", per_render=2)
@@ -335,5 +335,14 @@ def test_the_filter_and_the_pose_figures_run_on_generated_images(
     pose = ["evaluate", "dst-pose", *words, "--estimator", str(tmp_path / "e.ckpt"), "--filtered", "--out"]
     assert main([*pose, str(tmp_path / "pose.json")]) == 0
     assert json.loads((tmp_path / "pose.json").read_text())["images"] == 12
+    (renders.root / "kcf_kcf.json").unlink()
+    unsaved = small[: small.index("--save")] + small[small.index("--stride") :]
+    capsys.readouterr()
+    assert main(["prepare", "dst-filter", *words, *unsaved, "--exchange", "0.25"]) == 0
+    said = capsys.readouterr().out
+    assert "exchanged 4 of 16 images; nothing is written" in said
+    assert "exchanged_dropped" in said
+    assert not (renders.root / "kcf_kcf.json").exists()
+    assert main(["prepare", "dst-filter", *words, *small, "--exchange", "0.25"]) == 2  # --save
     truth.write_text("key,azimuth,elevation\n")
     assert main(["prepare", "dst-filter", *words, *small, "--truth", str(truth)]) == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from datamodules.errors import InputError
 from datamodules.objects.studio import view_projection
 from datamodules.renders.annotation import focal_length
-from lit.posing.consistency import Training, folds_of, held_out_losses, kept_by, success_rates
+from lit.posing.consistency import Training, exchanged, folds_of, held_out_losses, kept_by, success_rates
 from lit.proxies.pose_estimator import PoseEstimator, bins_of, centres_of, rotations_of
 
 
@@ -52,6 +52,18 @@ def test_images_in_another_pose_than_annotated_are_dropped() -> None:
     assert rates["kept"] is not None and rates["kept"] > 0.85  # noqa: PT018
     assert rates["dropped"] is not None and rates["dropped"] < 0.5  # noqa: PT018
     assert (errors >= 0).all()
+
+
+def test_a_share_of_each_class_goes_round_among_its_own() -> None:
+    classes = ["car"] * 10 + ["van"] * 6
+    places = exchanged(classes, 0.4, seed=3)
+    assert sorted(places) == list(range(16))
+    assert (places[:10] < 10).all()
+    moved = places != np.arange(16)
+    assert (moved[:10].sum(), moved[10:].sum()) == (4, 2)
+    assert np.array_equal(exchanged(classes, 0.0, seed=3), np.arange(16))
+    with pytest.raises(InputError, match="less than two of the 6 images of van"):
+        exchanged(classes, 0.2, seed=3)
 
 
 @given(sizes=st.lists(st.integers(5, 40), min_size=1, max_size=3), folds=st.integers(2, 5), seed=st.integers(0, 9))

@@ -28,6 +28,7 @@ from lit.posing.consistency import (
     FOLDS,
     VERSION,
     Training,
+    exchanged,
     folds_of,
     held_out_losses,
     kept_by,
@@ -47,6 +48,8 @@ def dst_filter(argv: list[str]) -> int:
     pixels = torch.from_numpy(np.stack([read_square(image, images[0]) for image in images]).transpose(0, 3, 1, 2))
     stated = angles_of(images)
     angles = torch.from_numpy(stated)
+    places = exchanged(classes, options.exchange, options.seed)
+    pixels = pixels[torch.from_numpy(places)]
     settings = {
         "backbone": options.backbone,
         "weights": options.weights,
@@ -69,10 +72,16 @@ def dst_filter(argv: list[str]) -> int:
         )
     kept = kept_by(losses, classes, options.drop)
     figures = _figures(errors, kept)
-    if options.truth is not None:
-        true = true_angles(options.truth, images)
+    if options.truth is not None or options.exchange:
+        true = stated[places] if options.truth is None else true_angles(options.truth, images)[places]
         apart = pose_errors(rotations_of(torch.from_numpy(true)), rotations_of(angles)).numpy()
         figures |= {f"true_success_{part}": value for part, value in success_rates(apart, kept).items()}
+    if options.exchange:
+        moved = places != np.arange(len(places))
+        figures["exchanged_dropped"] = float((~kept[moved]).mean())
+        print(f"exchanged {int(moved.sum())} of {len(images)} images; nothing is written")
+        _print(figures)
+        return 0
     rows = [
         FilterRow(image.key, float(loss), float(np.degrees(error)), bool(keep))
         for image, loss, error, keep in zip(images, losses, errors, kept)
@@ -91,8 +100,7 @@ def dst_filter(argv: list[str]) -> int:
         estimator = train_estimator(lambda: PoseEstimator(**settings), pixels[chosen], angles[chosen], training)
         _save(estimator, options.save)
     print(f"wrote {path}: {int(kept.sum())} of {len(kept)} images kept")
-    for key, value in figures.items():
-        print(f"  {key:<24} {'-' if value is None else format(value, '.3f')}")
+    _print(figures)
     return 0
 
 
@@ -105,6 +113,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--drop", type=share, default=DROP, help=f"share of each class that goes (default {DROP})")
     add("--shared", action="store_true", help="one estimator for all classes (default: one each, as 3D-DST)")
     add("--truth", type=typed_path, help="CSV of key, azimuth, elevation: poses known otherwise, to measure against")
+    exchange = "share of each class's images that change places first: measures against their poses, writes nothing"
+    add("--exchange", type=share, default=0.0, help=exchange)
     add("--save", type=typed_path, help="checkpoint of an estimator trained on what is kept")
     add("--backbone", default="resnet50", help="timm model (default resnet50)")
     add("--weights", required=True, help="its weights: timm, a file, or none")
@@ -116,7 +126,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--batch", type=positive, default=32, help="images a step (default 32)")
     add("--lr", type=float, default=0.01, help="of SGD (default 0.01)")
     add("--seed", type=int, default=42, help="of folds, weights and order (default 42)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.exchange and options.save is not None:
+        raise InputError(f"--save {options.save} with --exchange: its pictures stand at others' places; leave one out")
+    return options
 
 
 def read_square(image: Generated, first: Generated) -> np.ndarray:
@@ -157,6 +170,11 @@ def _figures(errors: np.ndarray, kept: np.ndarray) -> dict[str, float | None]:
     for part, chosen in (("all", errors), ("kept", errors[kept])):
         found |= {f"{key}_{part}": value for key, value in scores_of_poses(torch.from_numpy(chosen)).items()}
     return found
+
+
+def _print(figures: dict[str, float | None]) -> None:
+    for key, value in figures.items():
+        print(f"  {key:<24} {'-' if value is None else format(value, '.3f')}")
 
 
 def _save(estimator: PoseEstimator, path: Path) -> None:
