@@ -17,7 +17,7 @@ from lit.experiments.grid import Cell
 from lit.experiments.process import last_line, run_process
 from lit.results import RESULT_FILE, SCHEMA, Result, read_result, result_file, write_record
 
-CHECKPOINT = "last.ckpt"
+LAST_CHECKPOINT = "last.ckpt"
 TESTED = result_file("test")
 
 
@@ -44,10 +44,10 @@ def _run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | Non
     (cell.folder / RESULT_FILE).unlink(missing_ok=True)
     (cell.folder / TESTED).unlink(missing_ok=True)  # the scores of other weights
     command = cell.command
-    if trained_key(cell.folder / CHECKPOINT) == digest:
+    if trained_key(cell.folder / LAST_CHECKPOINT) == digest:
         command = [*command, "--ckpt_path=last"]
     else:
-        (cell.folder / CHECKPOINT).unlink(missing_ok=True)
+        (cell.folder / LAST_CHECKPOINT).unlink(missing_ok=True)
     code = run_process(command, log, threads, stop)
     if stop is not None and stop.is_set():
         return "stopped"
@@ -113,7 +113,7 @@ def taken_over(cell: Cell, places: Sequence[Path], digest: str) -> bool:
         cell.folder.mkdir(parents=True, exist_ok=True)
         content = read_result(folder / RESULT_FILE).content
         beside = [*(content.get("samples") or []), *([content["raw"]["file"]] if content.get("raw") else [])]
-        for name in [*beside, CHECKPOINT, RESULT_FILE]:  # the record last
+        for name in [*beside, LAST_CHECKPOINT, RESULT_FILE]:  # the record last
             if (folder / name).is_file():
                 shutil.copy2(folder / name, cell.folder / name)
         print(f"{cell.name}: taken from {folder}")

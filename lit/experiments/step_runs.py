@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
-from lit.experiments.cell_runs import CHECKPOINT
+from lit.experiments.cell_runs import LAST_CHECKPOINT
 from lit.experiments.grid import Grid, Step
 from lit.experiments.process import last_line, run_process
 from lit.provenance import code_hash
@@ -78,7 +78,7 @@ def going_on(step: Step, digest: str, begun: Path) -> list[str]:
         digest: of it and what it builds on.
         begun: says which attempt began last, and is left to say this one.
     """
-    checkpoint = next((Path(path) for path in step.creates if Path(path).name == CHECKPOINT), None)
+    checkpoint = next((Path(path) for path in step.creates if Path(path).name == LAST_CHECKPOINT), None)
     if step.command[0] != "fit" or checkpoint is None or any(word.startswith("--ckpt_path") for word in step.command):
         return []
     written = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else None
