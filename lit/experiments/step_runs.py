@@ -12,10 +12,10 @@ from pathlib import Path
 
 from datamodules.errors import InputError
 from datamodules.files.folder_lock import folder_lock
-from lit.experiments.cell_runs import LAST_CHECKPOINT
+from lit.experiments.cell_runs import LAST_CHECKPOINT, trained_key
 from lit.experiments.grid import Grid, Step
 from lit.experiments.process import last_line, run_process
-from lit.provenance import code_hash
+from lit.provenance import run_key
 from lit.results import read_record, write_record
 
 
@@ -55,8 +55,8 @@ def _make(step: Step, grid: Grid, say: Callable[[str], None], stop: threading.Ev
     marker = grid.folder / "prepared" / f"{step.name}.json"
     marker.unlink(missing_ok=True)
     started = time.perf_counter()
-    log, begun = marker.with_suffix(".log"), marker.with_suffix(".begun")
-    code = run_process([*step.command, *going_on(step, grid.digest(step), begun)], log, threads, stop)
+    log = marker.with_suffix(".log")
+    code = run_process([*step.command, *going_on(step)], log, threads, stop)
     if code:
         raise InputError(f"preparing step '{step.name}' failed: {last_line(log) or f'exit status {code}'} (log: {log})")
     for path in step.creates:
@@ -64,31 +64,17 @@ def _make(step: Step, grid: Grid, say: Callable[[str], None], stop: threading.Ev
             raise InputError(f"preparing step '{step.name}' left no {path}; check its command in the grid file")
     seconds = round(time.perf_counter() - started, 1)
     write_record(marker, {"digest": grid.digest(step), "seconds": seconds, "command": step.command, "arms": step.arms})
-    begun.unlink(missing_ok=True)
     say(f"{step.name}: done in {seconds:.0f} s")
 
 
-def going_on(step: Step, digest: str, begun: Path) -> list[str]:
-    """What lets a training go on where an earlier attempt at this very step, by this very code, was stopped.
-
-    A checkpoint that lay there before that attempt is not of it.
-
-    Args:
-        step: the step.
-        digest: of it and what it builds on.
-        begun: says which attempt began last, and is left to say this one.
-    """
+def going_on(step: Step) -> list[str]:
+    """What lets a stopped training go on; as with a run, its checkpoint has to be of this very command's key."""
     checkpoint = next((Path(path) for path in step.creates if Path(path).name == LAST_CHECKPOINT), None)
-    if step.command[0] != "fit" or checkpoint is None or any(word.startswith("--ckpt_path") for word in step.command):
+    if step.command[0] != "fit" or checkpoint is None or (trained := trained_key(checkpoint)) is None:
         return []
-    written = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else None
-    attempt = {"digest": digest, "code": code_hash()}
-    with suppress(InputError):
-        earlier = read_record(begun, "what began")
-        if {key: earlier.get(key) for key in attempt} == attempt:
-            return [] if written in (None, earlier.get("before")) else ["--ckpt_path=last"]
-    write_record(begun, attempt | {"before": written})
-    return []
+    from lit.trainer_cli import resolve  # imports torch: only once something is to be run
+
+    return ["--ckpt_path=last"] if trained == run_key(resolve(step.command)).digest else []
 
 
 def is_done(step: Step, grid: Grid) -> Path | None:

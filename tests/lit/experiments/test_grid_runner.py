@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -180,43 +179,38 @@ def test_a_step_runs_again_when_an_earlier_one_changed(processes: Processes, toy
     assert steps_run() == ["bank"]
 
 
-def test_a_stopped_training_goes_on_but_not_from_what_lay_there_before(tmp_path: Path) -> None:
-    checkpoint, begun = tmp_path / "run/last.ckpt", tmp_path / "train.begun"
-    step = Step("train", ["fit", "-c", "run.yaml"], [str(checkpoint)])
-    checkpoint.parent.mkdir()
-    checkpoint.write_text("of another training")
-    os.utime(checkpoint, ns=(1, 1))
-    assert going_on(step, "a", begun) == []
-    assert going_on(step, "a", begun) == []  # stopped before its first checkpoint
-    checkpoint.write_text("of this one")
-    assert going_on(step, "a", begun) == ["--ckpt_path=last"]
-    assert going_on(step, "b", begun) == []  # an earlier step has changed
-    assert going_on(step, "b", begun) == []
-    world = Step("world", ["prepare", "world"], ["data/world.json"])
-    assert going_on(world, "a", tmp_path / "world.begun") == []
-    assert not (tmp_path / "world.begun").exists()
-
-
-def test_a_stopped_step_is_told_to_go_on(processes: Processes, toy_folder: Path) -> None:
+def test_a_stopped_training_goes_on_but_not_from_what_another_one_left(processes: Processes, toy_folder: Path) -> None:
+    words = "fit -c toy.yaml --trainer.default_root_dir trained"
+    step = f"  - {{name: world, command: {words}, creates: [trained/last.ckpt]}}"
     text = (toy_folder / "grid.yaml").read_text()
-    fit = "  - {name: world, command: fit -c run.yaml, creates: [last.ckpt, fit.txt]}"
-    (toy_folder / "grid.yaml").write_text(text.replace("  - {name: world, command: world, creates: [world.txt]}", fit))
+    (toy_folder / "grid.yaml").write_text(text.replace("  - {name: world, command: world, creates: [world.txt]}", step))
     grid, told = read_grid(Path("grid.yaml")), []
 
-    def remember(command: list[str], *rest: object) -> int:
-        told.append(command[-1])
-        Path("last.ckpt").write_text("")
-        return processes(command, *rest)  # type: ignore[arg-type]
+    def attempt(code: int) -> None:
+        def process(command: list[str], log: Path, *_: object) -> int:
+            told.append(command[-1])
+            log.write_text("out of memory")
+            return code
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_runs, "run_process", remember)
-        processes.fails.add("fit")
-        with pytest.raises(InputError, match="out of memory"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_runs, "run_process", process)
             prepare(grid.prepare[0], grid)
-        processes.fails.clear()
-        prepare(grid.prepare[0], grid)
-    assert told == ["run.yaml", "--ckpt_path=last"]
-    assert not Path("runs/grid/prepared/world.begun").exists()
+
+    with pytest.raises(InputError, match="out of memory"):
+        attempt(1)
+    assert told.pop() == "trained"  # stopped before its first checkpoint
+    assert main([*words.split(), "--model.rate", "0.2"]) == 0  # another training's checkpoint
+    with pytest.raises(InputError, match="out of memory"):
+        attempt(1)
+    assert told.pop() == "trained"
+    assert main(words.split()) == 0
+    with pytest.raises(InputError, match="out of memory"):
+        attempt(1)
+    assert told.pop() == "--ckpt_path=last"
+    (toy_folder / "trained/last.ckpt").write_text("broken")
+    attempt(0)
+    assert told.pop() == "trained"
+    assert going_on(Step("world", ["prepare", "world"], ["data/last.ckpt"])) == []
 
 
 def test_a_step_is_known_by_what_its_files_say(toy_folder: Path) -> None:
