@@ -34,7 +34,7 @@ def test_planes_depend_on_the_depth_unless_it_is_left_out() -> None:
 
 
 def test_the_straight_way_knows_a_plane_s_own_axes_only() -> None:
-    """At the start the U-Net adds a constant, so a changed pixel shows at its place, in its column and in its row."""
+    """At the start the U-Net adds nothing, so a changed pixel shows at its place, in its column and in its row."""
     torch.manual_seed(0)
     unet = PlaneUnet(16, 4, 3, 8, (1, 2), straight=True)
     before = torch.rand(1, 4, 16, 16)
