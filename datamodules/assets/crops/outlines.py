@@ -26,7 +26,7 @@ from datamodules.geometry import CORNER_SIGNS, NEAR, Camera, canonical_projectio
 from datamodules.scene import Frame
 
 FIXED = 16  # OpenCV draws corners in sixteenths of a pixel
-REACH = 4000.0  # pixels; corners farther out are drawn there
+REACH = 1e5  # pixels; corners farther out, of what is under the camera, are drawn there
 CARS = ("Car", "Van", "car")
 
 
@@ -58,17 +58,32 @@ def solid_outline(projection: np.ndarray, solids: Sequence[np.ndarray], height: 
 
     Args:
         projection: (3, 4) canonical cube to pixels (:func:`datamodules.geometry.canonical_projection`).
-        solids: (K, 3) corners each. What lies behind the near plane is drawn as if it were on it.
+        solids: (K, 3) corners each, cut off at the near plane.
         height: of the picture.
         width: of the picture.
     """
     drawn = np.zeros((height, width), dtype=np.uint8)
     for corners in solids:
-        points = corners @ projection[:, :3].T + projection[:, 3]
-        pixels = np.clip(points[:, :2] / np.maximum(points[:, 2:], NEAR), -REACH, REACH)
+        points = _in_front(corners @ projection[:, :3].T + projection[:, 3])
+        if not len(points):
+            continue
+        pixels = np.clip(points[:, :2] / points[:, 2:], -REACH, REACH)
         hull = cv2.convexHull(np.rint(pixels * FIXED).astype(np.int32))
         cv2.fillConvexPoly(drawn, hull, 1, shift=4)
     return drawn > 0
+
+
+def _in_front(points: np.ndarray) -> np.ndarray:
+    """(M, 3) corners of what the near plane leaves of a convex solid's corners (K, 3; the last is depth).
+
+    The lines between all pairs of corners lie in the solid, so that none but its edges matter to the hull.
+    """
+    front, back = points[points[:, 2] >= NEAR], points[points[:, 2] < NEAR]
+    if not len(back):
+        return points
+    share = (front[:, None, 2:] - NEAR) / (front[:, None, 2:] - back[:, 2:])
+    cut = front[:, None] + share * (back - front[:, None])
+    return np.concatenate([front, cut.reshape(-1, 3)])
 
 
 def nearest_corner(projection: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from datamodules.randomness import derive
 from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import Mesh
 from datamodules.world.road_layout import Builder, Road, RoadScene, draw_light, draw_road, roadside
-from datamodules.world.surround.actors import EGO_DIMS, Actor, Cast, Course
+from datamodules.world.surround.actors import EGO_DIMS, PERIOD, Actor, Cast, Course
 from datamodules.world.surround.rig import Place
 from datamodules.world.surround.traffic import AHEAD, BEHIND, fill_street
 
@@ -72,6 +72,16 @@ class SurroundScene:
         pose = np.array([self.course.pose(actor, time) for actor in self.actors]).reshape(-1, 3)
         center = np.column_stack([pose[:, 0], np.zeros(len(pose)), pose[:, 1]])
         return Boxes3D(center, np.array([a.thing.dims for a in self.actors]).reshape(-1, 3), wrap_angle(pose[:, 2]))
+
+    @property
+    def drivable(self) -> np.ndarray:
+        """(N, 2) global x and y, metres, of the street's outline, from kerb to kerb along the longest drive."""
+        road, longest = self.course.road, self.ego.speed * PERIOD * MAX_SAMPLES
+        z = np.arange(-BEHIND - SCENERY, longest + AHEAD + SCENERY, 4.0)
+        left, right = (np.array([road.at(edge, float(depth))[:2] for depth in z]) for edge in road.edges)
+        x, depth = np.concatenate([left, right[::-1]]).T
+        points = np.stack([x, np.zeros_like(x), depth, np.ones_like(x)])
+        return np.asarray((self.place.matrix @ points)[:2].T)
 
     def frozen(self, time: float, camera: Camera) -> RoadScene:
         """The scene at a time (s), for the renderer, seen by ``camera``."""

@@ -1,4 +1,4 @@
-"""nuScenes' thirteen tables from the records of drawn samples.
+"""nuScenes' thirteen tables, and its map expansion, from the records of drawn samples.
 
 A record is what one sample's drawing leaves behind (:func:`datamodules.world.surround.world.sample_record`). Tokens are
 digests of the seed and of what they name, so that the same world has the same tokens wherever it is written.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
+
+import numpy as np
 
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES
 from datamodules.nuscenes.tables import Row
@@ -27,6 +30,10 @@ CATEGORY_OF = {
 }
 VISIBILITY = (("1", 0, 40), ("2", 40, 60), ("3", 60, 80), ("4", 80, 100))
 MAP_FILE = "maps/placeholder.png"
+OTHER_LAYERS = (
+    "line", "road_segment", "road_block", "lane", "lane_connector", "ped_crossing", "walkway", "stop_line",
+    "carpark_area", "road_divider", "lane_divider", "traffic_light",
+)  # fmt: skip
 
 
 def token(seed: int, *names: str | int) -> str:
@@ -48,7 +55,7 @@ def make_tables(records: Sequence[Sequence[Row]], seed: int, width: int, height:
         width, height: image size, pixels.
     """
     sensors = [(LIDAR, "lidar"), *((mount, "camera") for mount in MOUNTS)]
-    log = token(seed, "log")
+    logs = {scene[0]["scene"]: token(seed, "log", scene[0]["scene"]) for scene in records}
     tables: dict[str, list[Row]] = {
         "attribute": [
             {"token": token(seed, "attribute", name), "name": name, "description": name} for name in ATTRIBUTE_NAMES
@@ -79,13 +86,16 @@ def make_tables(records: Sequence[Sequence[Row]], seed: int, width: int, height:
             }
             for mount, kind in sensors
         ],
-        "log": [{"token": log, "logfile": "", "vehicle": "world", "date_captured": "2018-07-24", "location": "world"}],
+        "log": [  # each scene has a place, and a map, of its own: streets of two scenes may cross
+            {"token": log, "logfile": "", "vehicle": "world", "date_captured": "2018-07-24", "location": scene}
+            for scene, log in logs.items()
+        ],
         "map": [
             {
                 "token": token(seed, "map"),
                 "category": "semantic_prior",
                 "filename": MAP_FILE,
-                "log_tokens": [log],
+                "log_tokens": list(logs.values()),
             }
         ],
     }
@@ -103,7 +113,7 @@ def _add_scene(tables: dict[str, list[Row]], records: Sequence[Row], seed: int, 
     tables["scene"].append(
         {
             "token": token(seed, "scene", name),
-            "log_token": token(seed, "log"),
+            "log_token": token(seed, "log", name),
             "nbr_samples": len(records),
             "first_sample_token": samples[0],
             "last_sample_token": samples[-1],
@@ -184,6 +194,28 @@ def _add_annotations(tables: dict[str, list[Row]], records: Sequence[Row], sampl
                 "last_annotation_token": track[-1],
             }
         )
+
+
+def map_expansion(name: str, outline: Sequence[Sequence[float]], seed: int) -> dict[str, Any]:
+    """The map of a scene's street in nuScenes' map expansion: one drivable area, and every other layer empty.
+
+    Args:
+        name: of the scene.
+        outline: of the drivable ground, global x and y of each corner, metres.
+        seed: the world's seed.
+    """
+    nodes = [{"token": token(seed, "node", name, i), "x": x, "y": y} for i, (x, y) in enumerate(outline)]
+    polygon, (width, height) = token(seed, "polygon", name), np.max(outline, axis=0).tolist()
+    return {
+        "version": "1.3",
+        "canvas_edge": [width, height],
+        "node": nodes,
+        "polygon": [{"token": polygon, "exterior_node_tokens": [node["token"] for node in nodes], "holes": []}],
+        "drivable_area": [{"token": token(seed, "drivable_area", name), "polygon_tokens": [polygon]}],
+        **{layer: [] for layer in OTHER_LAYERS},
+        "connectivity": {},
+        "arcline_path_3": {},
+    }
 
 
 def _neighbours(keys: Sequence[str], index: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ The folder is read by the devkit as any version of nuScenes. What differs from t
 * Visibility is measured: the share of the silhouette over all six images that nothing hides, in nuScenes' bins.
 * There is no lidar: the LIDAR_TOP files are empty and only carry the car's pose at the sample's time, and
   ``num_lidar_pts`` is a stand-in (:func:`datamodules.world.surround.render.lidar_points`).
+* Each scene is a location of its own, whose map (``maps/expansion``) holds its drivable ground and no other layer.
 * Actors stand still while the six cameras are read one after another; the car does not.
 
 ``world.json`` holds the settings and each scene's light: direction towards the sun in the global frame, share of sky
@@ -40,9 +41,9 @@ from datamodules.world.surround.actors import PERIOD
 from datamodules.world.surround.layout import MAX_SAMPLES, SurroundScene, draw_surround
 from datamodules.world.surround.render import DrawnCamera, draw_sample, lidar_points, visible_share
 from datamodules.world.surround.rig import LIDAR, MOUNTS
-from datamodules.world.surround.tables import MAP_FILE, make_tables
+from datamodules.world.surround.tables import MAP_FILE, make_tables, map_expansion
 
-SCHEMA = 2  # of world.json; 2 has checksums beside it
+SCHEMA = 3  # of world.json; 2 has checksums beside it, 3 a map of each scene
 FOLDERS = ("samples", "frames", "road", "depth", "instances", "ImageSets", "maps")
 ANNOTATED = 70.0  # metres round the car within which actors are annotated
 START = 1_532_402_927_000_000  # microseconds; the first scene's first sample
@@ -121,6 +122,7 @@ def sample_record(scene: SurroundScene, sample: int, population: str, views: lis
         "exposure": round(light.exposure, 6),
         "sensors": sensors,
         "objects": objects,
+        "drivable": [_rounded(point, 3) for point in scene.drivable] if sample == 0 else [],
     }
 
 
@@ -258,6 +260,12 @@ def _write_scenes(root: Path, settings: dict[str, Any], workers: int, progress: 
     texts = {
         f"{version}/{table}.json": json.dumps(rows, indent=0)
         for table, rows in make_tables(scenes, seed, width, height).items()
+    }
+    texts |= {
+        f"maps/expansion/{records[0]['scene']}.json": json.dumps(
+            map_expansion(records[0]["scene"], records[0]["drivable"], seed), indent=0
+        )
+        for records in scenes
     }
     texts[f"{version}/splits.json"] = json.dumps(splits, indent=1)
     for split, names in splits.items():

@@ -17,7 +17,10 @@ TARGETS = {
     "class-photos": ("class_assets.class_photos", "draw photographs with depth of a class by diffusion (G3DR)"),
     "class-assets": ("class_assets.class_assets", "the same on to 3D assets in a bank: from a class to objects"),
     "filter-images": ("filter_images.filter_images", "list the photographs that are most typical of their classes"),
-    "road-masks": ("road_masks.road_masks", "write where a segmenter sees road in a KITTI or nuScenes folder"),
+    "road-masks": (
+        "roads.road_masks.road_masks",
+        "write where a segmenter or a map says road is, of KITTI or nuScenes",
+    ),
     "empty-frames": ("masks.empty_frames", "list the frames in which it sees no object"),
     "gan-views": ("gan_views.main", "write a posed image set of a GAN's cars"),
     "dst-renders": ("dst.renders.dst_renders", "render CAD models with exact 3D annotations (3D-DST)"),

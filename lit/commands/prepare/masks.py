@@ -17,23 +17,10 @@ from lit.arguments import Arguments
 from lit.commands.prepare.paths import typed_path
 from lit.proxies.torchvision_segmenter import FORM, AnySegmenter, load_segmenter
 
-ROADS = ("road", "parking")  # Cityscapes' drivable classes; the suite's own segmenter has the first
 MOVERS = (
     "vehicle", "car", "van", "truck", "bus", "caravan", "trailer", "train", "tram", "motorcycle", "motorbike",
     "bicycle", "person", "pedestrian", "rider", "cyclist",
 )  # fmt: skip
-
-
-def segmenter_parser(command: str, description: str, also: str = "") -> Arguments:
-    """Options of a command that looks at a folder's pictures with a segmenter."""
-    parser = Arguments(f"prepare {command}", description)
-    parser.add_argument(
-        "--root", type=typed_path, required=True, help="KITTI folder with training/ and ImageSets/" + also
-    )
-    parser.add_argument(
-        "--checkpoint", type=typed_path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}"
-    )
-    return parser
 
 
 def share(text: str) -> float:
@@ -79,7 +66,12 @@ def _open(root: Path) -> Path:
 
 def empty_frames(argv: list[str]) -> int:
     """List the frames that hold next to no vehicle or person (Lift3D's unsupervised setting)."""
-    parser = segmenter_parser("empty-frames", "Writes a split of the frames that a segmenter finds (nearly) empty.")
+    about = "Writes a split of the frames that a segmenter finds (nearly) empty."
+    parser = Arguments("prepare empty-frames", about)
+    parser.add_argument("--root", type=typed_path, required=True, help="KITTI folder with training/ and ImageSets/")
+    parser.add_argument(
+        "--checkpoint", type=typed_path, required=True, help=f"runs/road_segmenter/last.ckpt, or {FORM}"
+    )
     parser.add_argument("--split", default="train", help="frames to choose from (default train)")
     parser.add_argument("--name", default="empty", help="split to write (default empty)")
     parser.add_argument("--min-background", type=share, default=0.9, help="least share of background (default 0.9)")

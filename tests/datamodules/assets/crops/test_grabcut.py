@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from datamodules.assets.crops.cut_out import CutOut, label_window, plausibility
 from datamodules.assets.crops.grabcut import grabcut
 from datamodules.assets.crops.outlines import BOX_SOLIDS, CAR_SOLIDS, nearer_outlines, solid_outline
-from datamodules.geometry import Boxes3D, canonical_projection, projected_bbox
+from datamodules.geometry import NEAR, Boxes3D, canonical_projection, projected_bbox
 from datamodules.scene import Frame
 from tests.datamodules.assets.crops.scenes import CAMERA, car_boxes, hiding_box, iou, painted_frame
 
@@ -77,3 +77,20 @@ def test_outlines_stay_within_the_projected_box(x: float, z: float, yaw: float) 
     if len(rows):
         found = [columns.min(), rows.min(), columns.max(), rows.max()]
         assert np.abs(found - projected_bbox(CAMERA, box)[0]).max() <= 1.01
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-4, 4), st.floats(-2, 4), st.floats(-3.1, 3.1))
+def test_what_reaches_behind_the_camera_is_cut_off_at_it(x: float, z: float, yaw: float) -> None:
+    box: Boxes3D = car_boxes((x, z, yaw))
+    projection = canonical_projection(CAMERA, box)[0]
+    whole = solid_outline(projection, BOX_SOLIDS, 180, 600)
+    inside = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
+    points = inside @ projection[:, :3].T + projection[:, 3]
+    seen = points[points[:, 2] > NEAR]
+    column, row = np.rint(seen[:, :2] / seen[:, 2:]).T
+    shown = (column >= 0) & (column < 600) & (row >= 0) & (row < 180)
+    assert whole[row[shown].astype(int), column[shown].astype(int)].all()
+    left, top, right, bottom = projected_bbox(CAMERA, box)[0]
+    rows, columns = np.nonzero(whole)
+    assert ((columns >= left - 1.01) & (columns <= right + 1.01) & (rows >= top - 1.01) & (rows <= bottom + 1.01)).all()

@@ -1,7 +1,8 @@
-"""``prepare road-masks`` and ``prepare empty-frames`` with a segmenter that the test makes up."""
+"""``prepare road-masks`` and ``prepare empty-frames``, with a segmenter that the test makes up or the world's maps."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
+from datamodules.injection.surround_site import SurroundSite
 from datamodules.kitti.datamodule import KittiDataset
 from datamodules.nuscenes.datamodule import NuscenesDataset
 from datamodules.nuscenes.samples import read_samples
@@ -160,6 +162,65 @@ def test_road_masks_of_nuscenes_are_where_surround_injection_reads_them(
     assert surround is not None
     places = [camera.road for camera in surround.moment.cameras]
     assert [place is not None and out in place.parents for place in places] == [True] * 6
+
+
+@pytest.fixture
+def of_maps(tiny_surround: Path, tmp_path: Path) -> list[str]:
+    """A surround world's copy with maps and without masks, as the command's options."""
+    root = tmp_path / "surround"
+    shutil.copytree(tiny_surround, root)
+    shutil.rmtree(root / "road")
+    split, maps = str(root / "ImageSets" / "train.txt"), str(root / "maps" / "expansion")
+    return ["--root", str(root), "--maps", maps, "--version", "v1.0-world", "--split", split]
+
+
+def test_road_masks_from_maps_reach_all_cameras(
+    of_maps: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "surround"
+    assert main(["prepare", "road-masks", *of_maps]) == 0
+    assert "wrote 24 of 24 masks" in capsys.readouterr().out
+    samples = read_samples(Tables(root / "v1.0-world"), str(root / "ImageSets" / "train.txt"))
+    surround = NuscenesDataset(samples, root, True).read(0).surround
+    assert surround is not None
+    site = SurroundSite(surround.moment, (3.0, 40.0), (-2.7, 1.7), 20.0)
+    assert site.mapped
+    points = site.sample(np.random.default_rng(0), 400)
+    azimuth = np.arctan2(points[:, 0], points[:, 2])[site.drivable(points[:, [0, 2]])]
+    assert (np.abs(azimuth) < 0.5).any()
+    assert (np.abs(azimuth) > 2.6).any()  # behind the car too
+    next((root / "road").rglob("*.png")).unlink()
+    assert main(["prepare", "road-masks", *of_maps]) == 0
+    assert "wrote 1 of 24 masks" in capsys.readouterr().out
+
+
+def test_maps_of_elsewhere_are_refused(
+    of_maps: list[str], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(*options: str) -> str:
+        assert main(["prepare", "road-masks", *options]) == 2
+        error = capsys.readouterr().err.strip()
+        assert len(error.splitlines()) == 1
+        return error
+
+    assert "only nuScenes has such maps" in refusal("--root", str(root), *of_maps[2:4])
+    assert "not allowed with argument" in refusal(*of_maps, "--checkpoint", "seg.ckpt")
+    folder = tmp_path / "expansion"  # elsewhere: the world knows its own files' checksums
+    shutil.copytree(of_maps[3], folder)
+    of_maps[3] = str(folder)
+    for path in folder.glob("*.json"):
+        content = json.loads(path.read_text())
+        for node in content["node"]:
+            node["x"] += 9.0  # metres
+            node["y"] += 9.0
+        path.write_text(json.dumps(content))
+    assert "are maps and poses of one release?" in refusal(*of_maps)
+    assert not list((tmp_path / "surround" / "road").rglob("*.png"))
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"drivable_area": []}))
+    assert "finds no road in any of 24 frames" in refusal(*of_maps)
+    next(folder.glob("world-train*.json")).unlink()
+    assert "does not exist; expected a map of nuScenes' map expansion" in refusal(*of_maps)
 
 
 def test_empty_frames_are_a_split(

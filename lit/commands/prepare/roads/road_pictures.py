@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from datamodules.images import image_size
 from datamodules.kitti.format import read_calibration, read_label
 from datamodules.kitti.tree import not_found, picture_ids, picture_path
 from datamodules.nuscenes.datamodule import visible_objects
-from datamodules.nuscenes.samples import Shot, read_samples
+from datamodules.nuscenes.samples import Sample, Shot, read_samples
 from datamodules.nuscenes.tables import Tables
 from datamodules.scene import Objects
 
@@ -26,7 +26,8 @@ class RoadPictures:
         files: name to picture.
         masks: folder where readers look for masks when none is named.
         others: files beside them that are no pictures.
-        shots: of nuScenes, name to sample and camera, else empty.
+        shots: of nuScenes, name to a camera's picture and what is labelled in it, else empty.
+        samples: of nuScenes, the samples they are of, else empty.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class RoadPictures:
     masks: Path
     others: int
     shots: dict[str, tuple[Shot, Objects]]
+    samples: Sequence[Sample] = ()
 
     def labelled(self) -> Iterator[tuple[str, Camera, Objects]]:
         """Name, camera and labels of every picture that has labels; broken ones are left to their readers."""
@@ -77,11 +79,16 @@ def nuscenes_pictures(root: Path, version: str, split: str) -> RoadPictures:
     Raises:
         InputError: the tables or the split are not there, or a row points nowhere.
     """
-    tables = Tables(root / version)
+    samples = read_samples(Tables(root / version), split)
     shots = {
-        f"{shot.channel}/{shot.file.stem}": (shot, visible_objects(sample.truth.boxes, shot)[0])
-        for sample in read_samples(tables, split)
+        mask_name(shot): (shot, visible_objects(sample.truth.boxes, shot)[0])
+        for sample in samples
         for shot in sample.shots
     }
     files = {name: shot.file for name, (shot, _) in shots.items()}
-    return RoadPictures(root, files, root / "road", 0, shots)
+    return RoadPictures(root, files, root / "road", 0, shots, samples)
+
+
+def mask_name(shot: Shot) -> str:
+    """Name of the mask of a nuScenes picture, without its suffix."""
+    return f"{shot.channel}/{shot.file.stem}"

@@ -1,0 +1,1 @@
+"""Maps of nuScenes' map expansion, and the road masks that they give."""

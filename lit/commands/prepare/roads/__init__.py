@@ -1,0 +1,1 @@
+"""``prepare road-masks``: where a segmenter or a map says road is."""
