@@ -45,6 +45,11 @@ class _Expansion(Struct):
     polygon: list[_Polygon]
     drivable_area: list[_Area]
 
+    def __post_init__(self) -> None:
+        for name, rows in (("node", self.node), ("polygon", self.polygon)):
+            if len({row.token for row in rows}) < len(rows):
+                raise ValueError(f"a token twice - at `$.{name}`")
+
 
 class _Scene(Struct, gc=False):
     name: Name

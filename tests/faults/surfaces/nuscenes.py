@@ -1,4 +1,4 @@
-"""nuScenes: the official tables, ground truth and submissions in one file, and lists of scenes."""
+"""nuScenes: the official tables, maps, ground truth and submissions in one file, and lists of scenes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.nuscenes.boxes import ATTRIBUTE_NAMES, DETECTION_NAMES
+from datamodules.nuscenes.maps.expansion import DrivableMap
 from datamodules.nuscenes.tables import read_dataset
 from lit.commands.bench.nuscenes import write_files
 from tests.datamodules.nuscenes_folder import write_folder
@@ -127,12 +128,82 @@ def _known_names(before: list[Any], rows: list[Any]) -> bool:
     return quiet and all(row.name in names for row in rows if hasattr(row, "name"))
 
 
+class Node(msgspec.Struct):
+    """A corner in a map."""
+
+    token: str
+    x: Place
+    y: Place
+
+
+class Hole(msgspec.Struct):
+    """A hole of a polygon."""
+
+    node_tokens: list[str] = []
+
+
+class Polygon(msgspec.Struct):
+    """A polygon of a map."""
+
+    token: str
+    exterior_node_tokens: list[str]
+    holes: list[Hole] = []
+
+
+class Area(msgspec.Struct):
+    """A drivable area."""
+
+    polygon_tokens: list[str]
+
+
+class MapContent(msgspec.Struct):
+    """What a map of the map expansion holds of drivable ground."""
+
+    node: list[Node]
+    polygon: list[Polygon]
+    drivable_area: list[Area]
+
+    def __post_init__(self) -> None:
+        nodes, polygons = {node.token for node in self.node}, {polygon.token: polygon for polygon in self.polygon}
+        if len(nodes) < len(self.node) or len(polygons) < len(self.polygon):
+            raise ValueError("a token twice")
+        for token in (token for area in self.drivable_area for token in area.polygon_tokens):
+            rings = [polygons[token].exterior_node_tokens, *(hole.node_tokens for hole in polygons[token].holes)]
+            if not all(corner in nodes for ring in rings for corner in ring):
+                raise ValueError("a corner of nothing")
+
+
+def make_map(folder: Path) -> None:
+    """A map of two polygons, one of them with a hole."""
+    corners = {"outer": 8.0, "inner": 2.0, "beside": 5.0}
+    nodes = [
+        {"token": f"{name}{i}", "x": 20.0 + side * x, "y": 20.0 + side * y}
+        for name, side in corners.items()
+        for i, (x, y) in enumerate([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    ]
+    ring = {name: [f"{name}{i}" for i in range(4)] for name in corners}
+    polygons = [
+        {"token": "a", "exterior_node_tokens": ring["outer"], "holes": [{"node_tokens": ring["inner"]}]},
+        {"token": "b", "exterior_node_tokens": ring["beside"], "holes": []},
+    ]
+    content = {"node": nodes, "polygon": polygons, "drivable_area": [{"token": "c", "polygon_tokens": ["a", "b"]}]}
+    (folder / "boston-seaport.json").write_text(json.dumps(content))
+
+
+def read_map(folder: Path) -> Any:
+    """The polygons."""
+    return DrivableMap.read(folder / "boston-seaport.json").areas
+
+
 GROUND_TRUTH = plausible.document(dict[str, Sample], nan=True)
 SUBMISSION = plausible.document(Submission, nan=True)
 SURFACES = [
     Surface("nuscenes_tables", make_tables, read_tables, ("v1.0-mini/*.json",), ("json", "json", "bytes"), tables, 60),
     Surface(
         "nuscenes_split", make_tables, read_tables, ("scenes.txt",), ("text", "bytes"), plausible.names(r"scene-\d{4}")
+    ),
+    Surface(
+        "nuscenes_map", make_map, read_map, ("*.json",), ("json", "json", "bytes"), plausible.document(MapContent), 30
     ),
     Surface("nuscenes_gt", make_files, evaluate, ("gt.json",), ("json", "json", "bytes"), GROUND_TRUTH, 40),
     Surface(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -64,7 +66,12 @@ def test_rows_are_y_and_columns_x(tmp_path: Path) -> None:
     assert (columns.min(), columns.max()) == (0, 10)  # x from 20 to 30, seen from 20
 
 
-def test_the_worlds_map_is_drawn_as_by_the_devkit(tiny_surround: Path, tmp_path: Path) -> None:
+def test_the_worlds_map_is_drawn_as_by_the_devkit(
+    tiny_surround: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = ModuleType("descartes")  # for its figures, none of which is drawn here
+    figures.PolygonPatch = None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "descartes", figures)
     api: Any = pytest.importorskip("nuscenes.map_expansion.map_api", reason="the nuScenes devkit is not installed")
     source = min((tiny_surround / "maps" / "expansion").glob("*.json"))
     folder = tmp_path / "maps" / "expansion"
@@ -103,6 +110,11 @@ def test_bad_maps_are_refused(tmp_path: Path) -> None:
     content["node"][0]["x"] = "far"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"somewhere.json, \$.node\[0\].x"):
+        DrivableMap.read(path)
+    content = expansion([["whole"]])
+    content["node"].append(content["node"][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"a token twice"):
         DrivableMap.read(path)
     path.write_text("{}")
     with pytest.raises(InputError, match=r"somewhere.json.*node"):
