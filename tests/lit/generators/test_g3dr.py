@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,45 @@ def test_a_run_scores_views_and_writes_a_bank(boxes: Path, tmp_path: Path) -> No
     again = model.turned(views.photo, [0.0, 0.4])
     torch.testing.assert_close(drawn.rgba[0], again.rgba[0], atol=1e-4, rtol=0)
     assert not np.allclose(again.rgba[0], again.rgba[1])
+
+
+def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
+    """Levels and the decoder's rate change what the same weights make, and no shape tells them."""
+    model = small()
+    content: dict[str, Any] = {}
+    model.on_save_checkpoint(content)
+    model.on_load_checkpoint(content)
+    file = tmp_path / "one.ckpt"
+    torch.save({"state_dict": model.state_dict(), **content}, file)
+    small(options={"pretrained": str(file)})
+    changes: list[dict[str, Any]] = [{"levels": 1}, {"decoder_rate": 20.0}, {"depth_input": False}]
+    for change in changes:
+        other, (name,) = SingleViewNetwork(PlaneUnet(SIZE, 4, 2, 8, (1, 2)), hidden=8, **change), change
+        with pytest.raises(InputError, match=rf"one\.ckpt: trained with {name} .*; set model\.network\.{name}"):
+            G3DR(other, pretrained=str(file))
+        with pytest.raises(InputError, match=f"the checkpoint: trained with {name}"):
+            G3DR(other).on_load_checkpoint(content)
+    old = {key: value for key, value in content.items() if key == "images_seen"}
+    G3DR(other).on_load_checkpoint(old)  # states nothing
+
+
+def test_numbers_out_of_range_are_one_line() -> None:
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: TwoPass(1, 8), "samples coarse 1, fine 8: expected at least 2 and 1"),
+        (lambda: small(spread=0.0), "spread 0, guided_reach 0.05: expected above 0"),
+        (lambda: small(total=0), "total_images 0: expected at least 1"),
+        (lambda: small(options={"bake_shape": (0, 8, 8)}), r"bake_shape \[0, 8, 8\]"),
+        (lambda: small(options={"clip_gradients": -1.0}), "clip_gradients -1.0: expected"),
+        (lambda: WideningTurns(share=0.0), "turns: start 24, end 6, share 0"),
+    ]
+    for made, says in cases:
+        with pytest.raises(InputError, match=says) as caught:
+            made()
+        assert "\n" not in str(caught.value)
+
+
+def test_mirrored_photographs_say_what_turns_them_off(boxes: Path) -> None:
+    photos = PhotoBatch(**{**vars(batch(boxes)), "framed": False})
+    for model in (small(ViewSchedule(cap=0.0, mirrored=1.0)), small(CANONICAL, options={"symmetric": True})):
+        with pytest.raises(InputError, match=r"set data\.flip to false"):
+            model.losses(photos)
