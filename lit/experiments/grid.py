@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
@@ -39,6 +39,9 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("frames", self.frames)
 
 
+PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A command that runs once before the grid.
 
@@ -63,8 +66,28 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def digest(self) -> str:
         """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
-        parts = [part + stated(Path(part), set()) for part in self.command]
-        return hash_of_values(parts)
+        return hash_of_values(self._said)
+
+    @property
+    def _said(self) -> list[str]:
+        """Its words, and after each what the YAML files say that it names."""
+        return [part + stated(Path(part), set()) for part in self.command]
+
+    @property
+    def paths(self) -> set[PurePosixPath]:
+        """Its options' values, and what in them and in the YAML files they name has the form of a path."""
+        words = {word.split("=")[-1] for word in self.command[1:] if "=" in word or word[:1] != "-"}
+        return {PurePosixPath(path) for path in words.union(*map(PATH.findall, self._said))}
+
+    def builds_on(self, other: Step) -> bool:
+        """Whether it names a file that another step makes, a folder above it, or something beside or in it.
+
+        The file that a step states is the mark of a folder that it fills. One that states none is taken to make all
+        that it names.
+        """
+        stated = {PurePosixPath(path) for path in other.creates}
+        made = {path.parent if path.suffix and path.parent.name else path for path in stated} or other.paths
+        return any(mine == its or mine in its.parents or its in mine.parents for mine in self.paths for its in made)
 
 
 @dataclass(frozen=True)
@@ -155,11 +178,9 @@ class Grid:
         return ["test", *cell.command[1:], *words, f"--ckpt_path={cell.folder / 'last.ckpt'}"]
 
     def digest(self, step: Step) -> str:
-        """Hash of a preparing step and of the earlier ones that serve an arm it serves: what it may build on."""
-        arms = [arm for arm in self.arms if step.serves(arm)]
+        """Hash of a preparing step and of the earlier ones it builds on, and so of what those build on."""
         earlier = self.prepare[: self.prepare.index(step)]
-        digests = [other.digest for other in earlier if any(other.serves(arm, step.bank) for arm in arms)]
-        return hash_of_values([*digests, step.digest])
+        return hash_of_values([*(self.digest(other) for other in earlier if step.builds_on(other)), step.digest])
 
 
 def stated(path: Path, seen: set[Path]) -> str:

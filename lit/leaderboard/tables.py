@@ -184,14 +184,15 @@ def _print(console: Console, title: str, header: list[str], cells: list[list[str
 
 def markdown(board: Board) -> str:
     """The planned comparisons, the ranking and the notes as Markdown."""
-    parts = [_markdown(*planned_cells(board))] if board.planned else []
-    parts.append(_markdown(*table_cells(board.rows, board.headline, board.published)))
+    parts = [markdown_table(*planned_cells(board))] if board.planned else []
+    parts.append(markdown_table(*table_cells(board.rows, board.headline, board.published)))
     if board.later:
-        parts += ["With seeds added later:", _markdown(*table_cells(board.later, board.headline))]
+        parts += ["With seeds added later:", markdown_table(*table_cells(board.later, board.headline))]
     return "\n\n".join([*parts, *(_cell(note) for note in notes(board))]) + "\n"
 
 
-def _markdown(header: list[str], cells: list[list[str]]) -> str:
+def markdown_table(header: list[str], cells: list[list[str]]) -> str:
+    """A table of text cells."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

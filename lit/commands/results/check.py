@@ -15,6 +15,7 @@ from datamodules.errors import InputError
 from datamodules.files.text_files import read_text
 from datamodules.files.typed_json import read_json
 from lit.arguments import Arguments
+from lit.commands.results.overview import OVERVIEW, overview
 from lit.experiments.archive import find_archives, unpack_records
 from lit.leaderboard.board import read_board
 from lit.leaderboard.files import TABLE_NAME, write_tables
@@ -35,6 +36,10 @@ def main(argv: list[str]) -> int:
             print(f"{archive.parent}: {line}")
         if not found:
             print(f"{archive.parent}: every figure follows from its raw records")
+    page = options.folder / OVERVIEW
+    if page.is_file() and read_text(page, "an overview") != overview(options.folder):
+        wrong += 1
+        print(f"{page}: says otherwise than the tables; `python -m lit results overview {options.folder} --out {page}`")
     return 1 if wrong else 0
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from lit.commands.dispatch import dispatch
 
-ABOUT = "Published results: pack a sweep's raw records with its tables, and recompute every figure from them."
+ABOUT = "Published results: pack a sweep's raw records with its tables, list all arms, and recompute every figure."
 TARGETS = {
     "pack": ("pack.main", "a sweep's records and tables into a folder that can be published"),
+    "overview": ("overview.main", "what every published arm gained over nothing, in one table a data set"),
     "check": ("check.main", "recompute every published figure from the raw records"),
 }
 
 
 def main(argv: list[str]) -> int:
-    """``python -m lit results pack|check``."""
+    """``python -m lit results pack|overview|check``."""
     return dispatch("results", ABOUT, TARGETS, argv)

@@ -47,6 +47,42 @@ def test_a_figure_that_does_not_follow_is_named(packed: Path, suffix: str, capsy
     assert f"leaderboard{suffix}: " in capsys.readouterr().out
 
 
+def test_the_overview_says_what_each_arm_gained(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = packed / "overview.md"
+    assert main(["results", "overview", str(packed), "--out", str(page)]) == 0
+    text = page.read_text()
+    assert capsys.readouterr().out.endswith(text)
+    assert text.count("## ") == 1
+    (row,) = [line for line in text.splitlines() if line.startswith("| lift3d |")]
+    assert row.startswith("| lift3d | grid | 3 | 14.10 ± 0.98 | +3.10 [+2.44, +3.76] | – | ")
+    planned = json.loads((packed / "grid/leaderboard.json").read_text())["planned"][0]["difference"]
+    assert row.endswith(f"| {planned['p']:.2g} | {planned['holm']:.2g} |")
+    assert main(["results", "check", str(packed)]) == 0
+    page.write_text(text.replace("+3.10", "+4.10"))
+    assert main(["results", "check", str(packed)]) == 1
+    assert "overview.md: says otherwise than the tables" in capsys.readouterr().out
+
+
+def test_an_overview_needs_tables_with_nothing_inserted(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(folder: Path) -> str:
+        assert main(["results", "overview", str(folder)]) == 2
+        error = capsys.readouterr().err.strip()
+        assert len(error.splitlines()) == 1
+        return error
+
+    assert "holds no records.zip" in refusal(tmp_path / "runs")
+    table = packed / "grid/leaderboard.json"
+    content = json.loads(table.read_text())
+    table.write_text(json.dumps({**content, "rows": [row for row in content["rows"] if row["arm"] == "none"]}))
+    assert "no grid has car/3d/moderate/0.5 of an arm beside none" in refusal(packed)
+    table.write_text(json.dumps({**content, "rows": [{"arm": "none"}]}))
+    assert "expected a leaderboard" in refusal(packed)
+    table.unlink()
+    assert "pack the sweep again" in refusal(packed)
+
+
 def test_damaged_archives_are_refused(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = packed / "grid/records.zip"
     content = path.read_bytes()

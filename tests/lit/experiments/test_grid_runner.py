@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -225,6 +226,38 @@ def test_a_step_is_known_by_what_its_files_say(toy_folder: Path) -> None:
     assert digest() == first
     (toy_folder / "model.yaml").write_text("size: 2\n")
     assert digest() != first
+
+
+def test_a_step_builds_on_what_it_names(toy_folder: Path) -> None:
+    Path("bank.yaml").write_text("folder: data/views\n")
+    renders = Step("renders", ["prepare", "dst-renders", "--root", "data/cars"], ["data/cars/renders.json"])
+    views = Step("views", ["prepare", "posed", "--root=data/views/0"], ["data/views/0/posed.json"])
+    check = Step("check", ["prepare", "kitti", "--root", "data/kitti"])
+    images = Step("images", ["prepare", "dst-images", "--root", "data/cars"], ["data/cars/car/0.png"])
+    bank = Step("bank", ["predict", "-c", "bank.yaml", "--out", "runs/cars"], ["data/bank/bank.json"])
+    masks = Step("masks", ["prepare", "masks", "--root", "data/kitti", "--out", "data/masks"])
+    steps = [renders, views, check, images, bank, masks]
+    found = {
+        step.name: [other.name for other in steps if other is not step and step.builds_on(other)] for step in steps
+    }
+    assert found == {
+        "renders": ["images"],  # as the other way round: which is earlier decides
+        "views": [],
+        "check": ["masks"],
+        "images": ["renders"],
+        "bank": ["views"],  # by a folder that its file names
+        "masks": ["check"],
+    }
+    grid = replace(read_grid(Path("grid.yaml")), prepare=steps)
+    before = {step.name: grid.digest(step) for step in steps}
+    changed = msgspec.structs.replace(renders, command=[*renders.command, "--seed", "1"])
+    other = replace(grid, prepare=[changed, *steps[1:]])
+    assert [step.name for step in other.prepare if other.digest(step) != before[step.name]] == ["renders", "images"]
+    assert Step("beside", ["fit", "--data.train", "data/bank/train"]).builds_on(bank)
+    assert not Step("elsewhere", ["fit", "--data.train", "data/bank_of_others/train"]).builds_on(bank)
+    assert Step("here", ["predict", "--out=cars"]).builds_on(Step("before", ["prepare"], ["cars/renders.json"]))
+    fewer = replace(grid, prepare=[renders, images])  # another grid's, which takes both over
+    assert fewer.digest(images) == before["images"]
 
 
 def test_steps_done_for_another_sweep_count(processes: Processes, toy_folder: Path) -> None:
