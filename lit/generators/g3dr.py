@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.assets.visibility import observation_angles
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.weight_files import read_content, state_of
@@ -251,8 +253,24 @@ class G3DR(Generator):
         for row, (id, name) in enumerate(zip(batch.ids, batch.names)):
             field = self.field(planes, batch, False, slice(row, row + 1))
             grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
-            assets.append(VoxelAsset(id.replace("/", "-"), name, batch.dims[row].cpu().numpy(), grid))
+            dims = batch.dims[row].cpu().numpy()
+            seen = photographed_from(batch.projection[row], batch.frame[row], dims)
+            if not (self.hparams["symmetric"] or self.views.mirrored):
+                seen = seen[:1]
+            assets.append(VoxelAsset(id.replace("/", "-"), name, dims, grid, seen))
         return assets
+
+
+def photographed_from(projection: Tensor, frame: Tensor, dims: np.ndarray) -> np.ndarray:
+    """(2, 2) observation angle and elevation, radians, of a photographed box, and of its mirrored side.
+
+    Args:
+        projection: (3, 4) cube to pixels.
+        frame: (4, 4) box in the cube.
+        dims: (3,) length, height, width, metres.
+    """
+    alpha, elevation = observation_angles((projection.double() @ frame.double()).cpu().numpy(), dims)
+    return np.array([[alpha, elevation], [np.pi - alpha, elevation]])
 
 
 def in_box(field: Field, frame: Tensor) -> Callable[[Tensor], FieldValues]:

@@ -10,15 +10,18 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, wrap_angle
 from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from datamodules.objects.photos.studio_photos import StudioPhotos
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.single_view_scores import SingleViewScores
-from lit.generators.g3dr import G3DR, in_box, mirrored
+from lit.generators.g3dr import G3DR, in_box, mirrored, photographed_from
 from lit.generators.single_view_objective import LossWeights, SingleViewObjective
 from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import NormalTurns, ViewSchedule, WideningTurns
@@ -195,6 +198,24 @@ def test_a_symmetric_lookup_makes_symmetric_objects(boxes: Path) -> None:
         assert np.abs(unlike - unlike[:, :, ::-1]).max() > 1
     with pytest.raises(InputError, match=r"model\.symmetric: expected photographs of known boxes"):
         mirrored_sides.losses(PhotoBatch(**{**vars(photos), "framed": False}))
+
+
+@given(st.floats(-8, 8), st.floats(4, 40), st.floats(-3.1, 3.1))
+def test_assets_say_from_where_they_were_photographed(x: float, z: float, yaw: float) -> None:
+    camera = Camera(np.array([[700.0, 0, 300, 0], [0, 700, 90, 0], [0, 0, 1, 0]]), 600, 180)
+    box = Boxes3D.single(np.array([x, 1.6, z]), np.array([3.9, 1.5, 1.6]), yaw)
+    projection = torch.from_numpy(canonical_projection(camera, box)[0])
+    own, other = photographed_from(projection, torch.eye(4), box.dims[0])
+    assert wrap_angle(own[0] - box.alpha[0]) == pytest.approx(0, abs=1e-6)
+    flipped = projection @ torch.diag(torch.tensor([1.0, 1, -1, 1], dtype=torch.float64))  # left for right
+    seen = photographed_from(flipped, torch.eye(4), box.dims[0])[0]
+    assert np.exp(1j * seen) == pytest.approx(np.exp(1j * other), abs=1e-6)
+
+
+def test_only_who_learns_of_symmetry_shows_the_other_side(boxes: Path) -> None:
+    photos = batch(boxes)
+    for views, sides in ((CANONICAL, 1), (ViewSchedule(mirrored=0.5), 2)):
+        assert [asset.seen.shape for asset in small(views).predict_step(photos, 0)] == [(sides, 2)] * len(photos)
 
 
 def test_an_upsampler_stands_behind_the_renders(boxes: Path, tmp_path: Path) -> None:
