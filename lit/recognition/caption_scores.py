@@ -1,0 +1,102 @@
+"""What CLIP knows of pictures that no training saw: words chosen for them, and their own captions found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from datamodules.recognition.captioned_images import CaptionBatch, CaptionedImages
+from datamodules.recognition.captions import OPENINGS_OF_CAPTIONS, SHADES, SIDES, caption, phrases
+from lit.metrics.maps.single_view import MeanRow
+from lit.recognition.clip import Clip
+
+SLOTS = ("class", "paint", "side")
+
+
+class CaptionScores(pl.Callback):
+    """Logs, over the held-out pictures of all processes, each beside what chance gives:
+
+    * ``val/class_accuracy``, ``val/paint_accuracy``, ``val/side_accuracy``: the word whose text is nearest to the
+      picture (open_clip's zero-shot classifier over all openings of captions); paint and side are asked of the
+      picture's own class, paint of what has one. Chance is the commonest word's share, which a constant answer scores.
+    * ``val/retrieval_at_1``: the nearest of all held-out captions reads as the picture's own. Chance is that of a
+      caption drawn from them.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, MeanRow] = {}
+        self._words: dict[tuple[str, str], Tensor] = {}
+        self._captions: list[str] = []
+        self._texts = torch.zeros(0, 0)
+
+    @property
+    def evaluator(self) -> dict[str, Any] | None:
+        """Name and version of what scores; the run's record asks for it."""
+        return {"name": "zero-shot accuracy and retrieval at 1", "version": "captions-1"} if self.metrics else None
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        from open_clip import build_zero_shot_classifier  # type: ignore[import-untyped]  # ships no type information
+
+        self.metrics = {}
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, CaptionedImages) or not isinstance(pl_module, Clip):
+            return
+        choices = {"class": data.classes, "paint": tuple(SHADES), "side": SIDES}
+        self._captions = [caption(facts) for facts in data.held_out_facts()]
+        with torch.no_grad():
+            self._texts = torch.cat([pl_module.texts(self._captions[i : i + 256]) for i in range(0, len(self._captions), 256)])
+        for slot in SLOTS:
+            for name in data.classes if slot != "class" else ("",):
+                words = phrases(slot, name, choices[slot])
+                self._words[slot, name] = build_zero_shot_classifier(
+                    pl_module.network, pl_module.tokenizer, words, OPENINGS_OF_CAPTIONS, None, pl_module.device
+                )
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(outputs, Tensor) or not isinstance(batch, CaptionBatch) or not self._captions:
+            return
+        assert isinstance(data, CaptionedImages)
+        names = [data.classes[int(number)] for number in batch.facts[:, 0]]
+        for row, (vector, facts, name, identity) in enumerate(zip(outputs, batch.facts, names, batch.ids)):
+            nearest = self._captions[int((self._texts @ vector).argmax())]
+            self._note("retrieval_at_1", float(nearest == batch.captions[row]), identity)
+            for column, slot in enumerate(SLOTS):
+                if int(facts[column]) >= 0:
+                    words = self._words[slot, "" if slot == "class" else name]
+                    self._note(f"{slot}_accuracy", float((vector @ words).argmax() == facts[column]), identity)
+
+    def _note(self, name: str, value: float, identity: str) -> None:
+        self.metrics.setdefault(name, MeanRow(name)).update(torch.tensor([value]), [identity])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        data = getattr(trainer, "datamodule", None)
+        if not self.metrics or not isinstance(data, CaptionedImages):
+            return
+        facts = data.held_out_facts()
+        said: dict[str, list[str]] = {
+            "class": [one.name for one in facts],
+            "paint": [one.paint for one in facts if one.paint],
+            "side": [one.side for one in facts],
+        }
+        figures = {f"val/{name}": metric.compute() for name, metric in self.metrics.items()}
+        figures |= {f"val/{slot}_chance": max(Counter(words).values()) / len(words) for slot, words in said.items() if words}
+        same = Counter(self._captions)
+        figures["val/retrieval_chance"] = sum(count**2 for count in same.values()) / len(self._captions) ** 2
+        pl_module.log_dict(figures, sync_dist=True)
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_validation_epoch_end
