@@ -222,9 +222,7 @@ class CaptionedImages(StudioSet):
     def train_dataloader(self) -> DataLoader[Any]:
         h: Any = self.hparams
         position = Position.of(self, h.seed)
-        return self.step_loader(
-            CaptionBatches(self.train_pictures, self.classes, h.batch_size, position, True, h.flip)
-        )
+        return self.step_loader(CaptionBatches(self.train_pictures, self.classes, h.batch_size, position, True, h.flip))
 
     def val_dataloader(self) -> DataLoader[Any]:
         h: Any = self.hparams

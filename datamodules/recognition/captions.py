@@ -77,7 +77,7 @@ def paint_of(mesh: Mesh) -> Rgb | None:
 
 
 def colour_name(albedo: Sequence[float]) -> str:
-    """The name of :data:`SHADES` nearest to a linear albedo in CIELAB, where a hue counts more than how strong it is."""
+    """The name of :data:`SHADES` nearest to a linear albedo in CIELAB, where hue counts more than chroma."""
     shown = _lab(np.asarray(albedo, np.float32)[None] ** np.float32(1 / GAMMA))
     faint = bool(np.linalg.norm(shown[0, 1:]) < FAINT)
     shades = [(name, shade) for name, those in SHADES.items() for shade in those if (name in HUELESS) == faint]
@@ -99,7 +99,7 @@ def _by_hue(lab: np.ndarray) -> np.ndarray:
 
 def side_word(azimuth: float) -> str:
     """The side that a camera at an azimuth sees: 0 degrees looks at the front, 90 at the left side."""
-    return SIDES[int(round(azimuth / 45)) % 8]
+    return SIDES[round(azimuth / 45) % 8]
 
 
 def parts_in_view(labels: np.ndarray) -> tuple[str, ...]:

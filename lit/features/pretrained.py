@@ -112,7 +112,8 @@ def read_open_clip(model: str, weights: str | None) -> tuple[Any, Path]:
             if not isinstance(settings.get("architecture"), dict):
                 raise InputError(f"{weights}: a checkpoint of another training; expected {OWN_CLIP}, or {expected}")
             network = build_clip(settings["architecture"])
-            state = {key.removeprefix("network."): value for key, value in state_of(content, weights, OWN_CLIP).items()}
+            own = state_of(content, weights, OWN_CLIP).items()
+            state = {key.removeprefix("network."): value for key, value in own if key.startswith("network.")}
             fit_state(network, state, weights, OWN_CLIP, ALTERED)
             return network, Path(weights)
     open_clip = _open_clip_with(model)

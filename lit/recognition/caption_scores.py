@@ -14,8 +14,6 @@ from datamodules.recognition.captions import OPENINGS_OF_CAPTIONS, SHADES, SIDES
 from lit.metrics.maps.single_view import MeanRow
 from lit.recognition.clip import Clip
 
-SLOTS = ("class", "paint", "side")
-
 
 class CaptionScores(pl.Callback):
     """Logs, over the held-out pictures of all processes, each beside what chance gives:
@@ -30,6 +28,7 @@ class CaptionScores(pl.Callback):
     def __init__(self) -> None:
         self.metrics: dict[str, MeanRow] = {}
         self._words: dict[tuple[str, str], Tensor] = {}
+        self._said: dict[str, list[str]] = {}
         self._captions: list[str] = []
         self._texts = torch.zeros(0, 0)
 
@@ -45,15 +44,27 @@ class CaptionScores(pl.Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, CaptionedImages) or not isinstance(pl_module, Clip):
             return
+        facts = data.held_out_facts()
         choices = {"class": data.classes, "paint": tuple(SHADES), "side": SIDES}
-        self._captions = [caption(facts) for facts in data.held_out_facts()]
+        self._said = {
+            "class": [one.name for one in facts],
+            "paint": [one.paint for one in facts if one.paint],
+            "side": [one.side for one in facts],
+        }
+        asked = [f"{slot}_accuracy" for slot, words in self._said.items() if words]
+        self.metrics = {name: MeanRow(name) for name in (*asked, "retrieval_at_1")}  # on every process the same ones
+        self._captions = [caption(one) for one in facts]
         with torch.no_grad():
-            self._texts = torch.cat([pl_module.texts(self._captions[i : i + 256]) for i in range(0, len(self._captions), 256)])
-        for slot in SLOTS:
-            for name in data.classes if slot != "class" else ("",):
-                words = phrases(slot, name, choices[slot])
+            self._texts = torch.cat([pl_module.texts(self._captions[i : i + 256]) for i in range(0, len(facts), 256)])
+        for slot, words in choices.items():
+            for name in ("",) if slot == "class" else data.classes:
                 self._words[slot, name] = build_zero_shot_classifier(
-                    pl_module.network, pl_module.tokenizer, words, OPENINGS_OF_CAPTIONS, None, pl_module.device
+                    pl_module.network,
+                    pl_module.tokenizer,
+                    phrases(slot, name, words),
+                    OPENINGS_OF_CAPTIONS,
+                    None,
+                    pl_module.device,
                 )
 
     def on_validation_batch_end(
@@ -65,34 +76,27 @@ class CaptionScores(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(outputs, Tensor) or not isinstance(batch, CaptionBatch) or not self._captions:
+        if not self.metrics or not isinstance(outputs, Tensor) or not isinstance(batch, CaptionBatch):
             return
-        assert isinstance(data, CaptionedImages)
-        names = [data.classes[int(number)] for number in batch.facts[:, 0]]
-        for row, (vector, facts, name, identity) in enumerate(zip(outputs, batch.facts, names, batch.ids)):
-            nearest = self._captions[int((self._texts @ vector).argmax())]
-            self._note("retrieval_at_1", float(nearest == batch.captions[row]), identity)
-            for column, slot in enumerate(SLOTS):
-                if int(facts[column]) >= 0:
-                    words = self._words[slot, "" if slot == "class" else name]
-                    self._note(f"{slot}_accuracy", float((vector @ words).argmax() == facts[column]), identity)
-
-    def _note(self, name: str, value: float, identity: str) -> None:
-        self.metrics.setdefault(name, MeanRow(name)).update(torch.tensor([value]), [identity])
+        nearest = (outputs @ self._texts.T).argmax(1).tolist()
+        found = [float(self._captions[row] == own) for row, own in zip(nearest, batch.captions)]
+        self.metrics["retrieval_at_1"].update(torch.tensor(found), batch.ids)
+        classes: tuple[str, ...] = trainer.datamodule.classes  # type: ignore[attr-defined]  # CaptionedImages, see above
+        for vector, facts, identity in zip(outputs, batch.facts.tolist(), batch.ids):
+            for slot, truth in zip(self._said, facts):
+                if truth >= 0:
+                    words = self._words[slot, "" if slot == "class" else classes[facts[0]]]
+                    right = torch.tensor([float(int((vector @ words).argmax()) == truth)])
+                    self.metrics[f"{slot}_accuracy"].update(right, [identity])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        data = getattr(trainer, "datamodule", None)
-        if not self.metrics or not isinstance(data, CaptionedImages):
+        if not self.metrics:
             return
-        facts = data.held_out_facts()
-        said: dict[str, list[str]] = {
-            "class": [one.name for one in facts],
-            "paint": [one.paint for one in facts if one.paint],
-            "side": [one.side for one in facts],
-        }
         figures = {f"val/{name}": metric.compute() for name, metric in self.metrics.items()}
-        figures |= {f"val/{slot}_chance": max(Counter(words).values()) / len(words) for slot, words in said.items() if words}
+        commonest = {
+            slot: Counter(words).most_common(1)[0][1] / len(words) for slot, words in self._said.items() if words
+        }
+        figures |= {f"val/{slot}_chance": share for slot, share in commonest.items()}
         same = Counter(self._captions)
         figures["val/retrieval_chance"] = sum(count**2 for count in same.values()) / len(self._captions) ** 2
         pl_module.log_dict(figures, sync_dist=True)
