@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from datamodules.renders.text_prompts import with_article
+from datamodules.shapes.meshes import CarMesh
 from datamodules.shapes.primitives import GLASS, HEADLIGHT, PAINT, PLATE, RIM, TAILLIGHT, TYRE, Mesh
 from datamodules.shapes.shading import GAMMA
 
@@ -43,6 +44,7 @@ FAINT = 12.0  # chroma in CIELAB below which a colour has none of the others' na
 OPENINGS_OF_CAPTIONS = ("a photo of {}", "a picture of {}", "{}", "a small image of {}")
 FROM = ("{} seen from the {}", "{} from the {}", "the {side} view of {what}")
 WITH = ("{} with {} in view", "{}, {} visible")
+WORDINGS = 7  # beside the fullest, of a photograph whose captions lie in a file
 LEFT_OUT = (0.15, 0.15, 0.5)  # share of training captions without the paint, the side, the parts
 
 
@@ -63,6 +65,19 @@ class Facts:
     paint: str | None
     side: str
     parts: tuple[str, ...] = ()
+
+
+def facts_of(name: str, mesh: CarMesh, azimuth: float, labels: np.ndarray) -> Facts:
+    """What is true of a view of one of the studio's objects.
+
+    Args:
+        name: class.
+        mesh: the object.
+        azimuth: of the camera, degrees.
+        labels: (S, S) uint8 part labels of the picture.
+    """
+    paint, body = paint_of(mesh.mesh), mesh.body if name == "car" else None
+    return Facts(name, body, None if paint is None else colour_name(paint), side_word(azimuth), parts_in_view(labels))
 
 
 def paint_of(mesh: Mesh) -> Rgb | None:

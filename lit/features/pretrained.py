@@ -81,7 +81,7 @@ class OpenClipExtractor(FrozenExtractor):
         network, version = random_open_clip(model) if random else read_open_clip(model, weights)
         preprocess = clip_preprocess(network)
         told = version if isinstance(version, str) else digest(version)
-        name = getattr(network, "suite_name", model)
+        name = OWN if hasattr(network, "architecture") else model
         super().__init__(f"open_clip-{name}-{preprocess.mode}{preprocess.size[0]}", told, 0)
         self.network, self.preprocess = network.visual, preprocess
         self.freeze()
@@ -149,7 +149,7 @@ def build_clip(architecture: dict[str, Any]) -> Any:
             "open_clip's model configurations"
         ) from error
     set_model_preprocess_cfg(network, asdict(PreprocessCfg(size=network.visual.image_size)))
-    network.suite_name = OWN
+    network.architecture = architecture
     return network
 
 
