@@ -138,8 +138,8 @@ def build_clip(architecture: dict[str, Any]) -> Any:
     Raises:
         InputError: a key that open_clip does not know, or sizes that do not fit together.
     """
-    from open_clip.model import CLIP, set_model_preprocess_cfg
-    from open_clip.transform import PreprocessCfg
+    from open_clip.model import CLIP, set_model_preprocess_cfg  # type: ignore[import-untyped]  # no type information
+    from open_clip.transform import PreprocessCfg  # type: ignore[import-untyped]  # likewise
 
     try:
         network: Any = CLIP(**architecture)

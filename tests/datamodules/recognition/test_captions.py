@@ -64,7 +64,7 @@ def test_paints_are_the_cars_own_and_named_by_the_nearest_colour() -> None:
         assert paint_of(car("studio", number).mesh) == pytest.approx(shape.paint, abs=1e-6)
     for name, shades in SHADES.items():
         for shade in shades:
-            assert colour_name((np.array(shade) / 255) ** 2.2) == name
+            assert colour_name([(value / 255) ** 2.2 for value in shade]) == name
     assert colour_name((0.4, 0.01, 0.01)) == "red"
     assert colour_name((0.006, 0.006, 0.007)) == "black"
 

@@ -21,6 +21,7 @@ from lit.features.pretrained import build_clip
 from lit.generators.dst.text_encoder import build_text_encoder
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
 from lit.generators.rgbd.autoencoder import RgbdAutoencoder
+from lit.generators.rgbd.conditions import ClipCondition
 from lit.generators.rgbd.diffusion import RgbdDiffusion
 from lit.generators.rgbd.ldm3d import Ldm3dFolder, disparity
 from lit.generators.rgbd.pictures import FAR_SIDE, as_photo, resized_picture, rgbd_pictures, write_rgbd
@@ -189,12 +190,14 @@ def test_a_frozen_clip_reads_the_captions(tmp_path: Path) -> None:
         clip,
     )
     model = RgbdDiffusion(CLASSES, "none", "text", clip=str(clip), **TINY)
-    before = model.condition.network.token_embedding.weight.clone()
+    assert isinstance(model.condition, ClipCondition)
+    words = model.condition.network.token_embedding.weight
+    before = words.clone()
     seen: list[str] = []
     model.condition.register_forward_pre_hook(lambda _, given: seen.extend(given[0]))
     fit(model, photos, tmp_path / "run.ckpt")
     assert {*seen} - {""} <= {"a car from the front left", "a car from the front right", "a car"}
-    assert torch.equal(model.condition.network.token_embedding.weight, before)
+    assert torch.equal(words, before)
     clip.unlink()  # what was trained needs the file no longer
     again = RgbdDiffusion.load(tmp_path / "run.ckpt")
     one, other, class_ = again.sample(["a red car", "a van", "class0"], [1, 1, 1], 2)
