@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from datamodules.cluster.ray_cluster import CLUSTER
 from datamodules.errors import InputError, closest
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Arguments(argparse.ArgumentParser):
@@ -40,6 +43,22 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got '{text}', expected an integer >= 1")
     return int(text)
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises:
+        InputError: no such device, or none that works here.
+    """
+    import torch  # --help stays quick
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: not usable here; expected cpu, or cuda with a working GPU") from error
+    return device
 
 
 class OnCluster(argparse.Action):

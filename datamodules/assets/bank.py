@@ -20,6 +20,7 @@ from datamodules.assets.bank_writer import AssetBankWriter as AssetBankWriter
 from datamodules.assets.compressed_views import TABLE, CompressedViews
 from datamodules.assets.contract import Asset, AssetSource, Wanted
 from datamodules.assets.view_assets import ViewAsset
+from datamodules.assets.visibility import EVERYWHERE, Visibility
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
 from datamodules.files.typed_json import read_json
@@ -43,26 +44,41 @@ class AssetBank(AssetSource):
 
     classes: tuple[str, ...] = ()
 
-    def __init__(self, folder: str | Path, cache: int = 64, max_angle: float = ViewAsset.max_angle) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        cache: int = 64,
+        max_angle: float = ViewAsset.max_angle,
+        max_turn: float | None = None,
+    ) -> None:
         """Open a bank and check that it is whole.
 
         Args:
             folder: the bank's folder.
             cache: how many assets stay ready for rendering (a grid of 128 x 52 x 56 takes 1.5 MB).
             max_angle: degrees that a camera may be off a view (:class:`ViewAsset`), of banks of views.
+            max_turn: degrees that a camera may be off the side an object was photographed from, of banks of objects
+                made of one photograph; None shows them from all around.
 
         Raises:
-            InputError: an angle out of range, no bank there, an index that is damaged or of another schema, or a shard
-                of another size than the index says.
+            InputError: an angle out of range, a limit of turns for a bank that knows no such sides, no bank there, an
+                index that is damaged or of another schema, or a shard of another size than the index says.
         """
         if not 0 < max_angle <= 180:
             raise InputError(f"max_angle {max_angle:g}: expected degrees in (0, 180]; correct source.max_angle")
-        self.folder, self.max_angle = Path(folder), max_angle
+        if max_turn is not None and not 0 < max_turn <= 180:
+            raise InputError(f"max_turn {max_turn:g}: expected degrees in (0, 180], or null; correct source.max_turn")
+        self.folder, self.max_angle, self.max_turn = Path(folder), max_angle, max_turn
         recover(self.folder)
         self.index = read_json(self.folder / INDEX, BankIndex, BANK_KIND)
         if not self.index.is_as_written():
             raise InputError(
                 f"{self.folder / INDEX}, $.hash: header and rows differ from the recorded hash; expected {BANK_KIND}"
+            )
+        if max_turn is not None and not any(row.seen for row in self.index.assets):
+            raise InputError(
+                f"{self.folder}: does not say from where its objects were photographed, which max_turn {max_turn:g} "
+                "needs; write a bank of single photographs (`predict` of G3DR) again, or set source.max_turn to null"
             )
         self.hash, self.classes = self.index.hash, tuple(sorted(self.index.classes))
         self.ids = [row.id for row in self.index.assets]
@@ -103,9 +119,16 @@ class AssetBank(AssetSource):
                 raise InputError(f"{self.folder / file}: asset {row.id} differs from its recorded sha256; {REMAKE}")
             self._intact.add(number)
         if self.index.kind == "voxels":
-            return VoxelAsset(row.id, row.name, dims, np.asarray(arrays["grid"]))
+            return VoxelAsset(row.id, row.name, dims, np.asarray(arrays["grid"]), *self._sides(row))
         projection = np.asarray(arrays["projection"])
         return ViewAsset(row.id, row.name, dims, arrays["rgba"], arrays["depth"], projection, self.max_angle)
+
+    def _sides(self, row: BankRow) -> tuple[np.ndarray, Visibility]:
+        """The directions an object was photographed from, and those it may be seen from."""
+        seen = np.deg2rad(np.array(row.seen, np.float64).reshape(-1, 2))
+        if self.max_turn is None or not row.seen:
+            return seen, EVERYWHERE
+        return seen, Visibility.around(seen[:, 0], seen[:, 1], np.deg2rad(self.max_turn))
 
     def _asset_arrays(self, row: BankRow) -> dict[str, np.ndarray | CompressedViews]:
         shard, stored = self._shard(row.shard), self.index.shards[row.shard]

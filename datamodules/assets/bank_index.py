@@ -25,6 +25,7 @@ AXES = {
 
 Count = Annotated[int, Meta(ge=0, le=1 << 50)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Degrees = Annotated[float, Meta(ge=-360, le=360)]
 Triple = tuple[Finite, Finite, Finite]
 
 
@@ -50,6 +51,7 @@ class BankRow(Struct, rename={"name": "class"}, omit_defaults=True):
         score: how good its generator or filter thinks it is, in whatever unit; None where nobody said.
         source: what it was made from, where that is not the header's.
         licence: likewise.
+        seen: observation angles and elevations it was photographed from, degrees; empty for all around.
     """
 
     id: Identifier
@@ -62,6 +64,7 @@ class BankRow(Struct, rename={"name": "class"}, omit_defaults=True):
     score: Finite | None = None
     source: Text = ""
     licence: Text = ""
+    seen: list[tuple[Degrees, Degrees]] = []
 
 
 class ClassDims(Struct):

@@ -145,8 +145,10 @@ class AssetBankWriter:
                 row may hold; the bank is as before.
         """
         arrays: dict[str, np.ndarray | CompressedViews]
+        seen: list[list[float]] = []
         if isinstance(asset, VoxelAsset):
             arrays = {"grid": np.ascontiguousarray(asset.grid)}
+            seen = np.round(np.rad2deg(asset.seen), 3).tolist()
         elif isinstance(asset, ViewAsset):
             arrays = {
                 "rgba": CompressedViews.of(np.asarray(asset.rgba)),
@@ -160,7 +162,7 @@ class AssetBankWriter:
         facts = {"class": asset.name, "caption": caption, "source": source, "licence": licence}
         place = {"shard": 0, "index": 0, "sha256": content_hash(arrays)}
         figures = {"dims": np.asarray(asset.dims).tolist(), "score": np.asarray(score).tolist()}
-        row = _checked({"id": asset.id, **place, **facts, **figures}, BankRow, f"asset {asset.id!r}")
+        row = _checked({"id": asset.id, **place, **facts, **figures, "seen": seen}, BankRow, f"asset {asset.id!r}")
         if row.id in self._rows:
             raise InputError(f"asset {row.id!r} of a bank: written before, expected unique ids; name them apart")
         with disk_refusals(self.folder):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import io
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from datamodules.errors import DatasetNotFound, InputError
@@ -62,3 +65,37 @@ def decoded(content: bytes, path: str | Path, expected: str) -> str:
     if strange := CONTROL.search(text):  # some would part columns or rows in one reader and not in another
         raise InputError(f"{path}: holds the control character {strange[0]!r}; expected {expected}; remove it")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_cells(path: str | Path, expected: str, needed: Collection[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells by column, without spaces around them, of each row of a CSV file whose first line names
+    the columns; what a row lacks at its end is empty.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message.
+        needed: columns that have to be there.
+
+    Raises:
+        DatasetNotFound: it does not exist.
+        InputError: as :func:`read_text`; a column is missing; or a row has more cells than columns, of which readers
+            would drop the last: a comma stands in a cell without quotes.
+    """
+    reader = csv.reader(io.StringIO(read_text(path, expected)), skipinitialspace=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {reader.line_num}: {error}; expected {expected}; is a quote left open there?"
+        ) from None
+    header = rows[0][1] if rows else []
+    if missing := sorted(set(needed) - set(header)):
+        raise InputError(f"{path}: no column {', '.join(missing)}; expected {', '.join(needed)}")
+    for number, row in rows[1:]:
+        if any(row[len(header) :]):
+            raise InputError(
+                f"{path}: line {number}: {len(row)} cells, expected {len(header)} ({', '.join(header)}); put quotes "
+                "about cells with commas"
+            )
+    empty = [""] * len(header)
+    return [(number, dict(zip(header, [*row, *empty]))) for number, row in rows[1:]]

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.errors import InputError
 from datamodules.samplers import Position, StepSampler
 
 
@@ -41,8 +42,14 @@ class StudioSet(LightningDataModule):
             render_when_missing(h.folder, h.create_objects, h.create_views, h.create_size, h.seed)
 
     def step_loader(self, batches: Dataset[Any]) -> DataLoader[Any]:
-        """The training loader over whole batches."""
+        """The training loader over whole batches.
+
+        Raises:
+            InputError: an epoch of none.
+        """
         h: Any = self.hparams
+        if h.steps_per_epoch < 1:
+            raise InputError(f"steps_per_epoch {h.steps_per_epoch}: expected at least 1; correct data.steps_per_epoch")
         sampler = StepSampler(h.steps_per_epoch, partial(Position.of, self, h.seed))
         workers = {"num_workers": h.num_workers, "persistent_workers": h.num_workers > 0}
         return DataLoader(batches, batch_size=None, sampler=sampler, **workers)

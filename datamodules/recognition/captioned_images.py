@@ -26,7 +26,7 @@ from datamodules.recognition.captioned_writer import (
 )
 from datamodules.recognition.captions import (
     SHADES,
-    SIDES,
+    VIEW_SIDES,
     Facts,
     caption,
     colour_name,
@@ -35,7 +35,7 @@ from datamodules.recognition.captions import (
 )
 from datamodules.samplers import Position, endless_order, even_batches
 
-BEHIND = ("grey", "colour", "colour", "white")  # backdrops, equally often
+_BEHIND = ("grey", "colour", "colour", "white")  # backdrops, equally often
 
 
 class CaptionBatch(NamedTuple):
@@ -44,7 +44,7 @@ class CaptionBatch(NamedTuple):
     Attributes:
         images: (B, 3, S, S) uint8 RGB.
         captions: B texts.
-        facts: (B, 3) int64 class, paint (a colour of :data:`SHADES`; -1 for none) and side (of :data:`SIDES`).
+        facts: (B, 3) int64 class, paint (a colour of :data:`SHADES`; -1 for none) and side (of :data:`VIEW_SIDES`).
         ids: B names, "object/view".
     """
 
@@ -139,13 +139,13 @@ class CaptionBatches(Dataset[CaptionBatch]):
     def numbers(self, facts: Facts) -> tuple[int, int, int]:
         """Class, paint and side as :class:`CaptionBatch` counts them."""
         paint = -1 if facts.paint is None else list(SHADES).index(facts.paint)
-        return self.classes.index(facts.name), paint, SIDES.index(facts.side)
+        return self.classes.index(facts.name), paint, VIEW_SIDES.index(facts.side)
 
     def picture(self, index: int, epoch: int) -> tuple[np.ndarray, Facts, str]:
         """One picture (S, S, 3) uint8, what is true of it, and its caption."""
         picture, facts = self.pictures[index], self.pictures[index].facts
         rng = derive(self.position.seed, epoch, picture.id, "caption")
-        behind = backdrop(len(picture.rgba), BEHIND[int(rng.integers(len(BEHIND)))], rng)
+        behind = backdrop(len(picture.rgba), _BEHIND[int(rng.integers(len(_BEHIND)))], rng)
         alpha = picture.rgba[..., 3:].astype(np.float32) / 255
         image = np.rint(picture.rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8)
         if self.training and self.flip and rng.random() < 0.5:

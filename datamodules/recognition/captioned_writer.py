@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import refuse_foreign, write_atomically
+from datamodules.files.atomic_files import begun, write_index
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import Identifier, Text, read_json
 from datamodules.objects.posed_images import write_object, write_posed_index
@@ -99,17 +99,17 @@ def write_captioned(
             if read_json(index, CaptionedIndex, CAPTIONED_SET).settings != stated:
                 raise InputError(f"{root}: holds pictures of other settings; delete it or give another folder")
             return
-        refuse_foreign(index, settings.classes)
         jobs = [(name, number) for name in settings.classes for number in range(settings.objects)]
         job = partial(_write_captioned_object, root=Path(root), settings=settings)
-        written = run_jobs(job, jobs, workers, progress, "pictures with captions")
-        for name in settings.classes:
-            own = [(found.id, dims) for found, dims in written if found.name == name]
-            ids, dims = [identity for identity, _ in own], np.array([dims for _, dims in own])
-            source = f"studio seed={settings.seed} captioned"
-            write_posed_index(Path(root) / name, name, settings.size, settings.views, ids, dims, source)
-        content = CaptionedIndex(1, stated, [found for found, _ in written])
-        write_atomically(index, json.dumps(msgspec.to_builtins(content), indent=1) + "\n")
+        with begun(index, settings.classes):
+            written = run_jobs(job, jobs, workers, progress, "pictures with captions")
+            for name in settings.classes:
+                own = [(found.id, dims) for found, dims in written if found.name == name]
+                ids, dims = [identity for identity, _ in own], np.array([dims for _, dims in own])
+                source = f"studio seed={settings.seed} captioned"
+                write_posed_index(Path(root) / name, name, settings.size, settings.views, ids, dims, source)
+            content = CaptionedIndex(1, stated, [found for found, _ in written])
+            write_index(index, json.dumps(msgspec.to_builtins(content), indent=1) + "\n", {})
 
 
 def _write_captioned_object(

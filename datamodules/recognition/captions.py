@@ -15,7 +15,7 @@ from datamodules.shapes.shading import GAMMA
 
 Rgb = tuple[float, float, float]
 
-SIDES = ("front", "front left", "left side", "rear left", "rear", "rear right", "right side", "front right")
+VIEW_SIDES = ("front", "front left", "left side", "rear left", "rear", "rear right", "right side", "front right")
 BODY_WORDS = {"suv": "off-roader", "estate": "estate car"}  # where a body style's name is no noun by itself
 PARTS = (  # one, several, labels
     ("headlight", "headlights", (HEADLIGHT,)),
@@ -56,7 +56,7 @@ class Facts:
         name: class.
         body: style, or None.
         paint: colour's name, or None.
-        side: of :data:`SIDES`, from which the camera looks.
+        side: of :data:`VIEW_SIDES`, from which the camera looks.
         parts: such as "headlights" and "a wheel".
     """
 
@@ -114,7 +114,7 @@ def _by_hue(lab: np.ndarray) -> np.ndarray:
 
 def side_word(azimuth: float) -> str:
     """The side that a camera at an azimuth sees: 0 degrees looks at the front, 90 at the left side."""
-    return SIDES[round(azimuth / 45) % 8]
+    return VIEW_SIDES[round(azimuth / 45) % 8]
 
 
 def parts_in_view(labels: np.ndarray) -> tuple[str, ...]:

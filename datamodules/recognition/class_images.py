@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from datamodules.errors import DatasetNotFound, InputError
+from datamodules.files.atomic_files import BEGUN
 from datamodules.files.folder_lock import LOCK_FILE
 from datamodules.randomness import derive
 from datamodules.recognition.augmix import AugMix
@@ -184,7 +185,8 @@ class ClassImages(LightningDataModule):
         """Write the studio's set where there is no folder."""
         h: Any = self.hparams
         folder = Path(h.folder)
-        if h.create and (not folder.exists() or (folder / LOCK_FILE).exists()):  # the second: another run writes it now
+        if h.create and (not folder.exists() or (folder / LOCK_FILE).exists() or (folder / BEGUN).exists()):
+            # The second: another run writes it now; the third: one was stopped while it did.
             from datamodules.recognition.class_writer import ClassSetSettings, write_class_images  # needs Embree
 
             settings = ClassSetSettings(

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from datamodules.errors import InputError
-from datamodules.files.atomic_files import refuse_foreign, write_atomically, write_index
+from datamodules.files.atomic_files import begun, write_atomically, write_index
 from datamodules.files.checksums import digest_of, require_checksums
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
@@ -34,7 +34,7 @@ from datamodules.recognition.conditions import (
 )
 from datamodules.recognition.poses import POSES, Pose, PoseFile, pose_text
 from datamodules.renders.cad_models import CadModel
-from datamodules.renders.generated import Generated
+from datamodules.renders.generated import Generated, digest_of_images
 from datamodules.renders.model_meshes import studio_mesh, studio_models
 from datamodules.renders.render_set import Render, RenderSet
 from datamodules.renders.render_writer import GROUND_POLAR
@@ -135,8 +135,9 @@ def write_class_images(
             for index in range(settings.train_objects if split == "train" else settings.test_objects)
         ]
         job = partial(_write_object, root=root, settings=settings)
-        rows = [row for found in run_jobs(job, jobs, workers, progress, "class images") for row in found]
-        return _finish(root, rows, stated)
+        with begun(root / CLASS_INDEX, CLASS_SPLITS):
+            rows = [row for found in run_jobs(job, jobs, workers, progress, "class images") for row in found]
+            return _finish(root, rows, stated)
 
 
 def write_class_renders(
@@ -161,15 +162,18 @@ def write_class_renders(
         InputError: the folder holds something else, or a picture is damaged.
     """
     root = Path(root)
+    if size is not None and not 8 <= size <= 4096:
+        raise InputError(f"size {size}: expected 8 to 4096")
     chosen: list[Render | Generated] = list(renders) if images is None else list(images)
-    keys = digest_of(json.dumps([picture.key for picture in chosen]).encode())
+    keys = digest_of_images(images) if images else digest_of(json.dumps([picture.key for picture in chosen]).encode())
     said: dict[str, object] = {**renders.index.settings, "pictures": keys, "resized": size, "backdrop_seed": seed}
     stated = _plain({**said, "images": None if images is None else images[0].name})
     with folder_lock(root, "a class image set"):
         if (there := _there(root, stated)) is not None:
             return there
         job = partial(_write_render, root=root, size=size, seed=seed)
-        return _finish(root, run_jobs(job, chosen, 1, progress, "class images"), stated)
+        with begun(root / CLASS_INDEX, CLASS_SPLITS):
+            return _finish(root, run_jobs(job, chosen, 1, progress, "class images"), stated)
 
 
 def _plain(settings: dict[str, object]) -> Stated:
@@ -181,11 +185,10 @@ def _there(root: Path, settings: Stated) -> ClassIndex | None:
     """The finished set that a folder holds; None where it has to be written.
 
     Raises:
-        InputError: it holds another one, or something else.
+        InputError: it holds another one.
     """
     index = root / CLASS_INDEX
     if not index.is_file():
-        refuse_foreign(index, CLASS_SPLITS)
         return None
     found = read_json(index, ClassIndex, CLASS_SET)
     if found.settings != settings:
@@ -195,8 +198,18 @@ def _there(root: Path, settings: Stated) -> ClassIndex | None:
 
 
 def _finish(root: Path, rows: list[_Written], settings: Stated) -> ClassIndex:
-    """Write poses of each split, and the index."""
+    """Write poses of each split, and the index.
+
+    Raises:
+        InputError: a run that was stopped, with other options, has left pictures that are none of these.
+    """
     files = {f"{row.split}/{row.name}": row.digest for row in rows}
+    for path in (path for split in CLASS_SPLITS for path in sorted((root / split).rglob("[!.]*")) if path.is_file()):
+        if path.name != POSES and path.relative_to(root).as_posix() not in files:
+            raise InputError(
+                f"{path}: is no picture of this set, a stopped run of other options left it; delete {root} and "
+                "run this again"
+            )
     counts: dict[str, int] = {}
     for split in dict.fromkeys(row.split for row in rows):
         own = [row for row in rows if row.split == split]

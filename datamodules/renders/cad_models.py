@@ -7,8 +7,6 @@ and the viewpoint mode. Cells may be empty.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
-from datamodules.files.text_files import read_text
+from datamodules.files.text_files import read_cells
 from datamodules.files.typed_json import read_json
 from datamodules.renders.synsets import SHAPENET
 from datamodules.shapes.meshes import CAD_SUFFIXES
@@ -27,7 +25,7 @@ from datamodules.shapes.meshes import CAD_SUFFIXES
 LIST_COLUMNS = ("synset", "model_id", "distance", "azimuth", "elevation", "strength", "sampling")
 LAYOUTS = ("shapenet", "objaverse", "omniobject3d", "files")
 SHAPENET_FILES = ("models/model_normalized.obj", "model.obj", "model_normalized.obj")  # versions 2 and 1
-NAMED = re.compile(r"[\w.-]+")  # what may become a folder's name
+NAMED = re.compile(r"(?!\.)[\w.-]{1,200}")  # what may become a folder's name
 
 Layout = Literal["shapenet", "objaverse", "omniobject3d", "files"]
 
@@ -99,7 +97,10 @@ def find_models(root: str | Path, layout: Layout | None = None) -> list[CadModel
     seen: dict[tuple[str, str], CadModel] = {}
     for entry in found:
         if not NAMED.fullmatch(entry.model) or not NAMED.fullmatch(entry.synset):
-            raise InputError(f"{entry.path}: expected letters, digits, '_', '-' and '.' in names; rename it")
+            raise InputError(
+                f"{entry.path}: expected letters, digits, '_', '-' and '.' in names, which '.' does not begin, "
+                "and 200 of them at most; rename or remove it"
+            )
         if (twin := seen.setdefault((entry.synset, entry.model), entry)) is not entry:
             raise InputError(f"{entry.path}: has the name of {twin.path}; rename one of them")
     return found
@@ -165,40 +166,37 @@ def read_list(path: str | Path, found: Sequence[CadModel]) -> list[CadModel]:
     Raises:
         InputError: columns are missing, a value is out of range, a row twice, or a row's model is not there.
     """
-    rows = csv.DictReader(io.StringIO(read_text(path, "a CSV list of CAD models")), skipinitialspace=True)
-    header = [name.strip() for name in rows.fieldnames or []]
-    if missing := [name for name in LIST_COLUMNS[:2] if name not in header]:
-        raise InputError(f"{path}: no column {', '.join(missing)}; expected {', '.join(LIST_COLUMNS)}")
+    rows = read_cells(path, "a CSV list of CAD models", LIST_COLUMNS[:2])
+    header = list(rows[0][1]) if rows else []
     if unknown := [name for name in header if name not in LIST_COLUMNS]:
         near = closest(unknown[0], LIST_COLUMNS)
         raise InputError(f"{path}: unknown column {unknown[0]!r}; expected {', '.join(LIST_COLUMNS)}{near}")
-    rows.fieldnames = header
     models = {(entry.synset, entry.model): entry for entry in found}
     loose = {entry.model: entry for entry in found if entry.synset == "object"}
     chosen: dict[tuple[str, str], CadModel] = {}
-    for row in rows:
-        synset, model = ((row[name] or "").strip() for name in LIST_COLUMNS[:2])
+    for line, row in rows:
+        synset, model = (row[name] for name in LIST_COLUMNS[:2])
         entry = models.get((synset, model)) or loose.get(model)
         if entry is None:
             near = closest(model, [name for folder, name in models if folder == synset])
             raise InputError(
-                f"{path}: line {rows.line_num}: no model {model!r} of synset {synset!r} in the collection{near}; "
+                f"{path}: line {line}: no model {model!r} of synset {synset!r} in the collection{near}; "
                 "remove the row or add the model"
             )
         if (synset, model) in chosen:
-            raise InputError(f"{path}: line {rows.line_num}: {synset}/{model} stands twice; remove one row")
+            raise InputError(f"{path}: line {line}: {synset}/{model} stands twice; remove one row")
         if not NAMED.fullmatch(synset):
-            raise InputError(f"{path}: line {rows.line_num}: synset {synset!r}, expected a folder's name")
+            raise InputError(f"{path}: line {line}: synset {synset!r}, expected a folder's name")
         name = entry.name if entry.synset == synset else synset.replace("_", " ").lower()
-        place = f"{path}: line {rows.line_num}"
+        place = f"{path}: line {line}"
         chosen[synset, model] = replace(entry, synset=synset, name=name, alignment=_alignment(row, place))
     if not chosen:
         raise InputError(f"{path}: names no model; add rows, or leave the list out to take all")
     return list(chosen.values())
 
 
-def _alignment(row: dict[str, str | None], place: str) -> Alignment:
-    stated = {name: (row.get(name) or "").strip() for name in LIST_COLUMNS[2:]}
+def _alignment(row: dict[str, str], place: str) -> Alignment:
+    stated = {name: row.get(name, "") for name in LIST_COLUMNS[2:]}
     try:
         numbers = {name: float(text) for name, text in stated.items() if text}
         if "sampling" in numbers and numbers["sampling"].is_integer():
@@ -206,20 +204,3 @@ def _alignment(row: dict[str, str | None], place: str) -> Alignment:
         return msgspec.convert(numbers, Alignment)
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(f"{place}: {error}; correct the cell") from None
-
-
-def missing_textures(path: Path) -> list[Path]:
-    """Pictures and material files that an .obj names and that are not there."""
-    if path.suffix.lower() != ".obj":
-        return []
-    missing = []
-    for name in re.findall(r"^mtllib[ \t]+(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE):
-        materials = path.parent / name
-        if not materials.is_file():
-            missing.append(materials)
-            continue
-        maps = re.findall(
-            r"^\s*map_Kd[ \t]+(?:-\w+[ \t]+\S+[ \t]+)*(.+?)\s*$", materials.read_text(errors="replace"), re.M
-        )
-        missing += [materials.parent / file for file in maps if not (materials.parent / file).is_file()]
-    return missing

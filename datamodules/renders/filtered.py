@@ -12,9 +12,10 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Text, read_json
-from datamodules.renders.generated import Generated
+from datamodules.renders.generated import Generated, digest_of_images
 
 FILTER_KIND = "figures of the consistency filter (`python -m lit prepare dst-filter` writes them)"
+FILTERED = "images"  # of the settings: digest of the images that were looked at
 
 
 class FilterRow(msgspec.Struct):
@@ -58,12 +59,15 @@ def kept_images(images: list[Generated], root: str | Path, name: str) -> list[Ge
     """The images that the filter keeps.
 
     Raises:
-        InputError: no figures of it, an image that they do not hold, or none is kept.
+        InputError: no figures of it, figures of other images, or none is kept.
     """
     path = filter_path(root, name)
-    kept = {row.key: row.kept for row in read_json(path, FilterFile, FILTER_KIND).rows}
+    stored = read_json(path, FilterFile, FILTER_KIND)
+    kept = {row.key: row.kept for row in stored.rows}
     if unknown := next((image.key for image in images if image.key not in kept), None):
         raise InputError(f"{path}: does not hold {unknown}; run prepare dst-filter again")
+    if stored.settings.get(FILTERED) not in (None, digest_of_images(images)):  # None: of a version that did not say
+        raise InputError(f"{path}: is of other images than those there now; run prepare dst-filter again")
     found = [image for image in images if kept[image.key]]
     if not found:
         raise InputError(f"{path}: keeps none of {len(images)} images; lower --drop of prepare dst-filter")

@@ -76,10 +76,12 @@ class Generated:
         """
         return read_json(self.path.with_suffix(".json"), ImageLog, LOG_KIND)
 
-    def is_whole(self, settings: str) -> bool:
-        """Whether it was made with these settings and is as it was written."""
+    def is_whole(self, settings: str, wanted: ImageLog | None = None) -> bool:
+        """Whether it was made with these settings, and with all else that a log says, and is as it was written."""
         try:
             log = self.log
+            if wanted is not None and msgspec.structs.replace(wanted, digest=log.digest) != log:
+                return False
             return log.settings == settings and digest_of(read_bytes(self.path, "a generated image")) == log.digest
         except InputError:
             return False
@@ -107,9 +109,9 @@ def generated_images(renders: RenderSet, name: str) -> list[Generated]:
     """All finished images of one generation, in the renders' order.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or they were made by different pipelines.
     """
-    found = []
+    found: list[Generated] = []
     for render in renders:
         logs = sorted((render.folder / name).glob(f"{render.view:03d}_*.json"))
         found += [Generated(render, name, int(path.stem.rpartition("_")[2])) for path in logs]
@@ -124,7 +126,21 @@ def generated_images(renders: RenderSet, name: str) -> list[Generated]:
         )
         expected = ", ".join(known) or "some"
         raise InputError(f"{renders.root}: holds no images {name!r}, expected {expected}; run prepare dst-images first")
+    made: dict[str, Generated] = {}
+    for image in found:
+        made.setdefault(image.log.settings, image)
+    if len(made) > 1:
+        first, second, *_ = (image.key for image in made.values())
+        raise InputError(
+            f"{renders.root}: images {name!r} of {len(made)} pipelines or options (as {first} and {second}), expected "
+            "one; let prepare dst-images finish, and remove images that it draws no more"
+        )
     return found
+
+
+def digest_of_images(images: Sequence[Generated]) -> str:
+    """Of which images these are, and of what they show."""
+    return digest_of(json.dumps([[image.key, image.log.digest] for image in images]).encode())
 
 
 def angles_of(images: Sequence[Generated]) -> np.ndarray:

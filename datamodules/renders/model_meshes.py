@@ -12,11 +12,12 @@ from datamodules.errors import InputError, closest
 from datamodules.geometry import rotation_y
 from datamodules.object_classes import object_class
 from datamodules.randomness import derive
-from datamodules.renders.cad_models import CadModel, Layout, missing_textures
+from datamodules.renders.cad_models import CadModel, Layout
 from datamodules.renders.synsets import KITTI_NAMES, SIZED
 from datamodules.shapes import street, vehicles
 from datamodules.shapes.cars import BODIES
 from datamodules.shapes.meshes import CarMesh, car, load_cad
+from datamodules.shapes.obj_materials import missing_textures
 from datamodules.shapes.primitives import Mesh
 
 AXES: dict[Layout, tuple[str, str]] = {  # a collection's axis towards the front, and the one towards the roof

@@ -38,8 +38,12 @@ from datamodules.renders.render_set import (
 from datamodules.renders.synsets import ON_GROUND
 from datamodules.renders.viewpoints import RENDER_FIELD_OF_VIEW, Viewpoint, draw_viewpoints
 from datamodules.shapes.meshes import CarMesh
+from datamodules.shapes.obj_materials import surface_files
 
 BLOCK = 16  # views a job
+FARTHEST = 1000.0  # metres of the camera, what an annotation may say
+DEPTH_UNITS = ((0.001, 65), (0.01, 655), (0.1, 6553))  # metres a count of 16 bits, and up to where it serves
+CAD_VERSION = 2  # of what is drawn of a CAD file; from 2 on its surfaces have their materials' colours
 GROUND_POLAR = 95.0  # degrees: objects of the road are not seen from further below the horizon
 
 
@@ -180,12 +184,15 @@ def view_counts(models: Sequence[CadModel], settings: RenderSettings) -> list[in
 def _mesh(model: CadModel, settings: RenderSettings) -> tuple[CarMesh, bool, str]:
     """The mesh, whether it is closed, and the digest of all its renders follow from."""
     content = b"" if model.path is None else read_bytes(model.path, "a CAD file")
+    surface = [] if model.path is None else [file for file in surface_files(model.path) if file.is_file()]
     mesh = load_model(
         model, settings.layout, settings.scale, settings.textures, settings.forward, settings.up, settings.seed
     )
     shared = {**asdict(settings), "views": None, "samples": None}  # more views leave those before as they are
-    stated = json.dumps([shared, _named(model), digest_of(content)], sort_keys=True)
-    return mesh, is_watertight(mesh.mesh), digest_of(stated.encode())
+    stated: list[object] = [shared, _named(model), digest_of(content)]
+    if model.path is not None:
+        stated += [CAD_VERSION, [digest_of(read_bytes(file, "a material or picture")) for file in surface]]
+    return mesh, is_watertight(mesh.mesh), digest_of(json.dumps(stated, sort_keys=True).encode())
 
 
 def _render_block(
@@ -242,11 +249,16 @@ def _write_view(
     viewpoint, mode = draw_view(mesh, model, render.view, settings)
     light = studio_light(derive(settings.seed, "renders", model.synset, model.model, render.view, "light"))
     distance = viewpoint.distance * float(mesh.dims.max())
+    if distance > FARTHEST:
+        raise InputError(
+            f"{model.synset}/{model.model}: distance {viewpoint.distance:g} of its longest side is {distance:.4g} m, "
+            f"expected at most {FARTHEST:g} m; give a smaller --distance or --scale"
+        )
     projection = view_projection(
         mesh.dims, viewpoint.azimuth, viewpoint.elevation, settings.size, distance, RENDER_FIELD_OF_VIEW
     )
     seen = render_view(mesh, projection, settings.size, light, settings.supersample)
-    unit = 0.001 if seen["depth"].max() < 65 else 0.01  # millimetres, or centimetres of what is farther than 65 m
+    unit = next(step for step, most in DEPTH_UNITS if seen["depth"].max() < most)
     annotation = annotate(
         model, mesh, viewpoint, render.view, mode, projection, seen["rgba"][..., 3], digest, unit, watertight, {}
     )

@@ -7,8 +7,6 @@ continuation; or captions come from a file.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,16 +18,18 @@ import numpy as np
 
 from datamodules.errors import InputError, closest
 from datamodules.files.atomic_files import write_atomically
-from datamodules.files.text_files import read_text
-from datamodules.files.typed_json import Text, read_json
+from datamodules.files.text_files import read_cells
+from datamodules.files.typed_json import Finite, Text, read_json
 from datamodules.randomness import derive
 from datamodules.renders.render_set import Render, RenderedModel, RenderSet
 from datamodules.renders.synsets import ON_GROUND
+from datamodules.renders.visual_prompts import THRESHOLDS, require_thresholds
 
 NEGATIVE = (
     "longbody, lowres, bad anatomy, extra digit, fewer digits, cropped, worst quality, low quality, drawing, cartoon, "
     "text, watermark"
 )
+LONGEST_CAPTION = 10_000  # letters, what prompts.json may hold of one
 PROMPTS = "prompts.json"
 PROMPT_KIND = "prompts of renders (`python -m lit prepare dst-prompts` writes them)"
 
@@ -70,14 +70,17 @@ class Described:
     keywords: tuple[str, ...] = ()
 
 
-class Prompts(msgspec.Struct):
-    """``prompts.json`` of one synset: the text of each render by "model/NNN", and what all images shall not show."""
+class Prompts(msgspec.Struct, omit_defaults=True):
+    """``prompts.json`` of one synset: the text of each render by "model/NNN", what all images shall not show, and
+    Canny's thresholds where they are not the usual ones.
+    """
 
     schema: int
     source: Text
     seed: int
     negative: Text
     prompts: dict[str, Text]
+    canny: tuple[Finite, Finite] = THRESHOLDS
 
 
 def with_article(words: str) -> str:
@@ -108,20 +111,22 @@ def read_captions(path: str | Path, models: list[RenderedModel]) -> dict[str, li
         InputError: a column is missing, a caption empty, a class unknown to the renders, or a rendered class without
             captions.
     """
-    rows = csv.DictReader(io.StringIO(read_text(path, "captions, a CSV file")), skipinitialspace=True)
-    if missing := {"class", "caption"} - set(rows.fieldnames or []):
-        raise InputError(f"{path}: no column {', '.join(sorted(missing))}; expected class, caption")
     synsets = {name: model.synset for model in models for name in (model.words, model.synset)}
     found: dict[str, list[str]] = {}
-    for row in rows:
-        name, caption = (row["class"] or "").strip(), (row["caption"] or "").strip()
+    for line, row in read_cells(path, "captions, a CSV file", ("class", "caption")):
+        name, caption = row["class"], row["caption"]
         if name not in synsets:
             raise InputError(
-                f"{path}: line {rows.line_num}: class {name!r} is not of the renders{closest(name, synsets)}; expected "
+                f"{path}: line {line}: class {name!r} is not of the renders{closest(name, synsets)}; expected "
                 f"one of {', '.join(sorted({model.words for model in models}))}"
             )
+        if len(caption) > LONGEST_CAPTION:
+            raise InputError(
+                f"{path}: line {line}: a caption of {len(caption)} letters, expected at most {LONGEST_CAPTION}; is a "
+                "quote left open there?"
+            )
         if not caption:
-            raise InputError(f"{path}: line {rows.line_num}: no caption; write one or remove the row")
+            raise InputError(f"{path}: line {line}: no caption; write one or remove the row")
         found.setdefault(synsets[name], []).append(caption)
     for model in models:
         if model.synset not in found:
@@ -135,6 +140,7 @@ def write_text_prompts(
     captions: str | Path | None = None,
     complete: Completer | None = None,
     negative: str = NEGATIVE,
+    thresholds: tuple[float, float] = THRESHOLDS,
 ) -> int:
     """Write ``prompts.json`` beside the models of each synset; how many prompts.
 
@@ -144,10 +150,12 @@ def write_text_prompts(
         captions: file to draw from, in place of templates.
         complete: continues "A photo of a car" (a language model); templates stand in where it says nothing.
         negative: what the images shall not show.
+        thresholds: of the edges that the images are drawn from.
 
     Raises:
-        InputError: see :func:`read_captions`; captions and a language model together.
+        InputError: see :func:`read_captions`; captions and a language model together; impossible thresholds.
     """
+    require_thresholds(*thresholds)
     if captions is not None and complete is not None:
         raise InputError(f"captions {captions} and a language model: expected one of both; leave the other out")
     drawn = {} if captions is None else read_captions(captions, renders.index.models)
@@ -168,7 +176,7 @@ def write_text_prompts(
                 prompt = f"{start} {said}" if (said := complete(start, int(rng.integers(2**31)))) else prompt
             written.setdefault(model.synset, {})[f"{model.model}/{render.view:03d}"] = prompt
     for synset, prompts in written.items():
-        content = msgspec.to_builtins(Prompts(1, source, seed, negative, prompts))
+        content = msgspec.to_builtins(Prompts(1, source, seed, negative, prompts, thresholds))
         write_atomically(renders.root / synset / PROMPTS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return sum(map(len, written.values()))
 
@@ -187,10 +195,18 @@ class PromptBook:
             InputError: its synset has no prompts, or they lack this render.
         """
         synset, model = render.folder.parent.name, render.folder.name
-        if synset not in self._read:
-            self._read[synset] = read_json(self._root / synset / PROMPTS, Prompts, PROMPT_KIND)
-        found = self._read[synset]
+        found = self._of(synset)
         key = f"{model}/{render.view:03d}"
         if key not in found.prompts:
             raise InputError(f"{self._root / synset / PROMPTS}: no prompt of {key}; run prepare dst-prompts again")
         return found.prompts[key], found.negative
+
+    def thresholds(self, render: Render) -> tuple[float, float]:
+        """Canny's thresholds that a render's edges are drawn with; the usual ones where nobody has chosen any."""
+        synset = render.folder.parent.name
+        return self._of(synset).canny if (self._root / synset / PROMPTS).is_file() else THRESHOLDS
+
+    def _of(self, synset: str) -> Prompts:
+        if synset not in self._read:
+            self._read[synset] = read_json(self._root / synset / PROMPTS, Prompts, PROMPT_KIND)
+        return self._read[synset]

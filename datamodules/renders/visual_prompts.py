@@ -29,14 +29,23 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
     return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
+def require_thresholds(low: float, high: float) -> None:
+    """Check Canny's thresholds.
+
+    Raises:
+        InputError: they are not 0 <= low <= high.
+    """
+    if not 0 <= low <= high:
+        raise InputError(f"Canny thresholds {low:g} and {high:g}: expected 0 <= low <= high, such as 100 and 200")
+
+
 def canny_edges(rgb: np.ndarray, low: float = THRESHOLDS[0], high: float = THRESHOLDS[1]) -> np.ndarray:
     """(S, S) uint8, 255 on edges, of an (S, S, 3) uint8 RGB picture.
 
     Raises:
         InputError: thresholds that are not 0 <= low <= high.
     """
-    if not 0 <= low <= high:
-        raise InputError(f"Canny thresholds {low:g} and {high:g}: expected 0 <= low <= high, such as 100 and 200")
+    require_thresholds(low, high)
     return np.asarray(cv2.Canny(np.ascontiguousarray(rgb[..., ::-1]), low, high, apertureSize=3))
 
 

@@ -7,21 +7,26 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.shapes.cars import build, draw_shape
+from datamodules.shapes.obj_materials import pictured_materials
 from datamodules.shapes.paints import Paints, check_paints, repainted
 from datamodules.shapes.primitives import OTHER, Mesh, soup
+from datamodules.shapes.shading import GAMMA
 
 POPULATIONS = ("train", "val", "studio")
 CAD_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
+GREY = 0.6  # of surfaces without a colour, as a display shows it
+INSIDE = (np.array([(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]) + 1 / 3) / 4  # barycentric, of a face
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,8 @@ def load_cad(
     if abs(float(ahead @ above)) > 0.5:
         raise InputError(f"forward axis {forward!r} and up axis {up!r} are parallel; they must differ")
     rotation = np.stack([ahead, -above, np.cross(ahead, -above)])  # rows: our x, y (down), z in the file's axes
-    mesh = Mesh.concatenate([_surface(s) for s in surfaces]).transformed(rotation, np.zeros(3))
+    pictured = pictured_materials(path)
+    mesh = Mesh.concatenate([_surface(s, pictured) for s in surfaces]).transformed(rotation, np.zeros(3))
     low, high = mesh.bounds
     size = np.asarray(dims, float) if dims is not None else (high - low)[[0, 1, 2]].astype(float)
     if size.shape != (3,) or not np.all(size > 1e-6):
@@ -126,16 +132,43 @@ def load_cad(
     return CarMesh(path.stem, name, size, mesh.fitted(size), "cad")
 
 
-def _surface(surface: object) -> Mesh:
-    """A trimesh surface as a soup, with its own smooth normals and face colours."""
-    corners = np.asarray(surface.vertices)[surface.faces]  # type: ignore[attr-defined]
-    normals = np.asarray(surface.vertex_normals)[surface.faces]  # type: ignore[attr-defined]
-    visual = surface.visual  # type: ignore[attr-defined]
+def _surface(surface: Any, pictured: Collection[str]) -> Mesh:
+    """A trimesh surface as a soup, with its own smooth normals and a colour a face.
+
+    Args:
+        surface: of trimesh.
+        pictured: materials whose colour a picture says, and nothing else.
+    """
+    corners, normals = np.asarray(surface.vertices)[surface.faces], np.asarray(surface.vertex_normals)[surface.faces]
     try:
-        visual = visual.to_color() if hasattr(visual, "to_color") else visual
-        rgb = np.asarray(visual.face_colors, float)[:, :3] / 255
-        if len(rgb) != len(corners):
-            raise ValueError(len(rgb))
-    except Exception:  # textures that trimesh cannot bake fall back to grey
-        rgb = np.full((len(corners), 3), 0.6)
-    return soup(corners, normals, rgb**2.2, 0.3, OTHER)
+        colour = _face_colours(surface, pictured)
+    except Exception:  # what trimesh cannot make sense of is grey
+        colour = np.full((len(corners), 3), GREY**GAMMA)
+    return soup(corners, normals, colour, 0.3, OTHER)
+
+
+def _face_colours(surface: Any, pictured: Collection[str]) -> np.ndarray:
+    """(F, 3) linear albedo of the faces: their own, their material's, or the mean of what a picture shows on each."""
+    visual, faces = surface.visual, np.asarray(surface.faces)
+    material = getattr(visual, "material", None)
+    if material is None:
+        return (np.asarray(visual.face_colors, float).reshape(len(faces), -1)[:, :3] / 255) ** GAMMA
+    picture = getattr(material, "baseColorTexture", getattr(material, "image", None))
+    factor = getattr(material, "baseColorFactor", None)  # glTF's, linear, of the picture too
+    plain = np.ones(3) if factor is None else np.asarray(factor, float)[:3] / 255
+    if picture is not None and visual.uv is not None:
+        return _pictured_colours(np.asarray(visual.uv, float)[faces], picture) * plain
+    if factor is None:
+        stated = "kd" in (getattr(material, "kwargs", None) or {}) and material.name not in pictured
+        plain = (np.asarray(material.diffuse, float)[:3] / 255 if stated else np.full(3, GREY)) ** GAMMA
+    return np.tile(plain, (len(faces), 1))
+
+
+def _pictured_colours(places: np.ndarray, picture: Any) -> np.ndarray:
+    """(F, 3) mean linear colour of a picture within triangles (F, 3, 2) of it, at ten points of each."""
+    from trimesh.visual.color import uv_to_color
+
+    shown, found = picture.convert("RGBA"), np.zeros((len(places), 3))
+    for weights in INSIDE:
+        found += (uv_to_color(weights @ places, shown)[:, :3] / 255.0) ** GAMMA
+    return found / len(INSIDE)

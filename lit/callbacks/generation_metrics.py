@@ -85,5 +85,5 @@ class GenerationMetrics(pl.Callback):
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         means = self._finish(trainer, "bank")
-        if trainer.is_global_zero:
+        if means and trainer.is_global_zero:
             print("baked assets on held-out views: " + ", ".join(f"{k} {v:.4g}" for k, v in means.items()))

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
+from datamodules.errors import InputError
 from datamodules.randomness import derive
 from detectors.rank_counts import batch_line
 from lit.adversarial.rank_average import average_gradients
@@ -33,10 +34,15 @@ class Generator(LightningModule):
     Attributes:
         images_seen: images of all processes so far.
         effective_batch: images a step over all processes; None before the first.
+
+    Raises:
+        InputError: a training of no images.
     """
 
     def __init__(self, total_images: int, final_lr: float = 0.05, warmup: float = 0.02) -> None:
         super().__init__()
+        if total_images < 1:
+            raise InputError(f"model.total_images {total_images}: expected at least 1 image to learn from")
         self.images_seen = 0
         self.effective_batch: int | None = None
         self.noted: dict[str, Any] = {}

@@ -5,14 +5,18 @@ Source: Reddy et al., "G3DR: Generative 3D Reconstruction in ImageNet", CVPR 202
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.assets.visibility import observation_angles
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from datamodules.files.weight_files import read_content, state_of
 from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from detectors.compiling import compile_in_place
 from detectors.rank_counts import mean_over_ranks
@@ -29,10 +33,10 @@ from lit.rendering.bake import bake
 from lit.rendering.orbited_projections import orbited, within
 from lit.rendering.rendered_views import RenderedViews
 from lit.rendering.two_pass import TwoPass
-from lit.weights.files import read_state
 from lit.weights.fitting import fit_state
 
 GREY = 0.5  # behind objects in what the network sees
+SETTINGS = "network_settings"  # of a checkpoint: what the shapes of its weights do not tell
 
 
 class G3DR(Generator):
@@ -58,7 +62,7 @@ class G3DR(Generator):
             times larger than the network's pictures (:mod:`lit.generators.enlarged_views`). None for none.
 
     Raises:
-        InputError: a checkpoint of another network.
+        InputError: a checkpoint of another network, or numbers out of range.
     """
 
     def __init__(
@@ -80,6 +84,10 @@ class G3DR(Generator):
         upsampler: str | None = None,
     ) -> None:
         super().__init__(total_images, final_lr, warmup)
+        if min(bake_shape) < 1 or not (clip_gradients is None or clip_gradients > 0):
+            raise InputError(
+                f"bake_shape {list(bake_shape)}, clip_gradients {clip_gradients}: expected voxels, and null or above 0"
+            )
         self.save_hyperparameters(ignore=["network", "objective", "views", "eval_samples", "compiled"])
         # in a tuple it is no part of the module: its weights stay in their own checkpoint
         self.upsampler: tuple[Upsampler, ...] = () if upsampler is None else (Upsampler.load(upsampler),)
@@ -87,9 +95,11 @@ class G3DR(Generator):
         self.network, self.objective, self.views = network, objective or SingleViewObjective(), views or ViewSchedule()
         self.eval_samples = eval_samples or self.objective.samples
         if pretrained is not None:
-            state = read_state(Path(pretrained), "a checkpoint of G3DR")
+            content = read_content(Path(pretrained), "weights of a checkpoint of G3DR")
+            state = state_of(content, pretrained, "a checkpoint of G3DR")
             given = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
             fit_state(network, given, pretrained, "a checkpoint of this network")
+            self._require_settings(content, pretrained)
 
     def setup(self, stage: str) -> None:
         if self.compiled is not None:
@@ -124,9 +134,40 @@ class G3DR(Generator):
         if not self.hparams["symmetric"]:
             return field
         if not batch.framed:
-            raise InputError("model.symmetric: expected photographs of known boxes; set it to false for this data")
+            raise InputError(
+                "model.symmetric: expected photographs of known boxes, which mirrored ones have not; set data.flip to "
+                "false, or model.symmetric where the data knows no boxes"
+            )
         frame = batch.frame[rows]
         return SymmetricField(field, frame, seen_side(batch.projection[rows], frame))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[SETTINGS] = self.network.settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._require_settings(checkpoint, "the checkpoint")
+
+    def _require_settings(self, content: Any, path: str) -> None:
+        """Refuse weights that other settings were trained under; older checkpoints state none.
+
+        Raises:
+            InputError: names the first that differs.
+        """
+        stated = content.get(SETTINGS) if isinstance(content, Mapping) else None
+        for name, value in self.network.settings.items():
+            if isinstance(stated, Mapping) and stated.get(name, value) != value:
+                raise InputError(
+                    f"{path}: trained with {name} {stated[name]}, this configuration's network has {value}; set "
+                    f"model.network.{name} to what the checkpoint was trained with"
+                )
+
+    @property
+    def photo_size(self) -> int:
+        """Pixels a side of the photographs that it takes."""
+        scale = self.upsampler[0].network.scale if self.upsampler else 1
+        return int(self.network.unet.resolution * scale)
 
     def own_size(self, batch: PhotoBatch) -> PhotoBatch:
         """Photographs at the network's resolution."""
@@ -155,7 +196,10 @@ class G3DR(Generator):
             projection = orbited(batch.projection, yaw[own], pitch[own])
         elif kind == "mirrored":
             if not batch.framed:
-                raise InputError("views.mirrored: expected photographs of known boxes; set it to 0 for this data")
+                raise InputError(
+                    "views.mirrored: expected photographs of known boxes, which mirrored ones have not; set data.flip "
+                    "to false, or model.views.mirrored to 0 where the data knows no boxes"
+                )
             projection = mirrored(batch.projection, batch.frame)
         else:
             projection = batch.projection
@@ -209,8 +253,24 @@ class G3DR(Generator):
         for row, (id, name) in enumerate(zip(batch.ids, batch.names)):
             field = self.field(planes, batch, False, slice(row, row + 1))
             grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
-            assets.append(VoxelAsset(id.replace("/", "-"), name, batch.dims[row].cpu().numpy(), grid))
+            dims = batch.dims[row].cpu().numpy()
+            seen = photographed_from(batch.projection[row], batch.frame[row], dims)
+            if not (self.hparams["symmetric"] or self.views.mirrored):
+                seen = seen[:1]
+            assets.append(VoxelAsset(id.replace("/", "-"), name, dims, grid, seen))
         return assets
+
+
+def photographed_from(projection: Tensor, frame: Tensor, dims: np.ndarray) -> np.ndarray:
+    """(2, 2) observation angle and elevation, radians, of a photographed box, and of its mirrored side.
+
+    Args:
+        projection: (3, 4) cube to pixels.
+        frame: (4, 4) box in the cube.
+        dims: (3,) length, height, width, metres.
+    """
+    alpha, elevation = observation_angles((projection.double() @ frame.double()).cpu().numpy(), dims)
+    return np.array([[alpha, elevation], [np.pi - alpha, elevation]])
 
 
 def in_box(field: Field, frame: Tensor) -> Callable[[Tensor], FieldValues]:

@@ -80,7 +80,7 @@ class SingleViewObjective(nn.Module):
         clip: distance of what pictures mean; None leaves both such losses out.
 
     Raises:
-        InputError: a stride or share out of range.
+        InputError: a stride, share or distance out of range.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class SingleViewObjective(nn.Module):
         super().__init__()
         if stride < 1 or not 0 <= guided <= 1:
             raise InputError(f"stride {stride}, guided {guided}: expected at least 1, and a share from 0 to 1")
+        if not (spread > 0 and guided_reach >= 0):
+            raise InputError(f"spread {spread:g}, guided_reach {guided_reach:g}: expected above 0, and 0 or more")
         self.weights, self.side = weights or LossWeights(), side
         self.regularisation = regularisation if regularise else None
         self.samples, self.stride, self.squared, self.late = samples or TwoPass(), stride, squared, late

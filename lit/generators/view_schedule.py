@@ -49,9 +49,17 @@ class WideningTurns:
         end: and from ``share`` on.
         share: of the training in which it falls.
         pitch: divisor of the pitch.
+
+    Raises:
+        InputError: a divisor or share of which no angle can be made.
     """
 
     def __init__(self, start: float = 24.0, end: float = 6.0, share: float = 1 / 3, pitch: float = 18.0) -> None:
+        if not min(start, end, share, pitch) > 0:
+            raise InputError(
+                f"turns: start {start:g}, end {end:g}, share {share:g}, pitch {pitch:g}: expected all above 0; correct "
+                "model.views.turns"
+            )
         self.start, self.end, self.share, self.pitch = start, end, share, pitch
 
     def draw(self, count: int, progress: float, draw: torch.Generator) -> tuple[Tensor, Tensor]:

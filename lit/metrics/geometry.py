@@ -75,7 +75,7 @@ def depth_accuracy(pred: Maps, target: Maps, mask: Maps | None = None) -> float:
 def depth_errors(pred: Maps, target: Maps, mask: Maps | None = None) -> Tensor:
     """Mean squared error of each depth map after both were normalised to mean 0 and standard deviation 1.
 
-    G3DR (P. Pandey et al., CVPR 2024) reports "depth accuracy" against pseudo ground truth and gives no formula; this
+    G3DR (P. Reddy et al., CVPR 2024) reports "depth accuracy" against pseudo ground truth and gives no formula; this
     is our reading of its text. With the population's standard deviation it equals 2 (1 - r), r Pearson's correlation.
 
     Args:

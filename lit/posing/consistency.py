@@ -63,7 +63,11 @@ def folds_of(classes: Sequence[str], folds: int, seed: int) -> np.ndarray:
 def train_estimator(
     build: Callable[[], PoseEstimator], images: Tensor, angles: Tensor, training: Training
 ) -> PoseEstimator:
-    """Train a new estimator on images (N, 3, S, S) uint8 and angles (N, 3) degrees; in evaluation mode afterwards."""
+    """Train a new estimator on images (N, 3, S, S) uint8 and angles (N, 3) degrees; in evaluation mode afterwards.
+
+    Raises:
+        InputError: steps of one image, whose single cell batch normalisation cannot work on.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         estimator = build()
@@ -80,7 +84,15 @@ def train_estimator(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(estimator, loader)
+        try:
+            trainer.fit(estimator, loader)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"batch {batch}: batch normalisation has one value a channel to work on, expected two images a step or "
+                "more; give more images, a larger batch, or a finer stride"
+            ) from error
     return estimator.eval()
 
 
@@ -116,11 +128,22 @@ def held_out_losses(
     """
     losses, errors = np.zeros(len(images), np.float32), np.zeros(len(images))
     for fold in np.unique(folds):
-        out, rest = (torch.from_numpy(np.flatnonzero(where)) for where in (folds == fold, folds != fold))
+        here = np.flatnonzero(folds == fold)  # NumPy takes a tensor of one number for that number
+        out, rest = torch.from_numpy(here), torch.from_numpy(np.flatnonzero(folds != fold))
         estimator = train_estimator(build, images[rest], angles[rest], training)
-        losses[out] = in_batches(estimator.losses, images[out], angles[out])
-        errors[out] = in_batches(partial(found_errors, estimator), images[out], angles[out])
+        losses[here] = in_batches(estimator.losses, images[out], angles[out])
+        errors[here] = in_batches(partial(found_errors, estimator), images[out], angles[out])
     return losses, errors
+
+
+def require_drop(drop: float) -> None:
+    """Check the share of images that go.
+
+    Raises:
+        InputError: it is outside [0, 1).
+    """
+    if not 0 <= drop < 1:
+        raise InputError(f"drop {drop:g}: expected a share in [0, 1), such as 0.25")
 
 
 def kept_by(losses: np.ndarray, classes: Sequence[str], drop: float = DROP) -> np.ndarray:
@@ -129,8 +152,7 @@ def kept_by(losses: np.ndarray, classes: Sequence[str], drop: float = DROP) -> n
     Raises:
         InputError: a share outside [0, 1), or losses that are not finite.
     """
-    if not 0 <= drop < 1:
-        raise InputError(f"drop {drop:g}: expected a share in [0, 1), such as 0.25")
+    require_drop(drop)
     if not np.isfinite(losses).all():
         raise InputError("losses that are not finite: the estimator diverged; lower its learning rate")
     names, kept = np.asarray(classes), np.ones(len(losses), np.bool_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,7 +69,12 @@ class TransformersDepth:
     def __call__(self, images: Tensor) -> Tensor:
         """See :class:`DepthEstimator`."""
         inputs = self.processor(images=list(images.cpu()), return_tensors="pt")
-        found: Tensor = self.network(**inputs).predicted_depth
+        outputs = self.network(**inputs)
+        found: Tensor = outputs.predicted_depth
+        crop = getattr(self.processor, "post_process_depth_estimation", None)
+        if crop is not None and "source_sizes" in signature(crop).parameters:  # ZoeDepth's, which pads what it sees
+            sizes = [tuple(images.shape[2:])] * len(images)
+            found = torch.stack([each["predicted_depth"] for each in crop(outputs, source_sizes=sizes)])
         return F.interpolate(found[:, None].float(), images.shape[2:], mode="bicubic", align_corners=False)[:, 0]
 
 

@@ -100,6 +100,8 @@ class PoseEstimator(LightningModule):
         ):
             if value < low:
                 raise InputError(f"pose estimator's {name} {value}: expected at least {low}")
+        if not lr > 0:
+            raise InputError(f"pose estimator's lr {lr:g}: expected a rate above 0, such as 0.01")
         self.backbone, channels = build_backbone(backbone, options or {}, weights, stride)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(pool), nn.Flatten(), nn.Linear(channels[0] * pool**2, 3 * bins))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None] * 255, persistent=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datamodules.recognition.captioned_images import CaptionBatch, CaptionedImages
-from datamodules.recognition.captions import OPENINGS_OF_CAPTIONS, SHADES, SIDES, caption, phrases
+from datamodules.recognition.captions import OPENINGS_OF_CAPTIONS, SHADES, VIEW_SIDES, caption, phrases
 from lit.metrics.maps.single_view import MeanRow
 from lit.recognition.clip import Clip
 
@@ -45,7 +45,7 @@ class CaptionScores(pl.Callback):
         if not isinstance(data, CaptionedImages) or not isinstance(pl_module, Clip):
             return
         facts = data.held_out_facts()
-        choices = {"class": data.classes, "paint": tuple(SHADES), "side": SIDES}
+        choices = {"class": data.classes, "paint": tuple(SHADES), "side": VIEW_SIDES}
         self._said = {
             "class": [one.name for one in facts],
             "paint": [one.paint for one in facts if one.paint],

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from datamodules.recognition.class_images import ClassBatch
+from datamodules.errors import InputError
+from datamodules.recognition.class_images import ClassBatch, ClassImages
 from detectors.rank_counts import mean_over_ranks
 from lit.proxies.pose_estimator import PoseEstimator, rotations_of
 from lit.recognition.recogniser import Recogniser
@@ -40,6 +41,17 @@ class PoseClassifier(Recogniser):
         super().__init__(classes, lr, weight_decay)
         self.estimator = PoseEstimator(backbone, weights, options, stride, pool, bins, size)
         self.start(start_from)
+
+    def setup(self, stage: str) -> None:
+        """Check that there is something to learn.
+
+        Raises:
+            InputError: the poses of the pictures are not known, or their classes are others.
+        """
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ClassImages) and data.train_pictures is not None and data.train_pictures.camera is None:
+            raise InputError("data.posed false: a pose classifier needs pictures whose poses are known; set it true")
 
     def training_step(self, batch: ClassBatch, batch_idx: int) -> Tensor:
         loss = self.estimator.losses(batch.images, batch.pose[:, :3]).mean()

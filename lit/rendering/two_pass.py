@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from datamodules.errors import InputError
 from lit.networks.batch_draws import batch_draw
 from lit.networks.fields.field_values import Field
 from lit.networks.fields.quadrature import Rendering
@@ -23,10 +24,17 @@ class TwoPass:
     Attributes:
         coarse: of the first pass, one in each of as many equal bins.
         fine: of the second.
+
+    Raises:
+        InputError: too few to cut a ray into pieces.
     """
 
     coarse: int = 32
     fine: int = 32
+
+    def __post_init__(self) -> None:
+        if self.coarse < 2 or self.fine < 1:
+            raise InputError(f"samples coarse {self.coarse}, fine {self.fine}: expected at least 2 and 1")
 
     def train(
         self,

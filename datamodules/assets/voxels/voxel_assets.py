@@ -9,7 +9,7 @@ from numba import njit
 
 from datamodules.assets.contract import Layer
 from datamodules.assets.cube_render import render_cube, sketch_cube
-from datamodules.assets.visibility import EVERYWHERE
+from datamodules.assets.visibility import EVERYWHERE, Visibility
 from datamodules.assets.voxels.voxel_render import OPACITY_STEP as OPACITY_STEP
 from datamodules.assets.voxels.voxel_render import PreparedGrid, prepare_grid, render_voxels
 from datamodules.errors import InputError
@@ -32,15 +32,19 @@ class VoxelAsset:
         dims: (3,) float64 natural length, height, width in metres.
         grid: (X, Y, Z, 4) uint8 straight colour and opacity per :data:`OPACITY_STEP` (see
             :mod:`datamodules.assets.voxels.voxel_render`).
+        seen: (K, 2) observation angle and elevation, radians, from which it was photographed, its mirrored side's
+            included where that was learnt; none where it was seen from all around, or nobody knows.
+        visibility: the directions it may be seen from.
     """
 
     id: str
     name: str
     dims: np.ndarray
     grid: np.ndarray
+    seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)), compare=False)
+    visibility: Visibility = field(default=EVERYWHERE, repr=False, compare=False)
     _prepared: list[PreparedGrid] = field(default_factory=list, init=False, repr=False, compare=False)
     pose = None
-    visibility = EVERYWHERE
 
     def __post_init__(self) -> None:
         if self.grid.ndim != 4 or self.grid.shape[-1] != 4 or self.grid.dtype != np.uint8:

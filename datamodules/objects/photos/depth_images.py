@@ -102,7 +102,7 @@ def photo_paths(root: Path, keep: Path | None = None) -> list[Path]:
         keep: text file with the wanted ones, ``CLASS/NAME`` a line (what a filter wrote), or None for all.
 
     Raises:
-        InputError: no folder, no photographs, or a line that names none.
+        InputError: no folder, no photographs, two of one name, or a line that names none.
     """
     if not root.is_dir():
         raise DatasetNotFound(
@@ -113,6 +113,8 @@ def photo_paths(root: Path, keep: Path | None = None) -> list[Path]:
     found = [path.relative_to(root) for path in files if not path.name.endswith(SUFFIX)]
     if not found:
         raise DatasetNotFound(f"{root}: no CLASS/NAME.png or .jpg in it; expected photographs in class folders")
+    if len({path.suffix for path in found}) > 1:
+        _require_names(root, found)
     if keep is None:
         return found
     wanted = [line.strip() for line in read_text(keep, "a list of photographs").splitlines() if line.strip()]
@@ -120,6 +122,18 @@ def photo_paths(root: Path, keep: Path | None = None) -> list[Path]:
     if missing := [line for line in wanted if line not in named]:
         raise InputError(f"{keep}: '{missing[0]}' is no photograph of {root}; expected CLASS/NAME")
     return [named[line] for line in wanted]
+
+
+def _require_names(root: Path, paths: Sequence[Path]) -> None:
+    """Refuse photographs of one name and different kinds: they would share a depth map and an id.
+
+    Raises:
+        InputError: names the first two.
+    """
+    named: dict[Path, Path] = {}
+    for path in paths:
+        if (first := named.setdefault(path.with_suffix(""), path)) != path:
+            raise InputError(f"{root}: {first} and {path} would share a depth map; remove or rename one")
 
 
 class DepthImages(PhotoData):
@@ -155,10 +169,10 @@ class DepthImages(PhotoData):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        require_counts(size=(size, 8), batch_size=(batch_size, 1), val_every=(val_every, 2))
+        require_counts(size=(size, 8), batch_size=(batch_size, 1), val_every=(val_every, 2), val_photos=(val_photos, 0))
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the photographs.
+        """Find the photographs; for prediction none is held out, so that one is enough.
 
         Raises:
             InputError: see :func:`photo_paths`, or too few of them.
@@ -166,10 +180,11 @@ class DepthImages(PhotoData):
         h: Any = self.hparams
         root = Path(h.root).expanduser()
         paths = photo_paths(root, None if h.keep is None else Path(h.keep))
-        rows, held = held_out(len(paths), h.val_every)
 
         def photos(chosen: Sequence[int]) -> FolderPhotos:
             return FolderPhotos(root, [paths[index] for index in chosen], h.size, h.masks)
 
-        self.train_source, self.val_source = photos(rows), photos(held[: h.val_photos])
         self.predict_source = photos(range(len(paths)))
+        if stage != "predict":
+            rows, held = held_out(len(paths), h.val_every)
+            self.train_source, self.val_source = photos(rows), photos(held[: h.val_photos])

@@ -138,7 +138,7 @@ class LabelledCrops(PhotoData):
             (:class:`datamodules.kitti.KittiDataModule`, its ``subset``).
         subset_seed: of that training.
         size: pixels a side.
-        name: class to take.
+        name: class to take; people, cyclists, trucks and trams have shapes of their own as prior, all others cars'.
         min_height: least height of the 2D box in pixels.
         max_truncation: largest truncation.
         max_occlusion: largest occlusion level; what hides an object is left out of the losses.
@@ -183,16 +183,17 @@ class LabelledCrops(PhotoData):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        require_counts(size=(size, 8), batch_size=(batch_size, 1), val_every=(val_every, 2), max_crops=(max_crops, 1))
-        self.prior = ShapePrior(prior_cars)
+        least = {"size": (size, 8), "batch_size": (batch_size, 1), "val_every": (val_every, 2)}
+        require_counts(**least, max_crops=(max_crops, 1), val_photos=(val_photos, 0))
+        self.prior = ShapePrior(prior_cars, name=name)
 
     def setup(self, stage: str | None = None) -> None:
-        """Cut the objects out.
+        """Cut the objects out; for prediction none is held out, so that one is enough.
 
         Raises:
             InputError: no such split, or fewer objects than a split of theirs needs.
         """
-        if self.train_source is not None:
+        if self.train_source is not None or (stage == "predict" and self.predict_source is not None):
             return
         h: Any = self.hparams
         cutter = RecompositionSource(h.name, h.min_height, h.max_truncation, h.max_occlusion)
@@ -211,8 +212,9 @@ class LabelledCrops(PhotoData):
             )
         crops.sort(key=lambda crop: (-crop.crop.rgba.shape[0], crop.crop.id))
         crops = sorted(crops[: h.max_crops], key=lambda crop: crop.crop.id)
+        self.predict_source = CropPhotos(crops, h.size, self.prior)
+        if stage == "predict":
+            return
         rows, held = held_out(len(crops), h.val_every)
-        every = CropPhotos(crops, h.size, self.prior)
         self.train_source = CropPhotos([crops[row] for row in rows], h.size, self.prior)
         self.val_source = CropPhotos([crops[row] for row in held[: h.val_photos]], h.size, self.prior)
-        self.predict_source = every

@@ -114,14 +114,14 @@ class PhotoData(StudioSet):
         return DataLoader(HeldOutPhotos(source, views), batch_size=None, sampler=sampler)
 
 
-def require_counts(**counts: tuple[int, int]) -> None:
-    """Refuse counts (value, least) that are too small.
+def require_counts(**counts: tuple[int | None, int]) -> None:
+    """Refuse counts (value, least) that are too small; None is any.
 
     Raises:
         InputError: names the first.
     """
     for name, (value, least) in counts.items():
-        if value < least:
+        if value is not None and value < least:
             raise InputError(f"{name} {value}: expected at least {least}; correct data.{name}")
 
 

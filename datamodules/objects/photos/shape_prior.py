@@ -1,38 +1,53 @@
-"""Pseudo-depth of a photographed car whose box is known: that of a typical car drawn at the box.
+"""Pseudo-depth of a photographed object whose box is known: that of a typical one of its class drawn at the box.
 
-Of a few of the studio's cars, stretched to the box, the one is taken whose outline fits the object's mask best. No
-estimator is asked, and depth has the scale that the label states.
+Of a few of the studio's, cars as a rule, stretched to the box, the one is taken whose outline fits the object's mask
+best. No estimator is asked, and depth has the scale that the label states.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.randomness import derive
+from datamodules.shapes import street, vehicles
 from datamodules.shapes.meshes import CarMesh, car
 from datamodules.shapes.raycast import pixel_rays, ray_scene
 
 COARSE = 32  # pixels a side at which outlines are compared
 
 
+SHAPES: dict[str, Callable[[np.random.Generator], CarMesh]] = {  # of KITTI's classes that no car resembles
+    "Pedestrian": street.pedestrian,
+    "Person_sitting": street.pedestrian,
+    "Cyclist": street.cyclist,
+    "Truck": vehicles.truck,
+    "Tram": vehicles.bus,
+}
+
+
 class ShapePrior:
-    """Depth of the best-fitting of some cars.
+    """Depth of the best-fitting of some shapes.
 
     Args:
-        cars: of the studio's population, from the first on.
+        cars: how many; cars are the first of the studio's population.
         seed: of the population.
+        name: class; those of :data:`SHAPES` are drawn as such, all others as cars.
 
     Raises:
-        InputError: no cars.
+        InputError: no shapes.
     """
 
-    def __init__(self, cars: int = 8, seed: int = 0) -> None:
+    def __init__(self, cars: int = 8, seed: int = 0, name: str = "Car") -> None:
         if cars < 1:
             raise InputError(f"prior cars {cars}: expected at least 1; correct data.prior_cars")
-        self.cars, self.seed = cars, seed
+        self.cars, self.seed, self.name = cars, seed, name
 
     def depth(self, projection: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, float]:
-        """Depth (S, S) float32 metres, NaN where the chosen car does not show, and the outlines' IoU.
+        """Depth (S, S) float32 metres, NaN where the chosen shape does not show, and the outlines' IoU.
 
         Args:
             projection: (3, 4) from the object's canonical box to pixels, third row depth in metres.
@@ -49,7 +64,12 @@ class ShapePrior:
         return _cast(self._car(best), projection, size, 1), agreement[best]
 
     def _car(self, number: int) -> CarMesh:
-        return car("studio", number, self.seed)
+        return car("studio", number, self.seed) if self.name not in SHAPES else _shape(self.name, number, self.seed)
+
+
+@cache
+def _shape(name: str, number: int, seed: int) -> CarMesh:
+    return SHAPES[name](derive(seed, "shape prior", name, number))
 
 
 def _cast(mesh: CarMesh, projection: np.ndarray, size: int, step: int) -> np.ndarray:

@@ -106,18 +106,22 @@ class StudioPhotos(PhotoData):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        require_counts(batch_size=(batch_size, 1), val_every=(val_every, 2), val_views=(val_views, 1))
+        least = {"batch_size": (batch_size, 1), "val_every": (val_every, 2), "val_views": (val_views, 1)}
+        require_counts(**least, val_objects=(val_objects, 0))
 
     def setup(self, stage: str | None = None) -> None:
-        """Load and split by object.
+        """Load and split by object; for prediction none is held out, so that one is enough.
 
         Raises:
             InputError: too few objects, or no depth.
         """
-        if self.train_source is not None:
+        if self.train_source is not None or (stage == "predict" and self.predict_source is not None):
             return
         h: Any = self.hparams
         posed = PosedImageSet.load(h.folder)
+        self.predict_source = PosedPhotos(posed, h.seed)
+        if stage == "predict":
+            return
         rows, held = held_out(len(posed), h.val_every)
 
         def photos(chosen: Sequence[int]) -> PosedPhotos:
@@ -125,8 +129,10 @@ class StudioPhotos(PhotoData):
 
         self.held: PosedPhotos = photos(held[: h.val_objects])
         self.train_source, self.val_source = photos(rows), self.held
-        self.predict_source = PosedPhotos(posed, h.seed)
 
     def truth(self) -> Callable[[int], PhotoViews] | None:
+        """A held-out object's other views; None where its photograph is the only one."""
         h: Any = self.hparams
+        if self.held.posed.views < 2:
+            return None
         return lambda index: self.held.views(index, h.val_views)

@@ -39,15 +39,17 @@ def dst_edges(argv: list[str]) -> int:
     from datamodules.processes import track
     from datamodules.renders.generated import generated_images
     from datamodules.renders.render_set import RenderSet
+    from datamodules.renders.text_prompts import PromptBook
     from datamodules.renders.visual_prompts import visual_prompt
     from lit.commands.report import report
     from lit.metrics.edge_precision import edge_counts, merge_counts, precision_of_counts
 
     renders = RenderSet.load(options.root)
+    book = PromptBook(renders.root)
     figures: dict[str, Any] = {"evaluator": {"name": "dst-edges", "version": VERSION}}
     for name in options.name:
         images = generated_images(renders, name)
-        prompts = [visual_prompt(image.render, "canny")[..., 0] for image in images]
+        prompts = [visual_prompt(image.render, "canny", book.thresholds(image.render))[..., 0] for image in images]
         own, other = [], []
         for number, image in enumerate(track(images, name)):
             pixels = image.read()

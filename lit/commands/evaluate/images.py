@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
 from datamodules.processes import progress_bar
-from lit.arguments import Arguments
+from lit.arguments import Arguments, usable_device
 from lit.commands.report import report
 
 if TYPE_CHECKING:
@@ -79,17 +79,11 @@ def evaluate_images(
     Raises:
         InputError: unreadable images, an unusable extractor, or sets too small for a metric.
     """
-    import torch
-
     from lit.features.build import build_extractor
     from lit.metrics.image.files import open_images
     from lit.metrics.image.scores import VERSION, frechet_distance, inception_scores, kernel_distances, precision_recall
 
-    try:
-        target = torch.device(device)
-        torch.zeros(1, device=target)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: not usable here; expected cpu, or cuda with a working GPU") from error
+    target = usable_device(device)
     sources = {"real": open_images(real), "fake": open_images(fake)}
     for source in sources.values():
         if source.left_out:

@@ -115,6 +115,8 @@ def dst_pose(argv: list[str]) -> int:
     parser.add_argument("--filtered", action="store_true", help="only images that prepare dst-filter keeps")
     parser.add_argument("--out", type=typed_path, help="JSON file")
     options = parser.parse_args(argv)
+    if options.filtered and options.name is None:
+        raise InputError("--filtered: renders need no filter; give --name, or leave it out")
     import torch
 
     from datamodules.renders.filtered import kept_images

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError
-from lit.arguments import Arguments, positive
+from lit.arguments import Arguments, positive, usable_device
 from lit.commands.prepare.paths import typed_path
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def class_photos(argv: list[str]) -> int:
     parser.add_argument("--size", type=positive, help="pixels a side (default: as drawn)")
     _add_drawing(parser, count=64)
     options = parser.parse_args(argv)
+    _require_drawing(options)
     from lit.generators.rgbd.pictures import write_rgbd
 
     sampler, total = _sampler(options), 0
@@ -59,6 +60,7 @@ def class_assets(argv: list[str]) -> int:
     add("--licence", default="unknown", help="recorded in the bank")
     _add_drawing(parser, count=40)
     options, rest = parser.parse_known_args(argv)
+    _require_drawing(options)
     from datamodules.assets.bank import AssetBankWriter
     from datamodules.objects.photos.photo import collate_photos
     from lit.callbacks.bank_writer import hash_of, weights_hash
@@ -75,7 +77,7 @@ def class_assets(argv: list[str]) -> int:
     source = f"RGB-D diffusion {sampler.digest[:12]}"
     total = 0
     with AssetBankWriter(options.bank, *about, source=source) as writer:
-        for words, photo in _photos(options, sampler, model.network.unet.resolution):
+        for words, photo in _photos(options, sampler, model.photo_size):
             if options.root is not None:
                 write_rgbd(photo, options.root)
             named = replace(box.placed(photo), id=photo.id.rsplit("/", 1)[-1])
@@ -102,12 +104,13 @@ def _add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
     add("--seed", type=int, default=0, help="same seed, same pictures (default 0)")
 
 
-def _sampler(options: argparse.Namespace) -> RgbdSampler:
-    """The model that draws.
+def _require_drawing(options: argparse.Namespace) -> None:
+    """Refuse what cannot be drawn, before any weights are read.
 
     Raises:
-        InputError: options out of range, or weights that are missing or of something else.
+        InputError: options out of range, or a device that is not there.
     """
+    usable_device(options.device)
     if not 0 <= options.min_area < 1 or not 0 <= options.guidance <= 50:
         given = f"--min-area {options.min_area:g}, --guidance {options.guidance:g}"
         raise InputError(f"{given}: expected a share below 1, and 0 to 50")
@@ -116,6 +119,14 @@ def _sampler(options: argparse.Namespace) -> RgbdSampler:
         raise InputError(f"--prompt with {len(names)} classes: expected one, which the pictures are filed under")
     if len(set(names)) < len(names) or any("/" in name or name[:1] in "." for name in names):
         raise InputError(f"--class {' '.join(names)}: expected different names of folders")
+
+
+def _sampler(options: argparse.Namespace) -> RgbdSampler:
+    """The model that draws.
+
+    Raises:
+        InputError: weights that are missing or of something else.
+    """
     from lit.generators.rgbd.samplers import SegmentedSampler, open_sampler
 
     sampler = open_sampler(options.rgbd, options.device)
@@ -125,7 +136,7 @@ def _sampler(options: argparse.Namespace) -> RgbdSampler:
     from lit.proxies.torchvision_segmenter import load_segmenter
 
     segmenter = load_segmenter(options.segmenter)
-    rows = class_rows(segmenter, ("object", "vehicle", *names), options.segmenter)
+    rows = class_rows(segmenter, ("object", "vehicle", *options.classes), options.segmenter)
     return SegmentedSampler(sampler, segmenter.to(options.device), rows)
 
 

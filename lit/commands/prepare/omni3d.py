@@ -29,15 +29,15 @@ def omni3d(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.cameras is not None and options.version is None:
         parser.error("--cameras without --version: cameras are a nuScenes folder's")
-    if len(set(options.splits)) < len(options.splits):
+    stems = [split if not split.endswith(".txt") else typed_path(split).stem for split in options.splits]
+    if len(set(stems)) < len(stems):  # of files of scene names, too: each split is written to a file of its name
         parser.error(f"--splits {' '.join(options.splits)}: expected each split once")
     from datamodules.omni3d.sources import kitti_split, nuscenes_split
     from datamodules.omni3d.writer import write_split
     from datamodules.processes import track
 
     images, annotations = 0, 0
-    for split in options.splits:
-        stem = split if not split.endswith(".txt") else typed_path(split).stem  # of a file of scene names
+    for split, stem in zip(options.splits, stems):
         file = f"{options.name}_{stem}.json" if options.name else f"{stem}.json"
         if options.version is not None:
             cameras = tuple(options.cameras or ["CAM_FRONT"])

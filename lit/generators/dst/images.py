@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -9,15 +10,17 @@ import cv2
 import numpy as np
 
 from datamodules.errors import InputError
+from datamodules.files.checksums import digest_of
 from datamodules.processes import track
 from datamodules.randomness import derive
 from datamodules.renders.generated import Generated, ImageLog
 from datamodules.renders.render_set import RENDER_PICTURES, RenderSet
 from datamodules.renders.text_prompts import PromptBook
-from datamodules.renders.visual_prompts import PROMPT_FOLDERS, visual_prompt
+from datamodules.renders.visual_prompts import PROMPT_FOLDERS, THRESHOLDS, visual_prompt
 from lit.generators.dst.pipelines import ControlledPipeline
 
 TAKEN = (*RENDER_PICTURES, *PROMPT_FOLDERS.values(), "annotation")
+PlannedImage = tuple[Generated, ImageLog]
 
 
 def image_seed(seed: int, image: Generated) -> int:
@@ -56,33 +59,43 @@ def generate_images(
     if not 0 <= rank < world_size:
         raise InputError(f"rank {rank} of {world_size} processes: expected 0 to {world_size - 1}")
     images = [Generated(render, name, variant) for render in renders for variant in range(per_render)]
-    missing = [image for image in images[rank::world_size] if not image.is_whole(pipeline.digest)]
     book = PromptBook(renders.root)
+    wanted = [(image, wanted_log(image, pipeline, book, seed)) for image in images[rank::world_size]]
+    missing = [(image, log) for image, log in wanted if not image.is_whole(log.settings, log)]
     batches = list(_batches(missing, batch))
     for group in track(batches, "images", not progress):
-        _draw(group, pipeline, book, seed)
+        _draw(group, pipeline, book)
     return len(missing)
 
 
-def _batches(images: Sequence[Generated], batch: int) -> Iterator[list[Generated]]:
+def wanted_log(image: Generated, pipeline: ControlledPipeline, book: PromptBook, seed: int) -> ImageLog:
+    """What an image is to be made with; its digest is not known yet."""
+    prompt, negative = book[image.render]
+    settings, thresholds = pipeline.digest, book.thresholds(image.render)
+    if "canny" in pipeline.settings.controls and thresholds != THRESHOLDS:
+        settings = digest_of(json.dumps([settings, thresholds]).encode())
+    strength = image.render.annotation.strength * pipeline.settings.strength
+    return ImageLog(settings, image_seed(seed, image), prompt, negative, strength, "")
+
+
+def _batches(images: Sequence[PlannedImage], batch: int) -> Iterator[list[PlannedImage]]:
     """Runs of images that share the strength of their control, some at a time."""
-    for _, group in groupby(images, lambda image: image.render.annotation.strength):
+    for _, group in groupby(images, lambda wanted: wanted[0].render.annotation.strength):
         members = list(group)
         yield from (members[start : start + batch] for start in range(0, len(members), batch))
 
 
-def _draw(images: list[Generated], pipeline: ControlledPipeline, book: PromptBook, seed: int) -> None:
+def _draw(wanted: list[PlannedImage], pipeline: ControlledPipeline, book: PromptBook) -> None:
     size = pipeline.settings.size
+    images, logs = [image for image, _ in wanted], [log for _, log in wanted]
     controls = []
     for kind in pipeline.settings.controls:
-        shown = [visual_prompt(image.render, kind) for image in images]
+        shown = [visual_prompt(image.render, kind, book.thresholds(image.render)) for image in images]
         if size is not None:
             shown = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in shown]
         controls.append(np.stack(shown))
-    texts = [book[image.render] for image in images]
     strength = images[0].render.annotation.strength
-    seeds = [image_seed(seed, image) for image in images]
-    drawn = pipeline.draw(controls, [t[0] for t in texts], [t[1] for t in texts], seeds, strength)
-    for image, pixels, (prompt, negative), one in zip(images, drawn, texts, seeds):
-        total = strength * pipeline.settings.strength
-        image.write(pixels, ImageLog(pipeline.digest, one, prompt, negative, total, ""))
+    texts = [log.prompt for log in logs], [log.negative for log in logs]
+    drawn = pipeline.draw(controls, *texts, [log.seed for log in logs], strength)
+    for (image, log), pixels in zip(wanted, drawn):
+        image.write(pixels, log)

@@ -175,7 +175,13 @@ def guided(
         said, quiet: (B, L, W) the condition, and none.
         steps: of the sampler.
         guidance: 1 follows the condition as it was learned, more exaggerates.
+
+    Raises:
+        InputError: more steps than the scheduler has, or none.
     """
+    most = int(scheduler.config.num_train_timesteps)
+    if not 1 <= steps <= most:
+        raise InputError(f"{steps} steps of the sampler: expected 1 to {most}; correct --steps or model.sample_steps")
     scheduler.set_timesteps(steps, device=noise.device)
     latents = noise * scheduler.init_noise_sigma
     both = torch.cat([quiet, said])

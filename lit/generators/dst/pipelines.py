@@ -15,6 +15,7 @@ from typing import Any, Literal
 import diffusers
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from datamodules.errors import InputError
 from datamodules.files.checksums import digest_of
@@ -37,6 +38,10 @@ SCHEDULERS = {
     "dpm": "DPMSolverMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
 }
+LARGEST = 4096  # pixels a side
+MISFITS = (  # what networks raise that do not fit each other, the folder or the picture
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CURE = (
     "expected a diffusers folder (model_index.json, unet/, vae/, ...), such as a copy of Stable Diffusion 1.5 with the "
@@ -97,8 +102,8 @@ class PipelineSettings:
         for number, amount, low, high in (*limits, ("strength", self.strength, 0, 2)):
             if not low <= amount <= high:
                 raise InputError(f"{number} {amount:g}: expected {low} to {high}")
-        if self.size is not None and (self.size < 16 or self.size % 8):
-            raise InputError(f"size {self.size}: expected a multiple of 8 from 16 on")
+        if self.size is not None and (not 16 <= self.size <= LARGEST or self.size % 8):
+            raise InputError(f"size {self.size}: expected a multiple of 8 from 16 to {LARGEST}")
 
 
 class ControlledPipeline:
@@ -113,7 +118,11 @@ class ControlledPipeline:
     """
 
     def __init__(self, settings: PipelineSettings, device: torch.device | str = "cpu") -> None:
-        self.settings, self.device = settings, torch.device(device)
+        self.settings = settings
+        try:
+            self.device = torch.device(device)
+        except RuntimeError:
+            raise InputError(f"device {device!s}: expected cpu, cuda or cuda:0 and its like") from None
         if not settings.hub:
             for folder, index in (
                 (settings.folder, "model_index.json"),
@@ -124,8 +133,14 @@ class ControlledPipeline:
                     raise InputError(f"{folder}: {what}, {CURE}{' and --controlnet' * (index == 'config.json')}")
         try:
             self.pipeline = self._load()
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        except (OSError, AssertionError, SafetensorError, *MISFITS) as error:
             raise InputError(f"{settings.folder}: cannot be loaded ({shortened(error)}), {CURE}") from error
+        held = len(getattr(self.pipeline.controlnet, "nets", [None]))
+        if held != len(settings.controls):
+            raise InputError(
+                f"{len(settings.controls)} controls ({', '.join(settings.controls)}) with {held} ControlNet of "
+                f"{settings.folder}: expected one each; give as many folders with --controlnet"
+            )
         self.pipeline.set_progress_bar_config(disable=True)
         self.digest = digest_of(json.dumps([_stated(settings), self._weights(), diffusers.__version__]).encode())
         self._restyling: Any = None  # around the same networks, when it is first asked for
@@ -153,8 +168,13 @@ class ControlledPipeline:
         folders = [
             Path(folder) for folder in (self.settings.folder, *self.settings.controlnets) if Path(folder).is_dir()
         ]
-        files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.safetensors"))]
-        return {file.relative_to(folder).as_posix(): digest(file) for folder, file in files}
+        found = {}
+        for number, folder in enumerate(folders):
+            for file in sorted(folder.rglob("*.safetensors")):
+                name = file.relative_to(folder).as_posix()
+                # All ControlNets name their files alike; the first one's never meet the pipeline's, which lie deeper.
+                found[f"{number}/{name}" if name in found else name] = digest(file)
+        return found
 
     @torch.no_grad()
     def draw(
@@ -245,7 +265,14 @@ class ControlledPipeline:
             "eta": s.eta,
             "control_image" if "control_image" in taken else "image": shown[0] if len(shown) == 1 else shown,
         } | (given or {})
-        images = pipeline(**{key: value for key, value in call.items() if key in taken}).images
+        try:
+            images = pipeline(**{key: value for key, value in call.items() if key in taken}).images
+        except MISFITS as error:
+            raise InputError(
+                f"{s.folder}: cannot draw {len(prompts)} images of {size} pixels ({type(error).__name__}: "
+                f"{shortened(error)}); expected a whole folder of the family {s.family}, ControlNets made for it, a "
+                "size that it can halve, and room in memory; check --family, --controlnet, --size and --batch"
+            ) from error
         if not np.isfinite(images).all():
             raise InputError(f"{s.folder}: draws values that are not finite in {s.dtype}; give --dtype float32")
         return np.asarray(np.rint(np.clip(images, 0, 1) * 255), np.uint8)

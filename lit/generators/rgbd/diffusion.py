@@ -94,6 +94,9 @@ class RgbdDiffusion(LatentDiffusion):
         if not 0 <= drop <= 1:
             raise InputError(f"drop {drop:g}: expected a share in [0, 1]")
         side = self.build_latents(len(channels))
+        most = int(self.noise.config.num_train_timesteps)
+        if not 1 <= sample_steps <= most:
+            raise InputError(f"sample_steps {sample_steps}: expected 1 to {most}; correct model.sample_steps")
         tower = None
         if clip is not None:
             tower, self.hparams["clip_architecture"] = text_tower(clip_model, clip, clip_architecture)

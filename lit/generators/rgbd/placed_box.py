@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ class PlacedBox:
         regressor: finds both for each photograph instead.
 
     Raises:
-        InputError: sizes out of range.
+        InputError: sizes or angles out of range.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class PlacedBox:
     ) -> None:
         if dims is not None and not all(0.05 <= size <= 100 for size in dims):
             raise InputError(f"dims {' '.join(f'{size:g}' for size in dims)}: expected metres from 0.05 to 100")
+        if not math.isfinite(azimuth):
+            raise InputError(f"azimuth {azimuth:g}: expected degrees")
         if not abs(elevation) < 90:
             raise InputError(f"elevation {elevation:g}: expected degrees between -90 and 90")
         self.dims, self.azimuth, self.elevation, self.regressor = dims, azimuth, elevation, regressor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -32,7 +33,7 @@ class SingleViewNetwork(nn.Module):
         decoder_rate: factor on the decoder's learning rate, whose weights StyleGAN's scaling slows in short trainings.
 
     Raises:
-        InputError: a straight way with fewer features than colours.
+        InputError: a straight way with fewer features than colours, or levels that the planes have not.
     """
 
     def __init__(
@@ -44,7 +45,10 @@ class SingleViewNetwork(nn.Module):
         decoder_rate: float = 1.0,
     ) -> None:
         super().__init__()
-        self.unet, self.levels, self.depth_input = unet, levels, depth_input
+        if levels < 1 or unet.resolution < 2 ** (levels - 1):
+            most = int(math.log2(unet.resolution)) + 1
+            raise InputError(f"levels {levels}: expected 1 to {most} of planes of {unet.resolution} texels a side")
+        self.unet, self.levels, self.depth_input, self.decoder_rate = unet, levels, depth_input, decoder_rate
         self.decoder = SoftplusDecoder(unet.plane_channels, hidden=hidden, lr_multiplier=decoder_rate)
         if unet.straight is not None:
             if min(hidden, unet.plane_channels) < 3:
@@ -53,6 +57,11 @@ class SingleViewNetwork(nn.Module):
                 )
             unet.straight.pass_colours(levels)
             pass_colours(self.decoder)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What no weight's shape tells: of other settings, the same weights are another network."""
+        return {"levels": self.levels, "depth_input": self.depth_input, "decoder_rate": self.decoder_rate}
 
     def forward(self, images: Tensor, depth: Tensor, projection: Tensor) -> Tensor:
         """Planes (B, 3, C, R, R).

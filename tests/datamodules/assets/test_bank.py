@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,29 @@ def test_round_trip_of_voxels(tmp_path: Path) -> None:
         bank.index.classes["Car"].mean, np.mean([voxels(i).dims for i in range(5)], 0), atol=1e-5
     )
     assert [p.name for p in tmp_path.iterdir()] == ["bank"]
+
+
+def test_objects_of_one_photograph_are_shown_from_near_its_side(tmp_path: Path) -> None:
+    seen = np.deg2rad([[-80.0, 4.0], [260.0, 4.0]])
+    asset = replace(voxels(0), seen=seen)
+    with AssetBankWriter(tmp_path / "bank", "g3dr") as writer:
+        writer.write(asset)
+        writer.write(voxels(1))
+    hashes = set()
+    for limit in (None, 20.0):
+        bank = AssetBank(tmp_path / "bank", max_turn=limit)
+        np.testing.assert_allclose(bank[0].seen, seen, atol=1e-4)  # type: ignore[attr-defined]
+        assert bank[1].visibility.everywhere
+        assert bank[0].visibility.everywhere == (limit is None)
+        hashes.add(bank.hash)
+    assert len(hashes) == 1
+    alpha = np.deg2rad([-95.0, -65.0, -50.0, 90.0, 250.0])
+    assert bank[0].visibility.within(alpha, np.zeros(5)).any(1).tolist() == [True, True, False, False, True]
+    with pytest.raises(InputError, match=r"max_turn 200: expected degrees in \(0, 180\]"):
+        AssetBank(tmp_path / "bank", max_turn=200)
+    write(tmp_path / "other")
+    with pytest.raises(InputError, match="does not say from where its objects were photographed"):
+        AssetBank(tmp_path / "other", max_turn=20.0)
 
 
 def test_round_trip_of_views(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import DatasetNotFound, InputError
-from datamodules.files.text_files import read_text
+from datamodules.files.text_files import read_cells, read_text
 
 ROWS = "000001\n000002\nä\n"
 
@@ -31,3 +31,21 @@ def test_missing_files_and_folders_are_said(tmp_path: Path) -> None:
         read_text(tmp_path / "missing.txt", "one id a line")
     with pytest.raises(InputError, match="cannot be read"):
         read_text(tmp_path, "one id a line")
+
+
+def test_cells_go_by_their_columns_and_none_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('name, words\ncar, "red, and new"\n\nvan\nbus,blue,,\n')
+    assert read_cells(path, "names", ("name", "words")) == [
+        (2, {"name": "car", "words": "red, and new"}),
+        (4, {"name": "van", "words": ""}),
+        (5, {"name": "bus", "words": "blue"}),
+    ]
+    with pytest.raises(InputError, match=r"rows.csv: no column colour; expected name, colour"):
+        read_cells(path, "names", ("name", "colour"))
+    path.write_text("name,words\ncar,red, and new\n")
+    with pytest.raises(InputError, match=r"line 2: 3 cells, expected 2 \(name, words\); put quotes about cells"):
+        read_cells(path, "names", ("name",))
+    path.write_text('name,words\ncar,"red\n' + "van,blue\n" * 20_000)
+    with pytest.raises(InputError, match=r"field larger than .*; expected names; is a quote left open there\?"):
+        read_cells(path, "names", ("name",))

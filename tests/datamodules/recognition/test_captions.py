@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from datamodules.errors import InputError
+from datamodules.files.checksums import CHECKSUMS
 from datamodules.objects.studio import render_views
 from datamodules.randomness import derive
 from datamodules.recognition.captioned_images import CaptionBatches, CaptionedImages, read_captioned
 from datamodules.recognition.captioned_writer import CAPTIONED_INDEX, CaptionedSettings, write_captioned
 from datamodules.recognition.captions import (
     SHADES,
-    SIDES,
+    VIEW_SIDES,
     Facts,
     caption,
     colour_name,
@@ -41,7 +42,7 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_words_of_the_side_follow_the_azimuth_as_the_studio_draws_it() -> None:
-    assert [side_word(azimuth) for azimuth in (0, 44, 91, 136, 181, 224, 270, 316, 340)] == [*SIDES, "front"]
+    assert [side_word(azimuth) for azimuth in (0, 44, 91, 136, 181, 224, 270, 316, 340)] == [*VIEW_SIDES, "front"]
     mesh = car("studio", 900_000, body="estate")
     views = render_views(mesh, [0, 90, 180, 270], [10] * 4, 64, supersample=2)
     front, left, rear, right = (parts_in_view(labels) for labels in views["parts"])
@@ -98,7 +99,7 @@ def test_pictures_follow_from_seed_epoch_and_name_and_mirrors_change_sides(tiny_
         image, facts, _ = turned.picture(index, 0)
         if bool((image != plain.picture(index, 0)[0]).any()):
             mirrored += 1
-            assert facts.side == SIDES[-SIDES.index(picture.facts.side) % 8]
+            assert facts.side == VIEW_SIDES[-VIEW_SIDES.index(picture.facts.side) % 8]
             assert (image[:, ::-1] == plain.picture(index, 0)[0]).all()
     assert 0 < mirrored < len(pictures)
 
@@ -121,6 +122,9 @@ def test_objects_are_held_out_and_sets_are_not_mixed_up(tiny_set: Path, tmp_path
     content = json.loads(index.read_text())
     content["objects"][0]["id"] = "car-00009"
     index.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="differs from its checksum"):
+        read_captioned(tmp_path / "set")
+    (tmp_path / "set" / CHECKSUMS).unlink()
     with pytest.raises(InputError, match="no object car-00009, which captions speak of"):
         read_captioned(tmp_path / "set")
     for bad, says in ((("car",), "two or more"), (("car", "plane"), "studio class 'plane'")):

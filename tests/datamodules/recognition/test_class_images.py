@@ -25,6 +25,7 @@ from datamodules.recognition.class_writer import (
 )
 from datamodules.recognition.conditions import CLASS_SPLITS, COVERED, occluded, reshaped, weathered
 from datamodules.recognition.poses import POSES
+from datamodules.renders.generated import Generated, ImageLog, generated_images
 from datamodules.renders.model_meshes import studio_models
 from datamodules.renders.render_set import RenderSet
 from datamodules.renders.render_writer import RenderSettings, write_renders
@@ -195,6 +196,46 @@ def test_renders_become_a_training_split(tiny_renders: RenderSet, tmp_path: Path
     assert found.pose[row] == pytest.approx([first.azimuth, first.elevation, 0, 1.5], abs=1e-4)
     assert found.camera is not None
     assert found.camera.dims["car"] == pytest.approx(first.dims)
+
+
+def test_a_stopped_write_is_gone_on_with_and_mixes_with_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datamodules.recognition import class_writer
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    more = ClassSetSettings(("car", "bicycle"), 2, 1, 3, size=32, supersample=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(class_writer, "_finish", stop)
+        for name, options in (("set", TINY), ("mixed", more)):
+            with pytest.raises(KeyboardInterrupt):
+                write_class_images(tmp_path / name, options)
+    with pytest.raises(InputError, match=r"000000_02.png: is no picture of this set, a stopped run .*delete .*mixed"):
+        write_class_images(tmp_path / "mixed", TINY)
+    with monkeypatch.context() as patched:
+        patched.setattr(class_writer, "ClassSetSettings", lambda *_, **__: TINY)
+        ClassImages(str(tmp_path / "set")).prepare_data()
+    assert (tmp_path / "set" / CLASS_INDEX).is_file()
+    (tmp_path / "own" / "train" / "car").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"own: holds train and no class_images\.json"):
+        write_class_images(tmp_path / "own", TINY)
+
+
+def test_images_that_were_drawn_again_are_another_set(tiny_renders: RenderSet, tmp_path: Path) -> None:
+    for shade in (0, 90):
+        for render in tiny_renders:
+            pixels = np.full((32, 32, 3), shade, np.uint8)
+            Generated(render, "shades", 0).write(pixels, ImageLog(f"shade{shade}", 0, "", "", 1.0, ""))
+        images = generated_images(tiny_renders, "shades")
+        if not shade:
+            write_class_renders(tmp_path / "set", tiny_renders, images)
+            write_class_renders(tmp_path / "set", tiny_renders, images)
+    with pytest.raises(InputError, match="holds a class image set of other settings"):
+        write_class_renders(tmp_path / "set", tiny_renders, images)
+    with pytest.raises(InputError, match="size 100000: expected 8 to 4096"):
+        write_class_renders(tmp_path / "large", tiny_renders, images, 100_000)
 
 
 def test_the_datamodule_has_a_loader_a_split(tiny_set: Path, tmp_path: Path) -> None:

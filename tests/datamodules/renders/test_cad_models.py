@@ -56,6 +56,8 @@ def test_a_list_gives_offsets_and_classes(tmp_path: Path) -> None:
         (HEADER + "object,aaaa,far,,,,\n", "line 2: could not convert"),
         (HEADER + "object,aaaa,0.1,,,,\n", "line 2: .*0.9"),
         (HEADER + "object,aaaa,,,,,9\n", "line 2: .*5"),
+        ("synset,model_id,distance,azimuth\nobject,aaaa,2,5,90\n", "line 2: 5 cells, expected 4"),
+        (HEADER + ".x,aaaa,,,,,\n", "line 2: synset '.x', expected a folder's name"),
         (HEADER, "names no model"),
     ],
 )
@@ -110,6 +112,14 @@ def test_bad_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"texture .*paint.png is not there; restore it, or take grey"):
         load_model(model("t.obj"))
     assert load_model(model("t.obj"), textures="grey").dims.max() == pytest.approx(3.88)
+    (tmp_path / "t.mtl").write_text("newmtl a\nmap_Kd -bm 1 paint.png\n")
+    (tmp_path / "paint.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"texture .*-bm 1 paint.png is not there"):  # the reader would take grey
+        load_model(model("t.obj"))
+    (tmp_path / "hidden" / ".git").mkdir(parents=True)
+    marked_block("x", "z").export(tmp_path / "hidden" / ".git" / "a.ply")
+    with pytest.raises(InputError, match=r"a.ply: expected letters.*which '.' does not begin"):
+        find_models(tmp_path / "hidden")
     with pytest.raises(InputError, match="no such folder"):
         find_models(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()

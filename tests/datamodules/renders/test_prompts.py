@@ -97,6 +97,8 @@ def test_text_prompts_by_templates_captions_and_a_language_model(renders: Render
         ("klass,caption\n", "no column class"),
         ("class,caption\ncar,x\ncra,x\n", "line 3: class 'cra' is not of the renders; did you mean 'car'"),
         ("class,caption\ncar,\n", "line 2: no caption"),
+        ("class,caption\ncar,a car, at dusk\n", "line 2: 3 cells, expected 2"),
+        ('class,caption\ncar,"a car\n' + "car,a car\n" * 2000, "a caption of 20005 letters.* quote left open"),
         ("class,caption\n", r"no caption for the class 'car' \(02958343\)"),
     ],
 )

@@ -12,7 +12,7 @@ from datamodules.geometry import CORNER_SIGNS, canonical_projection, projected_b
 from datamodules.renders.cad_models import CadModel, find_models
 from datamodules.renders.model_meshes import studio_models
 from datamodules.renders.render_set import Render, RenderSet
-from datamodules.renders.render_writer import RenderSettings, view_counts, write_renders
+from datamodules.renders.render_writer import RenderSettings, _mesh, view_counts, write_renders
 from tests.datamodules.renders.cad_folders import marked_block, write_objaverse
 
 SMALL = RenderSettings(size=48, views=3, mode=3, supersample=2)
@@ -127,3 +127,41 @@ def test_a_model_that_cannot_be_read_stops_or_is_left_out(tmp_path: Path) -> Non
     assert [model.model for model in found.index.models] == ["aaaa"]
     with pytest.raises(InputError, match="all 1 models were left out"):
         write_renders(tmp_path / "none", models[1:], settings, on_error="skip")
+
+
+def test_far_cameras_keep_their_depth_or_are_refused(tmp_path: Path) -> None:
+    """16 bits of centimetres end at 655 m, and an annotation at 1000 m."""
+    settings = RenderSettings(size=256, views=1, distance=80.0, supersample=1)
+    (render,) = write_renders(tmp_path / "far", studio_models(["bus"], 1), settings)
+    distance, depth = render.annotation.distance, render.depth
+    assert distance > 655
+    assert depth[depth > 0] == pytest.approx(distance, abs=10)
+    marked_block("x", "z").export(tmp_path / "block.ply")
+    block, large = (
+        CadModel("car", "block", "car", tmp_path / "block.ply"),
+        RenderSettings(16, 1, distance=80.0, scale=20.0),
+    )
+    with pytest.raises(
+        InputError, match=r"car/block: distance 80 of its longest side is 1600 m, expected at most 1000 m"
+    ):
+        write_renders(tmp_path / "none", [block], large)
+
+
+def test_other_materials_are_drawn_again(tmp_path: Path) -> None:
+    """They are files of their own, beside the mesh's."""
+    folder = tmp_path / "cad" / "car"
+    folder.mkdir(parents=True)
+    corners = "".join(f"v {x} {y} {z}\n" for x in (0, 4) for y in (0, 2) for z in (0, 1))
+    (folder / "a.obj").write_text(
+        f"mtllib a.mtl\n{corners}usemtl coat\nf 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 2 6 8 4\n"
+    )
+    found = []
+    for paint in ("1 0 0", "0 0 1"):
+        (folder / "a.mtl").write_text(f"newmtl coat\nKd {paint}\n")
+        models = find_models(tmp_path / "cad")
+        _mesh.cache_clear()  # as in another process
+        with pytest.warns(UserWarning, match="not watertight"):
+            (render,) = write_renders(tmp_path / "set", models, RenderSettings(size=32, views=1, supersample=1))
+        rgba = render.rgba
+        found.append(rgba[rgba[..., 3] > 0][:, :3].mean(0).argmax())
+    assert found == [0, 2]

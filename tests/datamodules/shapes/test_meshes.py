@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from datamodules.errors import InputError
 from datamodules.randomness import derive
@@ -98,6 +99,41 @@ def test_cad_scales_to_given_dims(tmp_path: Path) -> None:
     trimesh.creation.icosphere().export(tmp_path / "ball.ply")
     thing = load_cad(tmp_path / "ball.ply", dims=(4.0, 1.5, 1.7))
     np.testing.assert_allclose(np.diff(thing.mesh.bounds, axis=0)[0], [4.0, 1.5, 1.7], atol=1e-4)
+
+
+def painted(folder: Path, materials: str, picture: bool = True) -> np.ndarray:
+    """(4, 3) colours as a display shows them of a tetrahedron whose first face lies on a picture's lower left half.
+
+    The picture is red there and green elsewhere.
+    """
+    folder.mkdir()
+    rows, columns = np.mgrid[:32, :32]
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = 200 * (rows >= columns), 200 * (rows < columns)
+    if picture:
+        Image.fromarray(pixels).save(folder / "my paint.png")
+    (folder / "t.mtl").write_text("newmtl coat\n" + materials)
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n"
+    places = "vt 0.02 0.02\nvt 0.9 0.02\nvt 0.02 0.9\nvt 0.98 0.98\nvt 0.3 0.98\nvt 0.98 0.3\n"
+    faces = "usemtl coat\nf 1/1 3/2 2/3\nf 1/4 2/5 4/6\nf 1/4 4/5 3/6\nf 2/4 3/5 4/6\n"
+    (folder / "t.obj").write_text(f"mtllib t.mtl\n{corners}{places}{faces}")
+    return np.asarray(255 * load_cad(folder / "t.obj").mesh.colour ** (1 / 2.2))
+
+
+def test_surfaces_have_the_colours_of_their_materials(tmp_path: Path) -> None:
+    found = painted(tmp_path / "picture", "Kd 0 0 1\nmap_Kd my paint.png\n")
+    np.testing.assert_allclose(found[0], [200, 0, 0], atol=1)
+    np.testing.assert_allclose(found[1:], np.tile([0, 200, 0], (3, 1)), atol=1)
+    np.testing.assert_allclose(painted(tmp_path / "plain", "Kd 0 0 1\n"), np.tile([0, 0, 255], (4, 1)), atol=1)
+    grey = np.tile(153, (4, 3))
+    np.testing.assert_allclose(painted(tmp_path / "nothing", "illum 2\n"), grey, atol=1)
+    np.testing.assert_allclose(painted(tmp_path / "lost", "Kd 0 0 1\nmap_Kd my paint.png\n", False), grey, atol=1)
+    box_ = trimesh.creation.box((1, 2, 3))  # as glTF has it: linear
+    box_.visual = trimesh.visual.TextureVisuals(
+        material=trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 51, 0, 255])
+    )
+    box_.export(tmp_path / "box.glb")
+    np.testing.assert_allclose(load_cad(tmp_path / "box.glb").mesh.colour, np.tile([1, 0.2, 0], (12, 1)), atol=0.01)
 
 
 def test_bad_cad_is_one_line(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ pytest.importorskip("diffusers")
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
-from datamodules.renders.generated import Generated, generated_images
+from datamodules.renders.filtered import FILTERED, FilterFile, FilterRow, kept_images, write_filter
+from datamodules.renders.generated import Generated, digest_of_images, generated_images
 from datamodules.renders.prompted_images import BackdropKind, PromptedImages
 from datamodules.renders.render_set import RenderSet
 from datamodules.renders.text_prompts import write_text_prompts
 from datamodules.renders.view_bank import view_assets
+from datamodules.renders.visual_prompts import visual_prompt
 from lit.cli import main
 from lit.generators.dst.autoencoder import DstAutoencoder
 from lit.generators.dst.diffusion import DstDiffusion
@@ -232,6 +234,63 @@ def test_images_are_drawn_once_and_again_where_damaged(renders: RenderSet, folde
     assert not Generated(images[0].render, "one", 0).is_whole(other.digest)
 
 
+def test_images_are_drawn_again_with_other_seeds_prompts_or_edges(renders: RenderSet, folder: Path) -> None:
+    pipeline = ControlledPipeline(settings(folder, steps=1))
+
+    def drawn(seed: int = 0) -> int:
+        return generate_images(renders, pipeline, "again", batch=8, seed=seed)
+
+    assert (drawn(), drawn(), drawn(1), drawn(1)) == (8, 0, 8, 0)
+    edges = visual_prompt(next(iter(renders)), "canny")
+    usual = generated_images(renders, "again")[0].log.settings
+    words = ["prepare", "dst-prompts", "--root", str(renders.root), "--workers", "1"]
+    assert main([*words, "--canny", "900", "2000"]) == 0
+    shown: list[np.ndarray] = []
+    draw = pipeline.draw
+    pipeline.draw = lambda controls, *rest: (shown.append(controls[0][0]), draw(controls, *rest))[1]  # type: ignore[method-assign,func-returns-value]
+    assert (drawn(1), drawn(1)) == (8, 0)
+    assert (shown[0] > 0).sum() < (edges > 0).sum()
+    assert generated_images(renders, "again")[0].log.settings != usual
+    assert main([*words, "--seed", "3"]) == 0
+    assert drawn(1) == 8
+    assert generated_images(renders, "again")[0].log.settings == usual
+    write_text_prompts(renders)
+
+
+def test_images_of_two_pipelines_are_not_taken_for_one_set(
+    renders: RenderSet, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (ControlledPipeline(settings(folder, steps=1, guidance=weight)) for weight in (2.0, 3.0))
+    generate_images(renders, first, "mixed", per_render=2, batch=8)
+    kept = generated_images(renders, "mixed")
+    rows = [FilterRow(image.key, 0.0, 0.0, True) for image in kept]
+    write_filter(renders.root, "mixed", FilterFile(1, {FILTERED: digest_of_images(kept)}, {}, rows))
+    assert kept_images(kept, renders.root, "mixed") == kept
+    generate_images(renders, second, "mixed", batch=8)
+    with pytest.raises(InputError, match=r"images 'mixed' of 2 pipelines or options \(as .*000_00 and .*000_01\)"):
+        generated_images(renders, "mixed")
+    generate_images(renders, second, "mixed", per_render=2, batch=8)
+    with pytest.raises(InputError, match=r"kcf_mixed.json: is of other images than those there now"):
+        kept_images(generated_images(renders, "mixed"), renders.root, "mixed")
+
+
+def test_each_controlnet_counts(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        shutil.copytree(folder / "controlnet", place)
+    both = settings(folder, controlnets=tuple(map(str, places)), controls=("canny", "depth"))
+    before = ControlledPipeline(both).digest
+    for place in places:
+        file = next(place.glob("*.safetensors"))
+        was = file.read_bytes()
+        save_file({key: value + 1 for key, value in load_file(file).items()}, file)
+        assert ControlledPipeline(both).digest != before
+        file.write_bytes(was)
+    assert ControlledPipeline(both).digest == before
+
+
 def test_edges_and_depth_together(renders: RenderSet, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "controlnet", tmp_path / "second")
     both = settings(
@@ -249,6 +308,7 @@ def test_edges_and_depth_together(renders: RenderSet, folder: Path, tmp_path: Pa
         ({"family": "sd3"}, "scheduler 'ddim' with family sd3"),
         ({"steps": 0}, "steps 0: expected 1 to 1000"),
         ({"size": 20}, "size 20: expected a multiple of 8"),
+        ({"size": 80_000}, "size 80000: expected a multiple of 8 from 16 to 4096"),
     ],
 )
 def test_bad_settings_are_named(options: dict[str, Any], said: str) -> None:
@@ -266,16 +326,32 @@ def test_missing_weights_say_what_to_give_where(folder: Path, tmp_path: Path, re
     next((broken / "unet").glob("*.safetensors")).unlink()
     with pytest.raises(InputError, match=r"broken: cannot be loaded"):
         ControlledPipeline(settings(broken))
+    shutil.rmtree(broken)
+    shutil.copytree(folder, broken)
+    half = next((broken / "text_encoder").glob("*.safetensors"))
+    half.write_bytes(half.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"broken: cannot be loaded"):
+        ControlledPipeline(settings(broken))
+    with pytest.raises(InputError, match=r"2 controls \(canny, depth\) with 1 ControlNet of .*: expected one each"):
+        ControlledPipeline(settings(folder, controls=("canny", "depth")))
+    with pytest.raises(InputError, match="device gpu: expected cpu, cuda"):
+        ControlledPipeline(settings(folder), "gpu")
+    with pytest.raises(InputError, match=r"cannot draw 4 images of 32 pixels .*check --family, --controlnet, --size"):
+        generate_images(renders, ControlledPipeline(settings(folder, family="sdxl")), "xl")
     with pytest.raises(InputError, match="name 'canny': expected a folder's name other than"):
         generate_images(renders, ControlledPipeline(settings(folder)), "canny")
     with pytest.raises(InputError, match="holds no images 'nothing'"):
         generated_images(renders, "nothing")
 
 
-def test_a_bank_has_the_renders_outline(renders: RenderSet, folder: Path, tmp_path: Path) -> None:
+def test_a_bank_has_the_renders_outline(
+    renders: RenderSet, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generate_images(renders, ControlledPipeline(settings(folder)), "bank")
     words = ["--root", str(renders.root), "--bank", str(tmp_path / "bank"), "--name", "bank", "--max-elevation", "90"]
-    assert main(["prepare", "dst-bank", *words]) == 0
+    assert main(["prepare", "dst-bank", *words, "--max-angle", "20"]) == 0
+    assert "set --data.injection.source.max_angle 20" in capsys.readouterr().out
+    assert main(["prepare", "dst-bank", *words, "--max-angle", "0"]) == 2
     bank = AssetBank(tmp_path / "bank")
     assert sorted(bank.classes) == ["Car", "bicycle"]
     images = generated_images(renders, "bank")
@@ -317,7 +393,11 @@ def test_images_that_follow_their_edges_score_far_above_others(
 
 
 def test_the_filter_and_the_pose_figures_run_on_generated_images(
-    renders: RenderSet, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    renders: RenderSet,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pipeline = ControlledPipeline(settings(folder))
     generate_images(renders, pipeline, "kcf", per_render=2)
@@ -345,4 +425,16 @@ def test_the_filter_and_the_pose_figures_run_on_generated_images(
     assert not (renders.root / "kcf_kcf.json").exists()
     assert main(["prepare", "dst-filter", *words, *small, "--exchange", "0.25"]) == 2  # --save
     truth.write_text("key,azimuth,elevation\n")
-    assert main(["prepare", "dst-filter", *words, *small, "--truth", str(truth)]) == 2
+    capsys.readouterr()
+    for more, line in (
+        (["--truth", str(truth)], "no row of car/000000/000_00; add it"),
+        (["--drop", "1"], "drop 1: expected a share in [0, 1)"),
+        (["--lr", "-1"], "lr -1: expected a rate above 0"),
+        (["--channels", "8"], "--channels 8: expected four"),
+    ):
+        with monkeypatch.context() as patched:  # none of them after a training of hours
+            patched.setattr(Trainer, "fit", None)
+            assert main(["prepare", "dst-filter", *words, *unsaved, *more]) == 2
+        assert line in capsys.readouterr().err
+    assert main(["evaluate", "dst-pose", *words[:2], "--estimator", str(tmp_path / "e.ckpt"), "--filtered"]) == 2
+    assert "--filtered: renders need no filter" in capsys.readouterr().err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,18 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
+from datamodules.geometry import Boxes3D, Camera, canonical_projection, wrap_angle
 from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from datamodules.objects.photos.studio_photos import StudioPhotos
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.single_view_scores import SingleViewScores
-from lit.generators.g3dr import G3DR, in_box, mirrored
+from lit.generators.g3dr import G3DR, in_box, mirrored, photographed_from
 from lit.generators.single_view_objective import LossWeights, SingleViewObjective
 from lit.generators.upsampler import Upsampler
 from lit.generators.view_schedule import NormalTurns, ViewSchedule, WideningTurns
@@ -196,6 +200,24 @@ def test_a_symmetric_lookup_makes_symmetric_objects(boxes: Path) -> None:
         mirrored_sides.losses(PhotoBatch(**{**vars(photos), "framed": False}))
 
 
+@given(st.floats(-8, 8), st.floats(4, 40), st.floats(-3.1, 3.1))
+def test_assets_say_from_where_they_were_photographed(x: float, z: float, yaw: float) -> None:
+    camera = Camera(np.array([[700.0, 0, 300, 0], [0, 700, 90, 0], [0, 0, 1, 0]]), 600, 180)
+    box = Boxes3D.single(np.array([x, 1.6, z]), np.array([3.9, 1.5, 1.6]), yaw)
+    projection = torch.from_numpy(canonical_projection(camera, box)[0])
+    own, other = photographed_from(projection, torch.eye(4), box.dims[0])
+    assert wrap_angle(own[0] - box.alpha[0]) == pytest.approx(0, abs=1e-6)
+    flipped = projection @ torch.diag(torch.tensor([1.0, 1, -1, 1], dtype=torch.float64))  # left for right
+    seen = photographed_from(flipped, torch.eye(4), box.dims[0])[0]
+    assert np.exp(1j * seen) == pytest.approx(np.exp(1j * other), abs=1e-6)
+
+
+def test_only_who_learns_of_symmetry_shows_the_other_side(boxes: Path) -> None:
+    photos = batch(boxes)
+    for views, sides in ((CANONICAL, 1), (ViewSchedule(mirrored=0.5), 2)):
+        assert [asset.seen.shape for asset in small(views).predict_step(photos, 0)] == [(sides, 2)] * len(photos)
+
+
 def test_an_upsampler_stands_behind_the_renders(boxes: Path, tmp_path: Path) -> None:
     network = Upsampler(features=4, groups=1, blocks=1, reduction=2, bicubic=True)
     checkpoint = {"hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
@@ -264,3 +286,45 @@ def test_a_run_scores_views_and_writes_a_bank(boxes: Path, tmp_path: Path) -> No
     again = model.turned(views.photo, [0.0, 0.4])
     torch.testing.assert_close(drawn.rgba[0], again.rgba[0], atol=1e-4, rtol=0)
     assert not np.allclose(again.rgba[0], again.rgba[1])
+
+
+def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
+    """Levels and the decoder's rate change what the same weights make, and no shape tells them."""
+    model = small()
+    content: dict[str, Any] = {}
+    model.on_save_checkpoint(content)
+    model.on_load_checkpoint(content)
+    file = tmp_path / "one.ckpt"
+    torch.save({"state_dict": model.state_dict(), **content}, file)
+    small(options={"pretrained": str(file)})
+    changes: list[dict[str, Any]] = [{"levels": 1}, {"decoder_rate": 20.0}, {"depth_input": False}]
+    for change in changes:
+        other, (name,) = SingleViewNetwork(PlaneUnet(SIZE, 4, 2, 8, (1, 2)), hidden=8, **change), change
+        with pytest.raises(InputError, match=rf"one\.ckpt: trained with {name} .*; set model\.network\.{name}"):
+            G3DR(other, pretrained=str(file))
+        with pytest.raises(InputError, match=f"the checkpoint: trained with {name}"):
+            G3DR(other).on_load_checkpoint(content)
+    old = {key: value for key, value in content.items() if key == "images_seen"}
+    G3DR(other).on_load_checkpoint(old)  # states nothing
+
+
+def test_numbers_out_of_range_are_one_line() -> None:
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: TwoPass(1, 8), "samples coarse 1, fine 8: expected at least 2 and 1"),
+        (lambda: small(spread=0.0), "spread 0, guided_reach 0.05: expected above 0"),
+        (lambda: small(total=0), "total_images 0: expected at least 1"),
+        (lambda: small(options={"bake_shape": (0, 8, 8)}), r"bake_shape \[0, 8, 8\]"),
+        (lambda: small(options={"clip_gradients": -1.0}), "clip_gradients -1.0: expected"),
+        (lambda: WideningTurns(share=0.0), "turns: start 24, end 6, share 0"),
+    ]
+    for made, says in cases:
+        with pytest.raises(InputError, match=says) as caught:
+            made()
+        assert "\n" not in str(caught.value)
+
+
+def test_mirrored_photographs_say_what_turns_them_off(boxes: Path) -> None:
+    photos = PhotoBatch(**{**vars(batch(boxes)), "framed": False})
+    for model in (small(ViewSchedule(cap=0.0, mirrored=1.0)), small(CANONICAL, options={"symmetric": True})):
+        with pytest.raises(InputError, match=r"set data\.flip to false"):
+            model.losses(photos)

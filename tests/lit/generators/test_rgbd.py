@@ -220,6 +220,7 @@ def test_training_says_what_does_not_fit(data: DepthImages, trained: Path) -> No
     said(r"model.autoencoder null.*give runs/rgbd_autoencoder/last.ckpt", autoencoder=None)
     said("its vae has other sizes than model", encoder_channels=(8, 16))
     said("the photographs have masks, model.masks is False", masks=False)
+    said("sample_steps 0: expected 1 to 1000", sample_steps=0)
     said("photographs of 16 pixels: expected model.size 32", size=32)
     said("class 'class1': expected one of class0, van", classes=("class0", "van"), drop=0.0)
     said("classes .*: expected different names", classes=("car", "car"))

@@ -108,3 +108,12 @@ def test_rotations_are_the_studios(azimuth: float, elevation: float) -> None:
     expected = np.linalg.solve(intrinsics, projection)[:, :3] / (dims / 2)
     found = rotations_of(torch.tensor([[azimuth, elevation, 0.0]], dtype=torch.float64))[0]
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_a_fold_may_be_of_one_image() -> None:
+    """Five images in five folds, the filter's usual number."""
+    images, angles = arrows(np.arange(4) * 90.0), torch.zeros(4, 3)
+    folds = folds_of(["car"] * 4, 4, 0)
+    losses, errors = held_out_losses(tiny, images, angles, folds, Training(1, 4, 0, "cpu"))
+    assert (losses > 0).all()
+    assert errors.shape == (4,)

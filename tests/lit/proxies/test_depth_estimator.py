@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -66,3 +67,26 @@ def test_a_folder_without_a_network_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no depth network that transformers can read") as caught:
         TransformersDepth(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_processor_pads_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZoeDepth's adds a reflected border: a step has to come back where the picture has it."""
+    transformers = pytest.importorskip("transformers")
+
+    class Grey:
+        def eval(self) -> Grey:
+            return self
+
+        def __call__(self, pixel_values: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(predicted_depth=pixel_values.mean(1))
+
+    transformers.ZoeDepthImageProcessor(size={"height": 96, "width": 128}).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "zoedepth"}')
+    monkeypatch.setattr(transformers.AutoModelForDepthEstimation, "from_pretrained", lambda *_, **__: Grey())
+    images = torch.zeros(2, 3, 40, 60, dtype=torch.uint8)
+    images[..., 50:] = 255
+    found = TransformersDepth(str(tmp_path), inverse=False)(images)
+    assert found.shape == (2, 40, 60)
+    bright = found > found.mean((1, 2), keepdim=True)
+    edge = 60 - bright.float().sum(2)
+    assert ((edge - 50).abs() <= 1).all()

@@ -71,6 +71,11 @@ def test_each_trains_goes_on_elsewhere_and_is_scored_by_split(
         ("image_classifier", ["--model.smoothing", "1"], "smoothing 1: expected a share in [0, 1)"),
         ("image_classifier", ["--model.start_from", "gone.ckpt"], "gone.ckpt"),
         ("pose_classifier", ["--data.folder", "{empty}"], "train: no such folder"),
+        (
+            "pose_classifier",
+            ["--data.posed", "false"],
+            "data.posed false: a pose classifier needs pictures whose poses",
+        ),
         ("neural_mesh_pose", ["--data.posed", "false"], "data.posed false: render-and-compare learns from"),
         ("neural_mesh_pose", ["--model.side", "1"], "model.side 1: expected at least 2"),
         ("neural_mesh_pose", ["--model.descent.steps", "-1"], "descent.steps -1: expected at least 0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import logging
 from pathlib import Path
@@ -14,10 +13,10 @@ import torch
 
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
-from datamodules.files.text_files import read_text
+from datamodules.files.text_files import read_cells
 from datamodules.processes import track
-from datamodules.renders.filtered import FilterFile, FilterRow, write_filter
-from datamodules.renders.generated import Generated, angles_of, generated_images
+from datamodules.renders.filtered import FILTERED, FilterFile, FilterRow, write_filter
+from datamodules.renders.generated import Generated, angles_of, digest_of_images, generated_images
 from datamodules.renders.render_set import RenderSet
 from lit.arguments import Arguments, positive
 from lit.commands.prepare.masks import share
@@ -32,6 +31,7 @@ from lit.posing.consistency import (
     folds_of,
     held_out_losses,
     kept_by,
+    require_drop,
     success_rates,
     train_estimator,
 )
@@ -49,6 +49,7 @@ def dst_filter(argv: list[str]) -> int:
     stated = angles_of(images)
     angles = torch.from_numpy(stated)
     places = exchanged(classes, options.exchange, options.seed)
+    known = None if options.truth is None else true_angles(options.truth, images)
     pixels = pixels[torch.from_numpy(places)]
     settings = {
         "backbone": options.backbone,
@@ -72,8 +73,8 @@ def dst_filter(argv: list[str]) -> int:
         )
     kept = kept_by(losses, classes, options.drop)
     figures = _figures(errors, kept)
-    if options.truth is not None or options.exchange:
-        true = stated[places] if options.truth is None else true_angles(options.truth, images)[places]
+    if known is not None or options.exchange:
+        true = (stated if known is None else known)[places]
         apart = pose_errors(rotations_of(torch.from_numpy(true)), rotations_of(angles)).numpy()
         figures |= {f"true_success_{part}": value for part, value in success_rates(apart, kept).items()}
     if options.exchange:
@@ -93,6 +94,7 @@ def dst_filter(argv: list[str]) -> int:
         "drop": options.drop,
         "epochs": options.epochs,
         "seed": options.seed,
+        FILTERED: digest_of_images(images),
     }
     path = write_filter(options.root, options.name, FilterFile(1, said, figures, rows))
     if options.save is not None:
@@ -127,6 +129,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--lr", type=float, default=0.01, help="of SGD (default 0.01)")
     add("--seed", type=int, default=42, help="of folds, weights and order (default 42)")
     options = parser.parse_args(argv)
+    require_drop(options.drop)
+    if options.channels and len(options.channels) != 4:
+        raise InputError(f"--channels {' '.join(map(str, options.channels))}: expected four, one of each stage")
     if options.exchange and options.save is not None:
         raise InputError(f"--save {options.save} with --exchange: its pictures stand at others' places; leave one out")
     return options
@@ -150,15 +155,12 @@ def true_angles(path: Path, images: list[Generated]) -> np.ndarray:
     Raises:
         InputError: a column is missing, a value is no number, or an image has no row.
     """
-    rows = csv.DictReader(io.StringIO(read_text(path, "known poses, a CSV file of key, azimuth, elevation")))
-    if missing := {"key", "azimuth", "elevation"} - set(rows.fieldnames or []):
-        raise InputError(f"{path}: no column {', '.join(sorted(missing))}; expected key, azimuth, elevation")
     known = {}
-    for row in rows:
+    for line, row in read_cells(path, "known poses, a CSV file", ("key", "azimuth", "elevation")):
         try:
             known[row["key"]] = (float(row["azimuth"]), float(row["elevation"]), 0.0)
-        except (TypeError, ValueError):
-            raise InputError(f"{path}: line {rows.line_num}: expected degrees in azimuth and elevation") from None
+        except ValueError:
+            raise InputError(f"{path}: line {line}: expected degrees in azimuth and elevation") from None
     if lost := next((image.key for image in images if image.key not in known), None):
         raise InputError(f"{path}: no row of {lost}; add it")
     return np.array([known[image.key] for image in images], np.float32)

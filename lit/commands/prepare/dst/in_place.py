@@ -94,6 +94,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     options, rest = parser.parse_known_args(argv)
     if options.seed < 0 or options.seeds > 100:
         raise InputError(f"--seed {options.seed} --seeds {options.seeds}: expected 0 or more, and 1 to 100")
+    if not 8 <= options.size <= 4096:
+        raise InputError(f"--size {options.size}: expected 8 to 4096 pixels")
     import torch
 
     options.device = options.device or ("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -29,8 +29,8 @@ def dst_prompts(argv: list[str]) -> int:
 
         complete = LanguageCompleter(options.language_model)
     negative = NEGATIVE if options.negative is None else options.negative
-    texts = write_text_prompts(renders, options.seed, options.captions, complete, negative)
     thresholds = (options.canny[0], options.canny[1])
+    texts = write_text_prompts(renders, options.seed, options.captions, complete, negative, thresholds)
     seen = write_visual_prompts(renders, tuple(options.visual), thresholds, options.workers, progress=True)
     print(f"wrote {texts} text prompts and {seen} visual prompts into {options.root}")
     return 0

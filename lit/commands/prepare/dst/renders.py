@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
+from datamodules.object_classes import CLASSES, object_class
 from datamodules.renders.cad_models import LAYOUTS, CadModel, Layout
 from datamodules.renders.viewpoints import VIEWPOINT_MODES
 from lit.arguments import Arguments, add_workers, positive
@@ -76,6 +77,10 @@ def dst_renders(argv: list[str]) -> int:
     classes = Counter(model.name for model in found.index.models)
     told = ", ".join(f"{count} {name}" for name, count in sorted(classes.items()))
     print(f"wrote {options.root}: {len(found)} renders of {len(found.index.models)} models ({told})")
+    if options.cad and options.scale == "class":
+        for name in sorted({model.name for model in found.index.models} - CLASSES.keys()):
+            longest = max(object_class(name).dims)
+            print(f"{name}: no data set says its size, its longest side is {longest:g} m; or give --scale")
     for entry in found.index.left_out:
         print(f"left out {entry.synset}/{entry.model}: {entry.reason}")
     return 0

@@ -144,3 +144,27 @@ def test_empty_and_small_folders_are_one_line(tmp_path: Path) -> None:
         data.setup()
     with pytest.raises(InputError, match="batch_size 0"):
         DepthImages("x", batch_size=0)
+
+
+def test_one_photograph_is_enough_to_predict(tmp_path: Path) -> None:
+    data = DepthImages(str(write_folder(tmp_path / "set", 1)), size=16)
+    data.setup("predict")
+    assert [batch.ids for batch in data.predict_dataloader()] == [("class0/photo0",)]
+    with pytest.raises(InputError, match="1 photographs: val_every 20 holds none out"):
+        data.setup("fit")
+
+
+def test_photographs_of_one_name_are_one_line(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set")
+    cv2.imwrite(str(root / "class1" / "photo3.jpg"), np.zeros((20, 28, 3), np.uint8))
+    with pytest.raises(InputError, match=r"class1/photo3\.jpg and class1/photo3\.png would share a depth map"):
+        photo_paths(root)
+
+
+def test_epochs_without_steps_and_counts_below_none_are_one_line(tmp_path: Path) -> None:
+    data = DepthImages(str(write_folder(tmp_path / "set")), size=16, val_every=2, steps_per_epoch=0)
+    data.setup()
+    with pytest.raises(InputError, match="steps_per_epoch 0: expected at least 1"):
+        data.train_dataloader()
+    with pytest.raises(InputError, match="val_photos -1"):
+        DepthImages("x", val_photos=-1)

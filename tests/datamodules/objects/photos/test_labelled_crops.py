@@ -15,6 +15,7 @@ from datamodules.kitti.datamodule import KittiDataset
 from datamodules.objects.photos.labelled_crops import CropPhotos, LabelledCrop, LabelledCrops, look_at
 from datamodules.objects.photos.photo import Photo
 from datamodules.objects.photos.shape_prior import ShapePrior
+from datamodules.objects.studio import view_projection
 from datamodules.scene import Frame
 from tests.datamodules.assets.crops.scenes import CAMERA, DIMS, car_boxes, painted_frame
 
@@ -93,3 +94,23 @@ def test_no_objects_are_one_line(tiny_world: Path) -> None:
     with pytest.raises(InputError, match="none of 2 frames of train holds a Car of height >= 1000") as caught:
         LabelledCrops(str(tiny_world), frames=2, min_height=1000).setup()
     assert "\n" not in str(caught.value)
+
+
+def test_a_person_has_the_depth_of_a_person(tiny_world: Path) -> None:
+    dims = np.array([0.8, 1.75, 0.6])
+    side = view_projection(dims, 90, 5, 48)
+    person, _ = ShapePrior(2, name="Pedestrian").depth(side, np.full((48, 48), 255, np.uint8))
+    car, _ = ShapePrior(2).depth(side, np.full((48, 48), 255, np.uint8))
+    seen, boxy = ~np.isnan(person), ~np.isnan(car)
+    assert 0.02 < seen.sum() / boxy.sum() < 0.8
+    assert seen[: 48 // 2].sum(1).max() < boxy[: 48 // 2].sum(1).max()  # a head is narrower than a cabin
+    assert LabelledCrops(str(tiny_world), name="Pedestrian").prior.name == "Pedestrian"
+
+
+def test_few_crops_are_enough_to_predict(tiny_world: Path) -> None:
+    data = LabelledCrops(str(tiny_world), size=16, min_height=8, val_every=900, prior_cars=1, frames=4)
+    data.setup("predict")
+    assert data.predict_source is not None
+    assert len(data.predict_source) >= 1
+    with pytest.raises(InputError, match="val_every 900 holds none out"):
+        data.setup("fit")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from datamodules.errors import InputError
+from datamodules.objects.photos.photo import PhotoBatch
 from datamodules.objects.photos.posed_photo import place_in_cube, split_projection
 from datamodules.objects.photos.studio_photos import PosedPhotos, StudioPhotos
 from datamodules.objects.posed_images import PosedImageSet
@@ -67,3 +68,14 @@ def test_sets_without_depth_are_one_line(boxes: Path) -> None:
     posed = replace(PosedImageSet.load(boxes), depth=None)
     with pytest.raises(InputError, match="has no depth"):
         PosedPhotos(posed, 0)
+
+
+def test_sets_of_single_views_hold_out_photographs_alone(tmp_path: Path) -> None:
+    folder = write_posed_boxes(tmp_path / "boxes", objects=4, views=1, size=16)
+    data = StudioPhotos(str(folder), batch_size=2, val_every=4, steps_per_epoch=2, create=False)
+    data.setup()
+    (held,) = list(data.val_dataloader())
+    assert isinstance(held, PhotoBatch)
+    one = StudioPhotos(str(folder), val_every=20, create=False)
+    one.setup("predict")
+    assert len(one.predict_dataloader()) == 4

@@ -18,6 +18,7 @@ from datamodules.objects.photos.depth_images import FolderPhotos, photo_paths
 from lit.cli import ROOT, main
 from lit.commands.configured_model import configured_model
 from lit.generators.rgbd.diffusion import RgbdDiffusion
+from lit.generators.upsampler import Upsampler
 from lit.proxies.pose_regressor import PoseRegressor
 
 CONFIG = str(ROOT / "conf" / "experiment" / "g3dr_small.yaml")
@@ -89,6 +90,17 @@ def test_a_class_becomes_assets_by_one_command(weights: Path, tmp_path: Path) ->
     assert np.abs(first.astype(int) - second).max() <= 1  # the same picture in a batch of another size
 
 
+def test_a_model_with_an_upsampler_sees_photographs_of_its_size(weights: Path, tmp_path: Path) -> None:
+    network = Upsampler(features=4, groups=1, blocks=1, reduction=2, bicubic=True)
+    content = {"hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
+    torch.save(content, tmp_path / "rcan.ckpt")
+    words = ["prepare", "class-assets", "-c", CONFIG, "--g3dr", str(weights / "g3dr.ckpt"), "--count", "1", *G3DR]
+    words += [*drawing(weights, "--class", "car"), "--model.upsampler", str(tmp_path / "rcan.ckpt")]
+    assert main([*words, "--bank", str(tmp_path / "bank"), "--root", str(tmp_path / "photos")]) == 0
+    assert len(AssetBank(tmp_path / "bank")) == 1
+    assert read_image(tmp_path / "photos" / "car" / "car000000.png").shape == (3, 32, 32)
+
+
 def test_bad_input_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = ["prepare", "class-photos", "--root", str(tmp_path / "photos")]
     assets = ["prepare", "class-assets", "--bank", str(tmp_path / "bank"), "-c", CONFIG, "--class", "car"]
@@ -101,11 +113,17 @@ def test_bad_input_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.Cap
         ([*images, *drawing(weights, "--class", "car", "car")], "--class car car: expected different names"),
         ([*images, *drawing(weights, "--class", "car", "van", "--prompt", "red")], "--prompt with 2 classes"),
         ([*images, *drawing(weights, "--class", "car", "--guidance", "99")], "--guidance 99: expected"),
+        ([*images, *drawing(weights, "--class", "car", "--steps", "1001")], "1001 steps of the sampler: expected 1 to"),
+        ([*images, *drawing(weights, "--class", "car", "--device", "tpu9")], "--device tpu9: not usable here"),
         (
             [*assets, *drawing(weights), "--g3dr", str(tmp_path / "no.ckpt")],
             "no.ckpt: no such file",
         ),
         ([*assets, *drawing(weights), "--g3dr", str(weights / "g3dr.ckpt"), "--dims", "0", "1", "1"], "dims 0 1 1"),
+        (
+            [*assets, *drawing(weights), "--g3dr", str(weights / "g3dr.ckpt"), "--azimuth", "inf"],
+            "azimuth inf: expected",
+        ),
         ([*assets, *drawing(weights), "--g3dr", str(weights / "pose.ckpt"), *G3DR], "is missing; expected"),
     ):
         assert main(words) == 2, says

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.errors import InputError
 from datamodules.renders.render_set import RenderSet
 from lit.cli import main
 from tests.datamodules.renders.cad_folders import write_shapenet
@@ -64,11 +65,23 @@ def test_a_language_model_continues_prompts(tmp_path: Path) -> None:
 
     from lit.generators.dst.language_prompts import LanguageCompleter
 
-    letters = ("<|endoftext|>", "\u0120", *"AaPpocfhrt")  # the second is a space, as GPT-2 spells it
+    letters = ("<|endoftext|>", "\u0120", "\u011b", *"AaPpocfhrt")  # a space and an escape as GPT-2 spells them
     GPT2Tokenizer(vocab={letter: number for number, letter in enumerate(letters)}, merges=[]).save_pretrained(tmp_path)
     sizes = {"vocab_size": len(letters), "n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2}
     GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
     complete = LanguageCompleter(tmp_path, words=12)
     said = complete("A photo of a car", 3)
     assert said == complete("A photo of a car", 3)
-    assert len({complete("A photo of a car", seed) for seed in range(6)}) > 1
+    several = {complete("A photo of a car", seed) for seed in range(6)}
+    assert len(several) > 1
+    assert all(text.isprintable() for text in several)  # prompts.json holds nothing else
+    for file in tmp_path.glob("tokenizer*"):
+        file.rename(file.with_name(f"no_{file.name}"))
+    with pytest.raises(
+        InputError, match=r"cannot continue 'A photo of a car' .*; expected a tokenizer beside the model"
+    ):
+        LanguageCompleter(tmp_path)("A photo of a car", 0)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(InputError, match="no language model can be loaded from it"):
+        LanguageCompleter(tmp_path)

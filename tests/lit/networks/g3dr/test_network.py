@@ -100,3 +100,6 @@ def test_wrong_sizes_are_one_line() -> None:
         network().unet(torch.rand(1, 4, 16, 8))
     with pytest.raises(InputError, match="resolution 18"):
         PlaneUnet(18, 4, 0, 8, (1, 2, 4))
+    for levels in (0, 6):
+        with pytest.raises(InputError, match=f"levels {levels}: expected 1 to 5"):
+            network(levels=levels)
