@@ -107,6 +107,11 @@ def lift3d(words: str = REFINE) -> Case:
 
 
 CASES = {
+    "clip_studio": Case(
+        "--data.folder {bank}-captioned --data.create_classes [car,bicycle] --data.create_objects 3 "
+        "--data.create_views 2 --data.create_size 16 --data.val_every 3 --data.steps_per_epoch 2",
+        exact=True,
+    ),
     "dst": Case(DST + "--model.autoencoder none --model.channels [8,16] --model.heads 2", exact=True),
     "dst_autoencoder": Case(DST, exact=True),
     "g3dr_crops": Case(

@@ -1,8 +1,12 @@
-"""Photographs in an ImageNet-like folder, ``CLASS/NAME.png`` (or .jpg), with depth beside them."""
+"""Photographs in an ImageNet-like folder, ``CLASS/NAME.png`` (or .jpg), with depth beside them.
+
+Captions may lie there, too, one a line of ``CLASS/NAME.txt``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,11 +68,15 @@ class FolderPhotos:
         depth = resize(depth, nearest=True)
         if alpha is not None:
             depth = np.where(alpha > 127, depth, np.float32(np.nan))
-        name = self.paths[index].parent.name
-        projection = cube_projection(self.size)
-        return Photo(
-            self.paths[index].with_suffix("").as_posix(), name, colour.astype(np.uint8), depth, projection, alpha
-        )
+        key, name = self.paths[index].with_suffix("").as_posix(), self.paths[index].parent.name
+        photo = Photo(key, name, colour.astype(np.uint8), depth, cube_projection(self.size), alpha)
+        texts = path.with_suffix(".txt")
+        return replace(photo, captions=_captions(texts)) if texts.is_file() else photo
+
+
+def _captions(path: Path) -> tuple[str, ...]:
+    """The lines of a text file that are not empty."""
+    return tuple(line.strip() for line in read_text(path, "captions of a photograph").splitlines() if line.strip())
 
 
 def _channels_last(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ photographed object's box is known, ``frame`` says where it lies in the cube.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ class Photo:
         known: (S, S) uint8, 0 where something hides the object and nothing may be learned, or None: all is seen.
         frame: (4, 4) float64 from the object's canonical box to the scene cube, or None where that is unknown.
         dims: (3,) float64 length, height, width in metres of the object's box, or None.
+        captions: texts that are true of it, the fullest first; none where nothing is known.
     """
 
     id: str
@@ -47,14 +49,19 @@ class Photo:
     known: np.ndarray | None = None
     frame: np.ndarray | None = None
     dims: np.ndarray | None = None
+    captions: tuple[str, ...] = ()
 
     def mirrored(self) -> Photo:
-        """The photograph of a mirrored scene. Its object's frame is left out: a mirrored box is no turned one."""
+        """The photograph of a mirrored scene, left and right changed in its captions. Its object's frame is left out: a
+        mirrored box is no turned one.
+        """
         projection = self.projection * np.array([-1.0, 1, 1, 1])
         projection[0] = (self.rgb.shape[1] - 1) * projection[2] - projection[0]
         sides = {key: getattr(self, key) for key in ("rgb", "depth", "alpha", "known")}
         flipped: dict[str, Any] = {key: None if side is None else side[:, ::-1] for key, side in sides.items()}
-        return replace(self, projection=projection, frame=None, **flipped)
+        other = {"left": "right", "right": "left"}
+        captions = tuple(re.sub(r"\b(left|right)\b", lambda found: other[found[1]], text) for text in self.captions)
+        return replace(self, projection=projection, frame=None, captions=captions, **flipped)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class PhotoBatch:
         masked: whether the photographs have masks.
         framed: whether boxes are known.
         seed: seed of what a training step draws for the batch of all processes.
+        captions: B texts, "" where nothing is known.
     """
 
     ids: tuple[str, ...]
@@ -88,6 +96,7 @@ class PhotoBatch:
     masked: bool
     framed: bool
     seed: int
+    captions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -156,5 +165,6 @@ def collate_photos(photos: Sequence[Photo], seed: int = 0) -> PhotoBatch:
         masked=all(photo.alpha is not None for photo in photos),
         framed=all(photo.frame is not None for photo in photos),
         seed=seed,
+        captions=tuple(photo.captions[0] if photo.captions else "" for photo in photos),
         **stacked,
     )

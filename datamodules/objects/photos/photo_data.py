@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,6 +48,9 @@ class TrainingPhotos(Dataset[PhotoBatch]):
         for index in chosen:
             photo = self.source.read(index)
             turned = self.flip and derive(here.seed, epoch, photo.id, "flip").random() < 0.5
+            if photo.captions:
+                row = derive(here.seed, epoch, photo.id, "caption").integers(len(photo.captions))
+                photo = replace(photo, captions=(photo.captions[int(row)],))
             photos.append(photo.mirrored() if turned else photo)
         return collate_photos(photos, int(derive(here.seed, epoch, step, "photo step").integers(0, 2**62)))
 

@@ -15,7 +15,7 @@ def depth_images(argv: list[str]) -> int:
     """Draw one photograph of each of the studio's objects, with its true depth beside it."""
     parser = Arguments(
         "prepare depth-images",
-        "Writes studio objects as CLASS/NAME.png with alpha, and 16-bit NAME_depth.png beside each.",
+        "Writes studio objects as CLASS/NAME.png with alpha, 16-bit NAME_depth.png and captions NAME.txt beside each.",
     )
     parser.add_argument("--root", type=typed_path, required=True, help="folder to write")
     parser.add_argument("--classes", nargs="+", default=["car"], help="of the studio's (default car)")
@@ -45,12 +45,14 @@ def write_photo(job: tuple[str, int], root: str, size: int, seed: int) -> None:
         size: pixels a side.
         seed: of the studio.
     """
+    from datamodules.files.atomic_files import write_atomically
     from datamodules.images import write_image
     from datamodules.objects.photos.depth_files import write_depth
     from datamodules.objects.photos.filling_view import filling_projection, half_edge
     from datamodules.objects.photos.photo import CAMERA_RADIUS
     from datamodules.objects.studio import render_view, studio_light
     from datamodules.randomness import derive
+    from datamodules.recognition.captions import WORDINGS, caption, facts_of
     from datamodules.renders.cad_models import CadModel
     from datamodules.renders.model_meshes import studio_mesh
     from datamodules.shapes.meshes import car
@@ -66,4 +68,7 @@ def write_photo(job: tuple[str, int], root: str, size: int, seed: int) -> None:
     path = Path(root) / name / (f"{mesh.id}.png" if name == "car" else f"{name}{index:06d}.png")
     depth = view["depth"].astype(np.float64) / half_edge(mesh.dims)
     write_depth(path, np.where(view["rgba"][..., 3] > 0, depth, CAMERA_RADIUS + 1))
+    facts = facts_of(name, mesh, azimuth, view["parts"])
+    texts = [caption(facts), *(caption(facts, derive(seed, "depth images", name, index, n)) for n in range(WORDINGS))]
+    write_atomically(path.with_suffix(".txt"), "\n".join(texts) + "\n")
     write_image(path, view["rgba"].transpose(2, 0, 1))

@@ -27,7 +27,7 @@ from lit.generators.dst.latent_diffusion import (
     seeded_noise,
 )
 from lit.generators.rgbd.autoencoder import RgbdAutoencoder
-from lit.generators.rgbd.conditions import ConditionKind, build_condition
+from lit.generators.rgbd.conditions import ConditionKind, build_condition, text_tower
 from lit.generators.rgbd.pictures import RgbdViews, rgbd_pictures
 from lit.weights.fitting import restore
 
@@ -39,6 +39,10 @@ class RgbdDiffusion(LatentDiffusion):
         classes: names of the data's classes.
         autoencoder: checkpoint of :class:`RgbdAutoencoder` that training starts with; "none": a random one.
         condition: "class" for one token a class, "text" for a text encoder (of "a photo of a CLASS" in training).
+        clip: with "text", open_clip weights whose frozen text tower reads the photographs' captions where the data has
+            some; such as ``last.ckpt`` of conf/experiment/clip_studio.yaml.
+        clip_model: open_clip's name of other weights.
+        clip_architecture: what a checkpoint keeps of the tower; training takes it from ``clip``.
         masks: whether photographs show objects that are cut out; where they do, drawn ones do.
         size: pixels of the square pictures.
         encoder_channels, encoder_layers: of the autoencoder.
@@ -81,6 +85,9 @@ class RgbdDiffusion(LatentDiffusion):
         lr: float = 5e-4,
         total_images: int = 400_000,
         seed: int = 0,
+        clip: str | None = None,
+        clip_model: str = "ViT-B-16",
+        clip_architecture: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
@@ -90,7 +97,10 @@ class RgbdDiffusion(LatentDiffusion):
         most = int(self.noise.config.num_train_timesteps)
         if not 1 <= sample_steps <= most:
             raise InputError(f"sample_steps {sample_steps}: expected 1 to {most}; correct model.sample_steps")
-        self.condition = build_condition(condition, classes, width, text_layers, heads, text_length)
+        tower = None
+        if clip is not None:
+            tower, self.hparams["clip_architecture"] = text_tower(clip_model, clip, clip_architecture)
+        self.condition = build_condition(condition, classes, width, text_layers, heads, text_length, tower)
         self.unet = build_unet(side, channels, layers, heads, width, groups, plain)
 
     @staticmethod
@@ -114,10 +124,15 @@ class RgbdDiffusion(LatentDiffusion):
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         draws = self.step_draws(self.pictures(batch))
         silent = (draws.chances[:, 0] < self.hparams["drop"]).tolist()
-        loss = self.noise_losses(draws, ["" if quiet else name for quiet, name in zip(silent, batch.names)]).mean()
+        loss = self.noise_losses(draws, ["" if quiet else text for quiet, text in zip(silent, self.said(batch))]).mean()
         self.log("train/loss", mean_over_ranks(loss.detach().clone()))
         self.count_images(len(batch))
         return loss
+
+    def said(self, batch: PhotoBatch) -> list[str]:
+        """What photographs are asked for by: their captions where a CLIP reads them, else their classes."""
+        texts = batch.captions if self.hparams["clip"] is not None else ("",) * len(batch)
+        return [text or name for text, name in zip(texts, batch.names)]
 
     def pictures(self, batch: PhotoBatch) -> Tensor:
         """(B, 4, S, S) of photographs.
@@ -163,12 +178,12 @@ class RgbdDiffusion(LatentDiffusion):
         return pictures.clamp(-1, 1)
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> RgbdViews:  # type: ignore[override]
-        """As many drawn pictures of the photographs' classes, from noise of the photographs' names."""
+        """As many drawn pictures of the photographs' classes or captions, from noise of the photographs' names."""
         h: Any = self.hparams
         pictures = self.pictures(batch)
-        losses = self.noise_losses(self.held_out_draws(pictures, batch.ids), batch.names)
+        losses = self.noise_losses(self.held_out_draws(pictures, batch.ids), self.said(batch))
         self.note("loss", losses, batch.ids)
         seeds = [int(derive(h.seed, key, "drawn").integers(2**62)) for key in batch.ids]
-        return RgbdViews.of(self.sample(batch.names, seeds, h.sample_steps, h.guidance), pictures)
+        return RgbdViews.of(self.sample(self.said(batch), seeds, h.sample_steps, h.guidance), pictures)
 
     test_step = validation_step  # type: ignore[assignment]

@@ -17,9 +17,11 @@ from datamodules.errors import InputError
 from datamodules.objects.photos.depth_images import DepthImages, FolderPhotos, photo_paths
 from datamodules.objects.photos.photo import PhotoBatch, collate_photos
 from lit.callbacks.image_samples import ImageSamples
+from lit.features.pretrained import build_clip
 from lit.generators.dst.text_encoder import build_text_encoder
 from lit.generators.dst.tokenizer import prompt_words, word_tokenizer
 from lit.generators.rgbd.autoencoder import RgbdAutoencoder
+from lit.generators.rgbd.conditions import ClipCondition
 from lit.generators.rgbd.diffusion import RgbdDiffusion
 from lit.generators.rgbd.ldm3d import Ldm3dFolder, disparity
 from lit.generators.rgbd.pictures import FAR_SIDE, as_photo, resized_picture, rgbd_pictures, write_rgbd
@@ -32,6 +34,12 @@ TINY: dict[str, Any] = {
     "sample_steps": 2, "total_images": 1000,
 }  # fmt: skip
 ENCODER: dict[str, Any] = {"size": 16, "channels": (8, 8), "groups": 4, "total_images": 1000}
+
+CLIP: dict[str, Any] = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +172,42 @@ def test_a_text_takes_the_same_door(data: DepthImages) -> None:
     found = model.sample(["class0", "a photo of a class0", "a red class0"], [1, 1, 1], 2)
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
     assert not torch.allclose(found[0], found[2], atol=1e-6)
+
+
+def test_a_frozen_clip_reads_the_captions(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "photos", 4, channels=4)
+    for path in photo_paths(root):
+        (root / path).with_suffix(".txt").write_text("a car from the front left\na car\n")
+    photos = DepthImages(str(root), size=16, masks=True, batch_size=2, flip=True, val_every=3, steps_per_epoch=2)
+    photos.setup()
+    clip = tmp_path / "clip.ckpt"
+    torch.save(
+        {
+            "pytorch-lightning_version": "2",
+            "hyper_parameters": {"architecture": CLIP},
+            "state_dict": {f"network.{key}": value for key, value in build_clip(CLIP).state_dict().items()},
+        },
+        clip,
+    )
+    model = RgbdDiffusion(CLASSES, "none", "text", clip=str(clip), **TINY)
+    assert isinstance(model.condition, ClipCondition)
+    words = model.condition.network.token_embedding.weight
+    before = words.clone()
+    seen: list[str] = []
+    model.condition.register_forward_pre_hook(lambda _, given: seen.extend(given[0]))
+    fit(model, photos, tmp_path / "run.ckpt")
+    assert {*seen} - {""} <= {"a car from the front left", "a car from the front right", "a car"}
+    assert torch.equal(words, before)
+    clip.unlink()  # what was trained needs the file no longer
+    again = RgbdDiffusion.load(tmp_path / "run.ckpt")
+    one, other, class_ = again.sample(["a red car", "a van", "class0"], [1, 1, 1], 2)
+    torch.testing.assert_close(one, model.eval().sample(["a red car"], [1], 2)[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(one, other, atol=1e-6)
+    torch.testing.assert_close(class_, again.sample(["a photo of a class0"], [1], 2)[0], atol=1e-5, rtol=0)
+    with pytest.raises(InputError, match=r"model\.clip with model\.condition class: expected condition text"):
+        RgbdDiffusion(CLASSES, "none", "class", clip="x", clip_architecture=CLIP, **TINY)
+    with pytest.raises(InputError, match=r"clip\.ckpt: no such file"):
+        RgbdDiffusion(CLASSES, "none", "text", clip=str(clip), **TINY)
 
 
 def test_training_says_what_does_not_fit(data: DepthImages, trained: Path) -> None:
