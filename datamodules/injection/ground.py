@@ -44,11 +44,16 @@ def fit_plane(boxes: Boxes3D, height: float = CAMERA_HEIGHT, radial: bool = Fals
     return np.array([s, -1.0, t, height + h])
 
 
+def ground_lift(plane: np.ndarray) -> np.ndarray:
+    """(4, 3) map from (x, z, 1) on the plane to (x, y, z, 1)."""
+    a, b, c, d = plane
+    return np.array([[1.0, 0.0, 0.0], [-a / b, -c / b, -d / b], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
 def ground_homography(camera: Camera, plane: np.ndarray) -> np.ndarray:
     """(3, 3) map from (x, z, 1) on the plane to depth times (u, v, 1)."""
-    a, b, c, d = plane
-    lift = np.array([[1.0, 0.0, 0.0], [-a / b, -c / b, -d / b], [0.0, 1.0, 0.0]])
-    return camera.projection[:, :3] @ lift + camera.projection[:, 3:] * np.array([0.0, 0.0, 1.0])
+    lift = ground_lift(plane)
+    return camera.projection[:, :3] @ lift[:3] + camera.projection[:, 3:] * lift[3]
 
 
 def pixels_to_ground(camera: Camera, plane: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -45,6 +45,11 @@ class Shot:
     camera: Camera
     world: np.ndarray
 
+    def seen_from(self, ego: np.ndarray) -> Camera:
+        """The camera from another level frame, such as the car's; ``ego`` (4, 4) leads from there to the global one."""
+        pose = np.linalg.inv(self.world) @ ego
+        return Camera(self.camera.projection @ pose, self.camera.width, self.camera.height)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -237,10 +242,8 @@ class SceneMoments(Sequence[Moment]):
 def _moment(sample: Sample, masks: Path) -> Moment:
     cameras = []
     for shot in sample.shots:
-        pose = np.linalg.inv(shot.world) @ sample.ego
-        camera = Camera(shot.camera.projection @ pose, shot.camera.width, shot.camera.height)
         mask = masks / shot.channel / f"{shot.file.stem}.png"
-        cameras.append(SurroundCamera(shot.channel, camera, mask if mask.is_file() else None))
+        cameras.append(SurroundCamera(shot.channel, shot.seen_from(sample.ego), mask if mask.is_file() else None))
     boxes = to_level(sample.truth.boxes, sample.ego)
     names = np.array(DETECTION_NAMES)[sample.truth.boxes.labels]
     return Moment(sample.token, sample.ego, boxes, names, tuple(cameras))

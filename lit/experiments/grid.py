@@ -66,28 +66,33 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def digest(self) -> str:
         """Hash of the command and of what its YAML files say: a changed step runs again, a changed comment is none."""
-        return hash_of_values(self._said)
+        return hash_of_values(self.said())
 
-    @property
-    def _said(self) -> list[str]:
+    def said(self) -> list[str]:
         """Its words, and after each what the YAML files say that it names."""
         return [part + stated(Path(part), set()) for part in self.command]
 
-    @property
-    def paths(self) -> set[PurePosixPath]:
-        """Its options' values, and what in them and in the YAML files they name has the form of a path."""
+    def paths(self, said: list[str]) -> set[PurePosixPath]:
+        """Its options' values, and what in :meth:`said` has the form of a path."""
         words = {word.split("=")[-1] for word in self.command[1:] if "=" in word or word[:1] != "-"}
-        return {PurePosixPath(path) for path in words.union(*map(PATH.findall, self._said))}
+        return {PurePosixPath(path) for path in words.union(*map(PATH.findall, said))}
 
-    def builds_on(self, other: Step) -> bool:
+    def builds_on(self, other: Step, said: list[str] | None = None) -> bool:
         """Whether it names a file that another step makes, a folder above it, or something beside or in it.
 
         The file that a step states is the mark of a folder that it fills. One that states none is taken to make all
         that it names.
+
+        Args:
+            other: the step.
+            said: of :meth:`said`, for who asks of many steps: it reads files.
         """
         stated = {PurePosixPath(path) for path in other.creates}
-        made = {path.parent if path.suffix and path.parent.name else path for path in stated} or other.paths
-        return any(mine == its or mine in its.parents or its in mine.parents for mine in self.paths for its in made)
+        made = {path.parent if path.suffix and path.parent.name else path for path in stated} or other.paths(
+            other.said()
+        )
+        named = self.paths(self.said() if said is None else said)
+        return any(mine == its or mine in its.parents or its in mine.parents for mine in named for its in made)
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,16 @@ class Grid:
 
     def digest(self, step: Step) -> str:
         """Hash of a preparing step and of the earlier ones it builds on, and so of what those build on."""
-        earlier = self.prepare[: self.prepare.index(step)]
-        return hash_of_values([*(self.digest(other) for other in earlier if step.builds_on(other)), step.digest])
+        known: dict[int, str] = {}
+
+        def digest(number: int) -> str:
+            if number not in known:  # several steps may build on it
+                one, said = self.prepare[number], self.prepare[number].said()
+                below = [digest(k) for k in range(number) if one.builds_on(self.prepare[k], said)]
+                known[number] = hash_of_values([*below, hash_of_values(said)])
+            return known[number]
+
+        return digest(self.prepare.index(step))
 
 
 def stated(path: Path, seen: set[Path]) -> str:

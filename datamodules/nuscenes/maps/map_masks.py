@@ -16,7 +16,7 @@ import numpy as np
 from datamodules.assets.crops.outlines import solid_outline, solids_of
 from datamodules.errors import DatasetNotFound
 from datamodules.geometry import Camera, canonical_projection
-from datamodules.injection.ground import fit_plane, ground_homography
+from datamodules.injection.ground import fit_plane, ground_homography, ground_lift
 from datamodules.nuscenes.boxes import DETECTION_NAMES
 from datamodules.nuscenes.maps.expansion import EXPANSION, PIXEL, DrivableMap, check_map, scene_locations
 from datamodules.nuscenes.samples import Sample, Shot, to_level
@@ -87,16 +87,12 @@ def seen_ground(ground: np.ndarray, ego: np.ndarray, plane: np.ndarray, shot: Sh
         plane: (4,) ground in the level frame of the car.
         shot: the picture.
     """
-    pose = np.linalg.inv(shot.world) @ ego
-    camera = Camera(shot.camera.projection @ pose, shot.camera.width, shot.camera.height)
-    to_pixels = ground_homography(camera, plane)
-    a, b, c, d = plane
-    lift = np.array([[1.0, 0.0, 0.0], [-a / b, -c / b, -d / b], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    to_pixels = ground_homography(shot.seen_from(ego), plane)
     reach = (len(ground) - 1) / 2
     centred = np.array([[1 / PIXEL, 0, reach], [0, 1 / PIXEL, reach], [0, 0, 1]])
     offset = ego[[0, 1]].copy()
     offset[:, 3] = 0.0  # the raster's middle is the car
-    from_above = centred @ np.vstack([offset @ lift, [0.0, 0.0, 1.0]])
+    from_above = centred @ np.vstack([offset @ ground_lift(plane), [0.0, 0.0, 1.0]])
     size = (shot.camera.width, shot.camera.height)
     seen = cv2.warpPerspective(ground, to_pixels @ np.linalg.inv(from_above), size, flags=cv2.INTER_NEAREST) > 127
     inverse = np.linalg.inv(to_pixels)[2]  # times a pixel: one over the depth of its ground

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from datamodules.images import image_size
 from datamodules.kitti.format import read_calibration, read_label
 from datamodules.kitti.tree import not_found, picture_ids, picture_path
 from datamodules.nuscenes.datamodule import visible_objects
-from datamodules.nuscenes.samples import Sample, Shot, read_samples
+from datamodules.nuscenes.samples import LazySamples, Shot, read_samples
 from datamodules.nuscenes.tables import Tables
 from datamodules.scene import Objects
 
@@ -27,7 +27,7 @@ class RoadPictures:
         masks: folder where readers look for masks when none is named.
         others: files beside them that are no pictures.
         shots: of nuScenes, name to a camera's picture and what is labelled in it, else empty.
-        samples: of nuScenes, the samples they are of, else empty.
+        samples: of nuScenes, the samples they are of, else None.
     """
 
     root: Path
@@ -35,7 +35,7 @@ class RoadPictures:
     masks: Path
     others: int
     shots: dict[str, tuple[Shot, Objects]]
-    samples: Sequence[Sample] = ()
+    samples: LazySamples | None = None
 
     def labelled(self) -> Iterator[tuple[str, Camera, Objects]]:
         """Name, camera and labels of every picture that has labels; broken ones are left to their readers."""

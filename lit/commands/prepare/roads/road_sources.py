@@ -65,11 +65,11 @@ class MapRoads:
             DatasetNotFound: there is no such folder.
             InputError: the pictures are not nuScenes', or a map is not there.
         """
-        if not pictures.samples:
+        if pictures.samples is None:
             raise InputError(f"--maps {folder}: only nuScenes has such maps, expected --root with samples/")
-        self.place, self.pictures = folder, pictures
+        self.place, self.pictures, self.samples = folder, pictures, pictures.samples
         self.maps = MapMasks(folder, pictures.root / version)
-        files = self.maps.files({sample.scene for sample in pictures.samples})
+        files = self.maps.files({self.samples.scene(number) for number in range(len(self.samples))})
         self.maker = {"maps": " ".join(f"{path.stem}:{digest(path)}" for path in files)}
         self.remedies = (
             "are the maps of these scenes' locations, in the same version?",
@@ -79,9 +79,10 @@ class MapRoads:
     def masks(self, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """See :class:`RoadSource`."""
         wanted = set(names)
-        samples = [s for s in self.pictures.samples if any(mask_name(shot) in wanted for shot in s.shots)]
-        for number in track(range(len(samples)), "road masks"):
-            sample = samples[number]
+        for number in track(range(len(self.samples)), "road masks"):
+            sample = self.samples[number]
             shots = [mask_name(shot) for shot in sample.shots]
+            if wanted.isdisjoint(shots):
+                continue
             objects = [self.pictures.shots[name][1] for name in shots]
             yield from (pair for pair in zip(shots, self.maps.masks(sample, objects)) if pair[0] in wanted)
