@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from datamodules.objects.object_images import ImageBatch
-from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
+from detectors.rank_counts import mean_over_ranks
 from lit.networks.image_range import from_pixels
+from lit.proxies.picture_training import PictureTraining
 from lit.weights.fitting import restore
 
 
@@ -22,7 +22,7 @@ def azimuth_error(first: Tensor, second: Tensor) -> Tensor:
     return ((first - second + 180) % 360 - 180).abs()
 
 
-class PoseRegressor(LightningModule):
+class PoseRegressor(PictureTraining):
     """Cosine and sine of the azimuth, and the elevation, of a single object's picture.
 
     Args:
@@ -63,17 +63,8 @@ class PoseRegressor(LightningModule):
         azimuth = torch.rad2deg(torch.atan2(sine, cosine)) % 360
         return torch.stack([azimuth, torch.rad2deg(torch.asin(height.clamp(-1, 1)))], 1)
 
-    @property
-    def effective_batch(self) -> int | None:
-        """Pictures a step over all processes."""
-        return effective_batch(self.trainer)
-
-    def on_train_end(self) -> None:
-        align_buffers(self)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
-            print(batch_line(self.effective_batch, self.hparams["lr"], "data.batch_size and model.lr change both"))
+        self.say_batch(self.hparams["lr"])
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-3)
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -9,14 +9,14 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from datamodules.errors import InputError, closest
 from datamodules.objects.mask_images import IGNORED, MaskBatch
-from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks, share_of, sum_over_ranks
+from detectors.rank_counts import mean_over_ranks, share_of, sum_over_ranks
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
+from lit.proxies.picture_training import PictureTraining
 from lit.weights.files import read_state, require_file
 from lit.weights.fitting import fit_state, restore
 
@@ -24,7 +24,7 @@ STRIDE = 32  # images are padded to multiples of the coarsest feature map's stri
 PIXEL_MEAN, PIXEL_STD = ([255 * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
-class Segmenter(LightningModule):
+class Segmenter(PictureTraining):
     """Per-pixel classes of images, trained by cross-entropy and soft Dice.
 
     Args:
@@ -117,17 +117,8 @@ class Segmenter(LightningModule):
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
-    @property
-    def effective_batch(self) -> int | None:
-        """Pictures a step over all processes."""
-        return effective_batch(self.trainer)
-
-    def on_train_end(self) -> None:
-        align_buffers(self)
-
     def configure_optimizers(self) -> Any:
-        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
-            print(batch_line(self.effective_batch, self.hparams["lr"], "data.batch_size and model.lr change both"))
+        self.say_batch(self.hparams["lr"])
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warm = max(steps // 20, 1)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.recognition.captioned_images import CaptionBatch
-from detectors.rank_counts import align_buffers, batch_line, effective_batch, mean_over_ranks
+from detectors.rank_counts import mean_over_ranks
 from lit.features.pretrained import build_clip, clip_preprocess
+from lit.proxies.picture_training import PictureTraining
 
 HOTTEST = math.log(100)  # of the logit scale, as open_clip's training has it
 
 
-class Clip(LightningModule):
+class Clip(PictureTraining):
     """open_clip's own model with its own loss, over the pictures of all processes.
 
     Its ``last.ckpt`` serves wherever weights of an open_clip model do (:func:`lit.features.pretrained.read_open_clip`).
@@ -80,18 +80,9 @@ class Clip(LightningModule):
 
     test_step = validation_step
 
-    @property
-    def effective_batch(self) -> int | None:
-        """Pictures a step over all processes."""
-        return effective_batch(self.trainer)
-
-    def on_train_end(self) -> None:
-        align_buffers(self)
-
     def configure_optimizers(self) -> Any:
         h: Any = self.hparams
-        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
-            print(batch_line(self.effective_batch, h.lr, "data.batch_size and model.lr change both"))
+        self.say_batch(h.lr)
         plain = [p for name, p in self.named_parameters() if p.ndim < 2 or "embedding" in name]
         known = {id(parameter) for parameter in plain}
         groups = [

@@ -6,17 +6,16 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from datamodules.errors import InputError
-from detectors.rank_counts import align_buffers, batch_line, effective_batch
 from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
+from lit.proxies.picture_training import PictureTraining
 from lit.weights.files import read_state
 from lit.weights.fitting import fit_state
 
 
-class Recogniser(LightningModule):
+class Recogniser(PictureTraining):
     """Learns by AdamW, whose rate rises over the first twentieth of the steps and falls along a half cosine.
 
     Args:
@@ -63,17 +62,8 @@ class Recogniser(LightningModule):
         """(B, 3, S, S) float of uint8 images, with ImageNet's mean and deviation."""
         return (images.float() - self.mean) / self.std
 
-    @property
-    def effective_batch(self) -> int | None:
-        """Pictures a step over all processes."""
-        return effective_batch(self.trainer)
-
-    def on_train_end(self) -> None:
-        align_buffers(self)
-
     def configure_optimizers(self) -> Any:
-        if self.trainer.world_size > 1 and self.trainer.is_global_zero:
-            print(batch_line(self.effective_batch, self.lr, "data.batch_size and model.lr change both"))
+        self.say_batch(self.lr)
         optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warm = max(steps // 20, 1)
