@@ -43,6 +43,20 @@ def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarra
     return decode_image(path, read_bytes(path, "an image"), flags)
 
 
+def read_photograph(path: Path) -> np.ndarray:
+    """Read a picture that no calibration belongs to as (3, H, W) uint8 RGB, upright as its EXIF data say.
+
+    The bytes decide the format, not the name: ImageNet holds a PNG that is named .JPEG.
+
+    Raises:
+        DatasetNotFound: the file does not exist.
+        InputError: the file is cut short, damaged, or no image.
+    """
+    data = read_bytes(path, "a photograph")
+    _facts_of(path, data)
+    return _decoded(path, data, cv2.IMREAD_COLOR_RGB)
+
+
 def decode_image(path: Path, data: bytes, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
     """As :func:`read_image`, of bytes that are already here: an archive's entry, which ``path`` names in messages."""
     facts = checked_facts(path, data)
@@ -50,8 +64,12 @@ def decode_image(path: Path, data: bytes, flags: int = cv2.IMREAD_COLOR_RGB) -> 
         kind = "numbers of a palette" if facts.palette else f"{facts.bits} bits a pixel"
         raise InputError(f"{path}: {kind}, expected grey of 8 or 16 bits; convert it, its colours are not its values")
     turned_off = 0 if flags < 0 else cv2.IMREAD_IGNORE_ORIENTATION  # as stored, nothing is turned
+    return _decoded(path, data, flags | turned_off)
+
+
+def _decoded(path: Path, data: bytes, flags: int) -> np.ndarray:
     with _decoder_complaints() as complaints:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | turned_off)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if complaints:
         raise InputError(f"{path}: damaged rows (the decoder says: {complaints[0]}); copy it again")
     if image is None:
@@ -65,10 +83,7 @@ def checked_facts(path: Path, data: bytes) -> ImageFacts:
     Raises:
         InputError: see :func:`read_image`.
     """
-    try:
-        facts = image_facts(data)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; copy it again") from None
+    facts = _facts_of(path, data)
     named = KIND_OF_SUFFIX.get(path.suffix.lower(), facts.kind)
     if named != facts.kind:
         raise InputError(f"{path}: {facts.kind} bytes in a file named {path.suffix}; convert it to {named}")
@@ -78,6 +93,13 @@ def checked_facts(path: Path, data: bytes) -> ImageFacts:
             "them; remove the tag, or turn the pixels and correct calibration and labels"
         )
     return facts
+
+
+def _facts_of(path: Path, data: bytes) -> ImageFacts:
+    try:
+        return image_facts(data)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy it again") from None
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from datamodules.errors import DatasetNotFound, InputError, closest
-from datamodules.images import read_image
+from datamodules.images import read_image, read_photograph
 from datamodules.recognition.poses import PoseFile, read_poses
 
 LAYOUT = "expected a folder of pictures by class, FOLDER/CLASS/PICTURE.png or .jpg, as ImageNet's splits are"
@@ -88,11 +88,14 @@ class ClassFolder:
     def read(self, index: int, size: int | None) -> Tensor:
         """One picture (3, S, S) uint8 RGB: its shorter side resized to ``size``, its middle cut out; None leaves it.
 
+        Without poses pictures are photographs: whatever their names end in, turned as their EXIF data say.
+
         Raises:
             InputError: it cannot be read, or has a pose and is not square: the pose's camera would not be its.
         """
         path = self.folder / self.names[index]
-        image = torch.from_numpy(np.ascontiguousarray(read_image(path)))
+        pixels = read_photograph(path) if self.camera is None else read_image(path)
+        image = torch.from_numpy(np.ascontiguousarray(pixels))
         if self.camera is not None and image.shape[1] != image.shape[2]:
             raise InputError(
                 f"{path}: {image.shape[2]} x {image.shape[1]} pixels, expected a square picture where poses are known; "

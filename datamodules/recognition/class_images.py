@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from datamodules.files.folder_lock import LOCK_FILE
 from datamodules.randomness import derive
 from datamodules.recognition.augmix import AugMix
 from datamodules.recognition.class_folder import LAYOUT, ClassFolder
-from datamodules.recognition.conditions import OOD_SPLITS
+from datamodules.recognition.conditions import CLASS_SPLITS, OOD_SPLITS
 from datamodules.samplers import Position, StepSampler, endless_order, even_batches
 
 MOST_HELD = 1 << 29  # bytes of a split's decoded pictures that stay in memory
@@ -140,7 +141,7 @@ class ClassImages(LightningDataModule):
         augment: see :class:`datamodules.recognition.augmix.AugMix`.
         seed: of order and changes; None takes the run's.
         num_workers: loader processes.
-        create: write the studio's set when the folder does not exist.
+        create: write the studio's set when the folder does not exist, and ``train`` and ``splits`` name parts of it.
         create_classes, create_train_objects, create_test_objects, create_size, create_seed: of that set.
     """
 
@@ -167,8 +168,8 @@ class ClassImages(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False, ignore=["augment"])
-        for name, value, low in (("size", size, 16), ("batch_size", batch_size, 1), ("per_class", per_class or 1, 1)):
-            if value < low:
+        for name, value, low in (("size", size, 16), ("batch_size", batch_size, 1), ("per_class", per_class, 1)):
+            if value is not None and value < low:
                 raise InputError(f"{name} {value}: expected at least {low}")
         if crop is not None and not 0 < crop[0] <= crop[1] <= 1:
             raise InputError(f"crop {list(crop)}: expected shares 0 < least <= largest <= 1, such as [0.35, 1]")
@@ -185,7 +186,11 @@ class ClassImages(LightningDataModule):
         """Write the studio's set where there is no folder."""
         h: Any = self.hparams
         folder = Path(h.folder)
-        if h.create and (not folder.exists() or (folder / LOCK_FILE).exists() or (folder / BEGUN).exists()):
+        if (
+            h.create
+            and self._of_studio()
+            and (not folder.exists() or (folder / LOCK_FILE).exists() or (folder / BEGUN).exists())
+        ):
             # The second: another run writes it now; the third: one was stopped while it did.
             from datamodules.recognition.class_writer import ClassSetSettings, write_class_images  # needs Embree
 
@@ -193,6 +198,13 @@ class ClassImages(LightningDataModule):
                 h.create_classes, h.create_train_objects, h.create_test_objects, size=h.create_size, seed=h.create_seed
             )
             write_class_images(h.folder, settings, progress=True, wait=True)
+
+    def _of_studio(self) -> bool:
+        """Whether the studio's set would be what is asked for: not so where a user's own folder is misspelt."""
+        h: Any = self.hparams
+        named = all(name in CLASS_SPLITS or Path(name).is_dir() for name in (h.train, *self.splits.values()))
+        wanted = getattr(getattr(self.trainer, "lightning_module", None), "classes", None)
+        return named and (wanted is None or sorted(wanted) == sorted(h.create_classes))
 
     def setup(self, stage: str | None = None) -> None:
         """Find the pictures of all splits.
@@ -205,7 +217,14 @@ class ClassImages(LightningDataModule):
         h: Any = self.hparams
         self.train_pictures = ClassFolder.load(self._place(h.train), None, h.posed, h.per_class)
         for name, place in self.splits.items():
-            self.val_pictures[name] = ClassFolder.load(self._place(place), self.train_pictures.classes, h.posed)
+            found = ClassFolder.load(self._place(place), self.train_pictures.classes, h.posed)
+            if found.folder.resolve() == self.train_pictures.folder.resolve():
+                warnings.warn(
+                    f"data.splits {name}: {found.folder} holds the training pictures, of which a network knows the "
+                    "answers; name another folder to learn how it does on new ones",
+                    stacklevel=2,
+                )
+            self.val_pictures[name] = found
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -271,10 +271,15 @@ def rolled(projection: np.ndarray, roll: float, size: int) -> np.ndarray:
     return np.asarray(about @ projection)
 
 
+def folder_name(words: str) -> str:
+    """The folder of a class by its words: "tv/monitor" is one class, and no folder lies outside the set."""
+    return words.strip().replace(" ", "_").replace("/", "_").replace("\\", "_").lstrip(".") or "unnamed"
+
+
 def _write_render(picture: Render | Generated, root: Path, size: int | None, seed: int) -> _Written:
     """Write one render or generated image."""
     render = picture.render if isinstance(picture, Generated) else picture
-    known, name = render.annotation, render.annotation.words.replace(" ", "_")
+    known, name = render.annotation, folder_name(render.annotation.words)
     stem = f"{known.synset}_{known.model}_{known.view:03d}"  # several synsets may be of one class
     if isinstance(picture, Generated):
         pixels, place = picture.read(), f"{name}/{stem}_{picture.variant:02d}.png"

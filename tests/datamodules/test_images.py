@@ -12,7 +12,7 @@ import pytest
 
 from datamodules.errors import InputError
 from datamodules.image_bytes import image_facts
-from datamodules.images import image_size, read_image, write_image
+from datamodules.images import image_size, read_image, read_photograph, write_image
 
 EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"  # orientation 3
 
@@ -78,6 +78,14 @@ def test_turned_pictures_are_refused(tmp_path: Path, picture: np.ndarray) -> Non
     data, exif = jpeg(picture), b"Exif\0\0" + EXIF
     turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
     assert "EXIF orientation 3" in refused(tmp_path / "a.jpg", turned)
+    (tmp_path / "a.jpeg").write_bytes(turned)
+    with pytest.raises(InputError, match="EXIF orientation 3"):
+        read_image(tmp_path / "a.jpeg")
+    (tmp_path / "stored.jpg").write_bytes(data)  # the same rows without the tag
+    stored = read_image(tmp_path / "stored.jpg")
+    np.testing.assert_array_equal(
+        read_photograph(tmp_path / "a.jpeg"), stored[:, ::-1, ::-1]
+    )  # no calibration: upright
     upright = turned.replace(EXIF, EXIF.replace(b"\0\x03\0\0\0\0\0\0", b"\0\x01\0\0\0\0\0\0"))
     (tmp_path / "a.jpg").write_bytes(upright)
     assert read_image(tmp_path / "a.jpg").shape == (3, 48, 64)
@@ -85,7 +93,12 @@ def test_turned_pictures_are_refused(tmp_path: Path, picture: np.ndarray) -> Non
 
 def test_names_and_bytes_agree(tmp_path: Path, picture: np.ndarray) -> None:
     assert "JPEG bytes in a file named .png; convert it to PNG" in refused(tmp_path / "a.png", jpeg(picture))
+    assert read_photograph(tmp_path / "a.png").shape == (3, 48, 64)
     assert "no PNG or JPEG" in refused(tmp_path / "a.png", b"GIF89a" + bytes(40))
+    (tmp_path / "a.jpg").write_bytes(jpeg(picture)[:500])
+    for name, said in (("a.png", "no PNG or JPEG"), ("a.jpg", "cut short")):
+        with pytest.raises(InputError, match=said):
+            read_photograph(tmp_path / name)
 
 
 def test_palettes_are_no_values(tmp_path: Path) -> None:

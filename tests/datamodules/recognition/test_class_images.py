@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from datamodules.recognition.class_images import ClassBatches, ClassImages
 from datamodules.recognition.class_writer import (
     CLASS_INDEX,
     ClassSetSettings,
+    folder_name,
     rolled,
     write_class_images,
     write_class_renders,
@@ -251,12 +253,32 @@ def test_the_datamodule_has_a_loader_a_split(tiny_set: Path, tmp_path: Path) -> 
     other = ClassImages(str(tiny_set), str(tiny_set / "id"), {"id": "train"}, size=32, crop=(0.5, 1.0), batch_size=2)
     other.setup()
     assert next(iter(other.train_dataloader())).images.shape == (2, 3, 32, 32)
+    with pytest.warns(UserWarning, match="data.splits id: .* holds the training pictures"):
+        ClassImages(str(tiny_set), splits={"id": "train", "ood": "light"}).setup()
+    with pytest.raises(InputError, match="per_class 0: expected at least 1"):
+        ClassImages(per_class=0)
     with pytest.raises(InputError, match=r"crop \[0.0, 1\]"):
         ClassImages(crop=(0.0, 1))
     with pytest.raises(InputError, match="crop with posed true"):
         ClassImages(crop=(0.5, 1), posed=True)
     with pytest.raises(InputError, match="trian: no such folder, nor trian"):
         ClassImages(str(tiny_set), "trian").setup()
+
+
+def test_a_misspelt_folder_of_a_users_own_is_no_studio(tmp_path: Path) -> None:
+    for options in ({"splits": {"id": "val"}}, {"train": "images"}, {}):
+        data = ClassImages(str(tmp_path / "imagent"), **options)  # type: ignore[arg-type]
+        if not options:  # a network that knows other classes than the studio has
+            data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(classes=["cat", "dog"]))  # type: ignore[assignment]
+        data.prepare_data()
+        with pytest.raises(InputError, match=r"imagent.*: no such folder"):
+            data.setup()
+    assert not (tmp_path / "imagent").exists()
+
+
+def test_classes_of_renders_are_folders_of_the_set() -> None:
+    names = ["car", "traffic cone", "tv/monitor", "../../outside", ".."]
+    assert [folder_name(name) for name in names] == ["car", "traffic_cone", "tv_monitor", "_.._outside", "unnamed"]
 
 
 @pytest.mark.parametrize(
