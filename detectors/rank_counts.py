@@ -49,6 +49,15 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return own + (total - own.detach())
 
 
+def joined_over_ranks(values: Tensor) -> Tensor:
+    """(R * N, ...) values of all R processes, each with as many (N, ...), in their order; without gradients."""
+    if ranks() == 1:
+        return values.detach()
+    parts = [torch.empty_like(values) for _ in range(ranks())]
+    torch.distributed.all_gather(parts, values.detach().contiguous())
+    return torch.cat(parts)
+
+
 def align_buffers(module: nn.Module) -> None:
     """Give all processes the first one's buffers: batch statistics that each has followed on its own samples."""
     if ranks() > 1:

@@ -14,6 +14,19 @@ from lit.weights.files import read_state
 from lit.weights.fitting import fit_state
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def statistics_of(network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (3, 1, 1) of uint8 pictures that a timm model's weights know; ImageNet's by default.
+
+    Vision transformers of several families were trained with 0.5 and 0.5.
+    """
+    stated = getattr(network, "pretrained_cfg", None) or {}
+    found = (stated.get("mean", IMAGENET_MEAN), stated.get("std", IMAGENET_STD))
+    mean, std = found if {len(part) for part in found} == {3} else (IMAGENET_MEAN, IMAGENET_STD)
+    return torch.tensor(mean)[:, None, None] * 255, torch.tensor(std)[:, None, None] * 255
+
+
 # A convolution and its ReLU each: name, channels, kernel, stride, padding, and whether a maximum pooling stands before.
 VGG16 = [
     (f"relu{block}_{number}", width, 3, 1, 1, block > 1 and number == 1)

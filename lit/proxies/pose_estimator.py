@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 from detectors.backbones import build_backbone
-from lit.features.layered_network import IMAGENET_MEAN, IMAGENET_STD
+from lit.features.layered_network import statistics_of
 from lit.weights.fitting import restore
 
 ANGLE_RANGES = (
@@ -104,8 +104,8 @@ class PoseEstimator(LightningModule):
             raise InputError(f"pose estimator's lr {lr:g}: expected a rate above 0, such as 0.01")
         self.backbone, channels = build_backbone(backbone, options or {}, weights, stride)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(pool), nn.Flatten(), nn.Linear(channels[0] * pool**2, 3 * bins))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None] * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None] * 255, persistent=False)
+        for name, values in zip(("mean", "std"), statistics_of(self.backbone)):
+            self.register_buffer(name, values, persistent=False)
         self.bins, self.size = bins, size
         self.mean: Tensor
         self.std: Tensor

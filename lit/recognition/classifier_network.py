@@ -11,6 +11,7 @@ from torch import nn
 from datamodules.errors import InputError
 from datamodules.files.weight_files import blank_in, mismatch_in, read_state, shortened
 
+OURS = "network."  # before each name in a checkpoint of the suite's classifier
 CHOICES = "timm (its pretrained weights, downloaded once), a file with timm's state dict, or none (random weights)"
 
 
@@ -20,7 +21,9 @@ def build_classifier(name: str, options: dict[str, Any], weights: str | None, cl
     Args:
         name: of the model.
         options: further arguments of ``timm.create_model``.
-        weights: "timm", the path of a file, or "none". The last layer starts anew where the file has other classes.
+        weights: "timm", the path of a file (timm's, or ``last.ckpt`` of a training of
+            :class:`lit.recognition.image_classifier.ImageClassifier`), or "none". The last layer starts anew where the
+            file has other classes.
         classes: how many.
 
     Raises:
@@ -54,6 +57,8 @@ def _load(model: Any, path: Path, name: str) -> None:
     if not path.is_file():
         raise InputError(f"weights {path} does not exist: expected {CHOICES}, here for {name!r}")
     state, own = read_state(path, name), model.state_dict()
+    if state and all(key.startswith(OURS) for key in state):
+        state = {key.removeprefix(OURS): value for key, value in state.items()}
     heads = model.pretrained_cfg.get("classifier") or ()
     last = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
     fitting = {key: state[key] for key in own if getattr(state.get(key), "shape", None) == own[key].shape}

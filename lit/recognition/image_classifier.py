@@ -20,11 +20,13 @@ class ImageClassifier(Recogniser):
     Args:
         classes: see :class:`lit.recognition.recogniser.Recogniser`.
         network: a timm model.
-        weights: "timm" for its pretrained weights, a file with its state dict, or "none" for random ones.
+        weights: "timm" for its pretrained weights, a file with its state dict or ``last.ckpt`` of another training of
+            this class, or "none" for random ones; where a file has other classes the last layer starts anew.
         options: further arguments of ``timm.create_model``, such as ``img_size`` of a transformer.
         lr, weight_decay: see :class:`lit.recognition.recogniser.Recogniser`.
         smoothing: share of each label that is spread over all classes.
-        start_from: ``last.ckpt`` of another training of the same network, on pictures to pretrain on.
+        start_from: ``last.ckpt`` of another training of the same network, on pictures to pretrain on that show the same
+            classes.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class ImageClassifier(Recogniser):
             raise InputError(f"smoothing {smoothing:g}: expected a share in [0, 1), such as 0.1")
         self.smoothing = smoothing
         self.network = build_classifier(network, options or {}, weights, len(classes))
+        self.see_as(self.network)
         self.start(start_from)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, 3, S, S) uint8.
 
         Raises:
-            InputError: a network of patches that was built for pictures of another size.
+            InputError: a network of patches that was built for pictures of another size, or one that names no class.
         """
         patches: Any = getattr(self.network, "patch_embed", None)
         wanted = getattr(patches, "img_size", None) if getattr(patches, "strict_img_size", False) else None
@@ -59,6 +62,11 @@ class ImageClassifier(Recogniser):
                 "data.size, or img_size among model.options"
             )
         logits: Tensor = self.network(self.normalised(images))
+        if tuple(logits.shape) != (len(images), len(self.classes)):
+            raise InputError(
+                f"network: gives {tuple(logits.shape[1:])} numbers a picture, expected one for each of "
+                f"{len(self.classes)} classes; leave what changes that (global_pool, say) out of model.options"
+            )
         return logits.float()
 
     def training_step(self, batch: ClassBatch, batch_idx: int) -> Tensor:

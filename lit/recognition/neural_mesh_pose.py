@@ -15,12 +15,14 @@ from datamodules.randomness import derive
 from datamodules.recognition.class_images import ClassBatch, ClassImages
 from datamodules.samplers import Position
 from detectors.backbones import build_backbone
-from detectors.rank_counts import mean_over_ranks
+from detectors.rank_counts import joined_over_ranks, mean_over_ranks
 from lit.losses.vertex_contrast import vertex_contrast
 from lit.networks.neural_mesh import Cuboid, FeatureHead, cell_rays, sampled_features, seen_surface, seen_vertices
 from lit.proxies.pose_estimator import rotations_of
 from lit.recognition.recogniser import Recogniser
 from lit.recognition.render_and_compare import Descent, NeuralMeshes
+
+SAME_VIEW = 0.5  # degrees that fields of view may differ by
 
 
 class NeuralMeshPose(Recogniser):
@@ -92,6 +94,8 @@ class NeuralMeshPose(Recogniser):
         self.noise, self.clutter_weight, self.noise_weight = noise, clutter_weight, noise_weight
         self.descent = descent or Descent()
         self.backbone, channels = build_backbone(backbone, options or {}, weights, stride)
+        self.see_as(self.backbone)
+        self.stride = stride
         self.head = FeatureHead(channels, width, hidden)
         cuboid = Cuboid.build(side)
         for name, values in zip(Cuboid._fields, cuboid):
@@ -108,20 +112,34 @@ class NeuralMeshPose(Recogniser):
         """Take the classes' dimensions and the camera from the training pictures.
 
         Raises:
-            InputError: their poses are not known, or their classes are others.
+            InputError: their poses are not known, their classes are others, cells do not fill them evenly, or a split
+                was taken with another field of view.
         """
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
-        if stage != "fit" or not isinstance(data, ClassImages):
+        if not isinstance(data, ClassImages):
             return
         camera = data.train_pictures.camera if data.train_pictures is not None else None
         if camera is None:
             raise InputError(
                 "data.posed false: render-and-compare learns from pictures whose poses are known; set it true"
             )
-        dims = torch.tensor([camera.dims[name] for name in self.classes])
-        self.sides.copy_(dims / dims.amax(1, keepdim=True) / 2)
-        self.field_of_view.fill_(math.radians(camera.field_of_view))
+        if (size := int(data.hparams["size"])) % self.stride:
+            raise InputError(f"data.size {size}: expected a multiple of model.stride {self.stride}; change one of them")
+        if stage == "fit":
+            dims = torch.tensor([camera.dims[name] for name in self.classes])
+            self.sides.copy_(dims / dims.amax(1, keepdim=True) / 2)
+            self.field_of_view.fill_(math.radians(camera.field_of_view))
+        for name, pictures in data.val_pictures.items():
+            if pictures.camera is not None and self._turned(pictures.camera.field_of_view) > SAME_VIEW:
+                raise InputError(
+                    f"data.splits {name}: a field of view of {pictures.camera.field_of_view:g} degrees, expected "
+                    f"{math.degrees(self.field_of_view.item()):g} as in training; cut its pictures to that"
+                )
+
+    def _turned(self, degrees: float) -> float:
+        """How far a field of view is from the one that is known, degrees."""
+        return abs(degrees - math.degrees(self.field_of_view.item()))
 
     @property
     def cuboid(self) -> Cuboid:
@@ -147,7 +165,8 @@ class NeuralMeshPose(Recogniser):
         loss = contrast + self.noise_weight * alike
         figures = torch.stack([loss, contrast, alike]).detach()
         self.log_dict(dict(zip(("train/loss", "train/contrast", "train/noise"), mean_over_ranks(figures))))
-        self._remember(found.detach(), visible, batch.labels, noise.detach()[there])
+        every = joined_over_ranks(torch.cat([noise, there[..., None].to(noise)], -1))  # one memory for all processes
+        self._remember(found.detach(), visible, batch.labels, every[..., :-1][every[..., -1] > 0])
         return loss
 
     def _background(

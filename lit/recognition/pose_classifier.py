@@ -53,6 +53,11 @@ class PoseClassifier(Recogniser):
         if isinstance(data, ClassImages) and data.train_pictures is not None and data.train_pictures.camera is None:
             raise InputError("data.posed false: a pose classifier needs pictures whose poses are known; set it true")
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, 3, bins) of images (B, 3, S, S) uint8."""
+        logits: Tensor = self.estimator(images)
+        return logits
+
     def training_step(self, batch: ClassBatch, batch_idx: int) -> Tensor:
         loss = self.estimator.losses(batch.images, batch.pose[:, :3]).mean()
         self.log("train/loss", mean_over_ranks(loss.detach().clone()))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from datamodules.base import normalise
 from datamodules.scene import Batch, Objects, collate
 from detectors.centernet3d import CenterNet3D
-from detectors.rank_counts import sum_over_ranks
+from detectors.rank_counts import joined_over_ranks, sum_over_ranks
 from tests.detectors import scenes
 
 COUNTS = (0, 0, 1, 5)  # objects of the frames: the first of two processes has none
@@ -72,6 +72,8 @@ def work(rank: int, folder: str, kinds: list[str]) -> None:
     share = torch.tensor(1.0 + rank, requires_grad=True)
     square = sum_over_ranks(share) ** 2
     square.backward()
-    torch.save({**found, "square": (share.grad, float(square.detach()))}, Path(folder) / f"{rank}.pt")
+    joined = joined_over_ranks(torch.tensor([[rank, 7]]))
+    square_of = share.grad, float(square.detach())
+    torch.save({**found, "square": square_of, "joined": joined}, Path(folder) / f"{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
-from detectors.rank_counts import mean_over_ranks, share_of
+from detectors.rank_counts import joined_over_ranks, mean_over_ranks, share_of
 from tests.detectors.gloo_losses import batch, build, gradients, work
 
 KINDS = ["centernet", *(["fcos3d", "pgd", "smoke"] if importlib.util.find_spec("mmdet3d") else [])]
@@ -18,6 +18,7 @@ def test_one_process_counts_for_itself() -> None:
     assert share_of(counts).tolist() == [1.0, 1.0, 7.0]
     assert mean_over_ranks(counts) is counts
     assert counts.tolist() == [0.0, 0.5, 7.0]
+    assert joined_over_ranks(counts).tolist() == counts.tolist()
 
 
 def test_two_processes_descend_the_loss_of_one_with_both_halves(tmp_path: Path) -> None:
@@ -25,6 +26,7 @@ def test_two_processes_descend_the_loss_of_one_with_both_halves(tmp_path: Path) 
     spawn(work, (str(tmp_path), KINDS), nprocs=2)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert [half.pop("square") for half in halves] == [(12.0, 9.0)] * 2  # (1 + 2)^2; the gradients' mean is 6 for each
+    assert [half.pop("joined").tolist() for half in halves] == [[[0, 7], [1, 7]]] * 2
     for kind in KINDS:
         whole, losses = gradients(build(kind), batch(kind, slice(0, 4)))
         (first, one), (second, two) = (half[kind] for half in halves)

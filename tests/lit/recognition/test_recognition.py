@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from lit.cli import ROOT, main
 from lit.recognition.classifier_network import build_classifier
 from lit.recognition.image_classifier import ImageClassifier
 from lit.recognition.pose_classifier import PoseClassifier
+from lit.recognition.recogniser import _first_difference, _listed
 from lit.results import read_result
 
 EXPERIMENTS = ROOT / "conf" / "experiment"
@@ -79,6 +82,7 @@ def test_each_trains_goes_on_elsewhere_and_is_scored_by_split(
         ("neural_mesh_pose", ["--data.posed", "false"], "data.posed false: render-and-compare learns from"),
         ("neural_mesh_pose", ["--model.side", "1"], "model.side 1: expected at least 2"),
         ("neural_mesh_pose", ["--model.descent.steps", "-1"], "descent.steps -1: expected at least 0"),
+        ("neural_mesh_pose", ["--data.size", "30"], "data.size 30: expected a multiple of model.stride 4"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -111,6 +115,60 @@ def test_any_timm_model_classifies(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=said):
             build_classifier(name, {}, weights, 3)
     assert "resnet10t" in timm.list_models("resnet10*")
+
+
+def test_sizes_are_tried_before_a_training() -> None:
+    narrow = NARROW["options"]
+    for name, options, said in (
+        ("maxvit_pico_rw_256", {"depths": (1, 1, 1, 1)}, r"network takes no pictures of 32 x 32 \(AssertionError: h"),
+        ("resnet10t", {"in_chans": 1, **narrow}, r"data.size 32: the network takes no pictures of 32 x 32 \(RuntimeE"),
+        ("vit_tiny_patch16_224", {"img_size": 32, "depth": 1, "global_pool": ""}, r"gives \(5, 2\) numbers a picture"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ImageClassifier(["a", "b"], name, "none", options).try_size(32)
+    with pytest.raises(InputError, match="lr -1, weight_decay 0"):
+        ImageClassifier(["a", "b"], "resnet10t", lr=-1, **NARROW)
+    module = ImageClassifier(["a", "b"], "resnet10t", **NARROW)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    module.try_size(32)
+    assert all(part.training for part in module.modules())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_pictures_are_normalised_as_the_models_weights_know_them() -> None:
+    white = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    other = ImageClassifier(["a", "b"], "vit_tiny_patch16_224", "none", {"img_size": 32, "depth": 1})
+    assert other.normalised(white).unique().tolist() == [1.0]
+    module = ImageClassifier(["a", "b"], "resnet10t", **NARROW)
+    assert module.normalised(white)[0, :, 0, 0].tolist() == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-4)
+
+
+def test_a_pretraining_on_other_classes_gives_all_but_the_last_layer(tmp_path: Path) -> None:
+    first = ImageClassifier(["a", "b"], "resnet10t", **NARROW)
+    torch.save({"state_dict": first.state_dict()}, tmp_path / "last.ckpt")
+    options: dict[str, Any] = NARROW | {"weights": str(tmp_path / "last.ckpt")}
+    second = ImageClassifier(["x", "y", "z"], "resnet10t", **options)
+    own, given = second.network.state_dict(), first.network.state_dict()
+    assert own["fc.weight"].shape == (3, 8)
+    assert all(torch.equal(own[name], given[name]) for name in given if not name.startswith("fc."))
+    with pytest.raises(InputError, match=r"network.fc.weight has the shape \(2, 8\), expected \(3, 8\)"):
+        ImageClassifier(["x", "y", "z"], "resnet10t", start_from=str(tmp_path / "last.ckpt"), **NARROW)
+
+
+def test_a_split_of_another_lens_is_refused(tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(tiny_set / "id", tmp_path / "wide")
+    poses = json.loads((tmp_path / "wide/poses.json").read_text())
+    (tmp_path / "wide/poses.json").write_text(json.dumps(poses | {"field_of_view": 60.0}))
+    words = ["--model.side=3", f"--data.splits={{id: id, wide: {tmp_path / 'wide'}}}"]
+    assert fit("neural_mesh_pose", tiny_set, tmp_path / "run", *words) == 2
+    assert "data.splits wide: a field of view of 60 degrees, expected 49.1" in capsys.readouterr().err
+
+
+def test_long_lists_of_classes_part_somewhere() -> None:
+    names = [f"n{number:03d}" for number in range(30)]
+    assert _listed(names).endswith("n011, ... (30)")
+    assert _first_difference(names, [*names[:20], "x", *names[21:]]) == " (number 21 is 'n020', 'x' among the pictures)"
+    assert _first_difference(names, names[:29]) == " (number 30 is 'n029', nothing among the pictures)"
 
 
 def test_poses_are_those_of_the_estimator() -> None:
