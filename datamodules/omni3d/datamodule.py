@@ -12,7 +12,7 @@ import numpy as np
 
 from datamodules.assets.contract import FrameLabels
 from datamodules.base import DetectionDataModule
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, closest
 from datamodules.geometry import resizing
 from datamodules.images import image_size, read_image
 from datamodules.kitti.datamodule import choose_frames
@@ -247,6 +247,16 @@ class Omni3DDataModule(DetectionDataModule):
             self.train_reader = self.for_training(reader)
         self.val_reader = Omni3DDataset(self.root, self.val_file, self.val_frames, **self.reading)
         self._check(self.val_reader)
+        if stage in (None, "fit"):
+            self._check_class_map({*reader.file.categories.values(), *self.val_reader.file.categories.values()})
+
+    def _check_class_map(self, known: set[str]) -> None:
+        """Refuse a renaming of what neither file has: it would rename nothing."""
+        if lost := next((name for name in self.reading["class_map"] or () if name not in known), None):
+            raise InputError(
+                f"data.class_map {lost}: no such category, expected names as the files spell them: "
+                f"{', '.join(sorted(known)[:12])}{', ...' * (len(known) > 12)}{closest(lost, known)}"
+            )
 
     def _check(self, reader: Omni3DDataset) -> None:
         """Refuse a file with a missing picture before anything runs, and say what its labels do not hold."""
@@ -260,12 +270,18 @@ class Omni3DDataModule(DetectionDataModule):
 
     def omni3d_truths(self, batch: Batch) -> list[CameraBoxes]:
         """What the file states of each picture of an evaluation batch."""
-        reader, found = self.val_reader, []
-        for sample_id in batch.sample_ids:
-            rows = reader.rows(sample_id)
-            names = np.array([reader.name_of(str(name)) for name in rows.category], dtype=str)
-            found.append(truth_boxes(rows, reader.file.pictures[reader.place[sample_id]].height, names))
-        return found
+        return [self._truth(sample_id) for sample_id in batch.sample_ids]
+
+    def omni3d_counted(self) -> Counter[str]:
+        """Labels of the validation file by class that the evaluation counts."""
+        boxes = [self._truth(sample_id) for sample_id in self.val_reader.ids]
+        return Counter(str(name) for one in boxes for name in one.names[~np.asarray(one.ignored)])
+
+    def _truth(self, sample_id: str) -> CameraBoxes:
+        reader = self.val_reader
+        rows = reader.rows(sample_id)
+        names = np.array([reader.name_of(str(name)) for name in rows.category], dtype=str)
+        return truth_boxes(rows, reader.file.pictures[reader.place[sample_id]].height, names)
 
     def omni3d_predictions(self, outputs: Sequence[Objects], batch: Batch) -> list[CameraBoxes]:
         """Predictions for each picture, in the frame and the pixels of the file."""

@@ -30,15 +30,19 @@ OMNI3D_FILE = "a file of Omni3D (`python -m lit prepare omni3d` writes one)"
 OMNI3D_RESULTS = "results as Omni3D's evaluation writes them: a list of image_id, category_id, bbox, score, bbox3D"
 LARGEST_SIDE = 100_000  # pixels
 ROUNDING = 1e-6  # of what is 0 or 1 in a matrix of intrinsics
+ASKEW = 0.01  # of the entries of R_cam R_cam^T beside the identity's
 AGREE = 0.1  # metres, and as a share of the box: what corners may differ by from those of centre, dimensions and R_cam
 
 Number = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
-Value = Annotated[float, Meta(ge=-1e6, le=1e6)]  # pixels, metres or entries of a matrix
+Value = Annotated[float, Meta(ge=-1e6, le=1e6)]  # metres or entries of a matrix
+Pixel = Annotated[float, Meta(ge=-1e9, le=1e9)]  # a corner beside the camera projects far beyond any picture
 Point = Annotated[list[Value], Meta(min_length=3, max_length=3)]
-Rectangle = Annotated[list[Value], Meta(min_length=4, max_length=4)]
+Rectangle = Annotated[list[Pixel], Meta(min_length=4, max_length=4)]
 Matrix = Annotated[list[Point], Meta(min_length=3, max_length=3)]
-_Projection = Annotated[list[Rectangle], Meta(min_length=3, max_length=3)]
+_Projection = Annotated[
+    list[Annotated[list[Value], Meta(min_length=4, max_length=4)]], Meta(min_length=3, max_length=3)
+]
 Corners = Annotated[list[Point], Meta(min_length=8, max_length=8)]
 Flag = bool | int
 
@@ -247,10 +251,20 @@ def _rows(entries: Sequence[Omni3DAnnotation], categories: dict[int, str]) -> Om
 
 
 def _warn_of_corners(path: Path, rows: Omni3DRows, entries: Sequence[Omni3DAnnotation]) -> None:
-    """Say when stated corners are not those of the stated box: the order of the dimensions is easily mistaken."""
+    """Say when a box has no rotation, or other corners than stated: the order of the dimensions is easily mistaken."""
     sized = rows.valid & (rows.dims > 0).all(1)
     if not sized.any():
         return
+    turn = rows[sized].rotation
+    skewed = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max((1, 2)) > ASKEW
+    skewed |= np.linalg.det(turn) < 0
+    if skewed.any():
+        first = entries[int(np.flatnonzero(sized)[int(skewed.argmax())])]
+        warnings.warn(
+            f"{path}: R_cam of {skewed.sum()} of {len(skewed)} boxes is no rotation (first annotation {first.id}): "
+            "what is trained and scored of these is not what they show; take scale, shear and mirroring out of it",
+            stacklevel=3,
+        )
     stated = np.array([entry.bbox3D_cam for entry in entries], np.float64)[sized]
     off = np.linalg.norm(stated - rows[sized].corners, axis=-1).max(1)
     wrong = off > AGREE * (1 + rows.dims[sized].max(1))

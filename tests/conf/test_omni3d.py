@@ -43,6 +43,23 @@ def test_fcos3d_trains_from_the_same_files(words: list[str], tmp_path: Path) -> 
     assert "omni3d/AP3D" in read_result(tmp_path / "result.json").metrics
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--data.spelling=omni3d"], "the validation file has no label of Car that counts (of others:"),
+        (
+            ["--model.detector.classes=[Pedestrian]"],
+            "Omni3DMetrics' classes Car: the detector learns Pedestrian, expected",
+        ),
+    ],
+)
+def test_nothing_to_score_is_told_before_the_training(
+    more: list[str], said: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *words, *more, "--data.injection=null", f"--trainer.default_root_dir={tmp_path}"]) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_it_learns(words: list[str], tmp_path: Path) -> None:
     """After 100 steps on twelve pictures it finds cars in these; untrained it finds none."""

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 from torch import distributed
 
+from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.omni3d.camera_boxes import CameraBoxes, predicted_boxes, truth_boxes
 from datamodules.omni3d.rows import pinhole_pose, rows_of
@@ -91,6 +92,31 @@ class Omni3DMetrics(pl.Callback):
         self.names: dict[int, str] = {}
         self.raw: dict[str, dict[str, str]] = {}
         self.evaluator = {"name": "omni3d", "version": VERSION}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """See before a training, not after it, that there is something to score.
+
+        Raises:
+            InputError: the detector does not learn an evaluated class, or no label of any in a file of Omni3D counts.
+        """
+        learnt = getattr(getattr(pl_module, "detector", None), "classes", None)
+        lost = [name for name in self.classes or () if learnt is not None and name not in learnt]
+        if lost:
+            raise InputError(
+                f"Omni3DMetrics' classes {', '.join(lost)}: the detector learns {', '.join(learnt or ())}, "
+                "expected some of these; set model.detector.classes, or data.spelling where names are spelled otherwise"
+            )
+        counted = getattr(getattr(trainer, "datamodule", None), "omni3d_counted", None)
+        classes = self.classes or learnt
+        if counted is None or classes is None or stage == "predict":
+            return
+        found = counted()
+        if not any(found.get(name) for name in classes):
+            named = ", ".join(f"{count} {name}" for name, count in found.most_common(12)) or "none at all"
+            raise InputError(
+                f"Omni3DMetrics: the validation file has no label of {', '.join(classes)} that counts "
+                f"(of others: {named}), expected at least one; evaluate other classes, or name them by data.class_map"
+            )
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         learnt: Any = getattr(pl_module, "detector", pl_module)

@@ -20,7 +20,12 @@ def omni3d(argv: list[str]) -> int:
         metavar="FILE.json",
         help="omni3d_results.json of a run, or omni_instances_results.json",
     )
-    parser.add_argument("--categories", nargs="+", metavar="NAME", help="evaluated ones (default: all of the file)")
+    parser.add_argument(
+        "--categories",
+        nargs="+",
+        metavar="NAME",
+        help="evaluated ones (default: all of the file; published KITTI figures: car cyclist pedestrian truck van)",
+    )
     parser.add_argument("--out", metavar="FILE.json", help="where to write the figures")
     options = parser.parse_args(argv)
     from lit.metrics.omni3d.evaluation import VERSION, evaluate_files  # imports torch: --help stays quick

@@ -96,6 +96,31 @@ def test_corners_of_another_convention_are_named(root: Path) -> None:
         read_omni3d(root / "omni3d" / "val.json")
 
 
+def test_skewed_and_mirrored_axes_are_named(root: Path) -> None:
+    def skewed(content: Content) -> None:
+        valid = [entry for entry in content["annotations"] if entry["valid3D"]]
+        valid[0]["R_cam"] = (1.1 * np.array(valid[0]["R_cam"])).tolist()
+        valid[1]["R_cam"][1] = [-value for value in valid[1]["R_cam"][1]]
+
+    edited(root / "omni3d" / "val.json", skewed)
+    with pytest.warns(UserWarning, match=r"R_cam of 2 of \d+ boxes is no rotation \(first annotation \d+\)"):
+        read_omni3d(root / "omni3d" / "val.json")
+
+
+def test_corners_beside_the_camera_project_anywhere(root: Path) -> None:
+    far = [-4e6, -2e5, 7e8, 3e5]
+    edited(root / "omni3d" / "val.json", lambda c: c["annotations"][0].update(bbox2D_proj=far, behind_camera=True))
+    rows = read_omni3d(root / "omni3d" / "val.json").rows
+    assert rows.proj[0].tolist() == far
+    assert TRAINING.ignored(rows, 48)[0]
+
+
+def test_a_renaming_of_nothing_is_refused(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data.class_map Car: no such category, .*; did you mean 'car'\?"):
+        Omni3DDataModule(str(root), class_map={"Car": "Vehicle"}).setup()
+    Omni3DDataModule(str(root), class_map={"car": "Vehicle"}).setup()
+
+
 def test_names() -> None:
     for name in ("Car", "Van", "Person_sitting", "DontCare", "Misc"):
         assert spelled(category_name(name), "kitti") == name

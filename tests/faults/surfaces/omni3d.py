@@ -26,7 +26,8 @@ Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 Side = Annotated[int, Meta(ge=1, le=100_000)]
 Point = tuple[Number, Number, Number]
-Rectangle = tuple[Number, Number, Number, Number]
+Pixel = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Rectangle = tuple[Pixel, Pixel, Pixel, Pixel]
 Corners = tuple[Point, Point, Point, Point, Point, Point, Point, Point]
 
 
