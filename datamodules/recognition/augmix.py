@@ -10,10 +10,11 @@ from datamodules.errors import InputError
 
 
 class AugMix:
-    """Mixes a picture with chains of distortions of itself; torchvision's, as published.
+    """Mixes a picture with chains of distortions of itself, by torchvision.
 
-    Some distortions turn, shear or shift the picture by a little; labels of pose stay as they are, as in the tables
-    that this row is compared with. The consistency loss of the paper is not part of it.
+    Its distortions include brightness, contrast, colour and sharpness, which the paper leaves out because its test sets
+    change them; so does the split "light" here. Some turn, shear or shift the picture by a little; labels of pose stay
+    as they are, as in the tables that this row is compared with. The paper's consistency loss is not part of it.
 
     Source: Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty", ICLR
     2020.
