@@ -270,7 +270,9 @@ def test_an_image_is_drawn_again_when_its_render_has_changed(renders: RenderSet,
     assert generate_images(own, pipeline, "once", batch=8) == 8
     (first, *_) = own
     picture, annotation = first.path("image_render"), first.path("annotation", ".json")
-    repainted = cv2.imencode(".png", 255 - cv2.imread(str(picture), cv2.IMREAD_UNCHANGED))[1].tobytes()
+    painted = cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)
+    assert painted is not None
+    repainted = cv2.imencode(".png", np.subtract(255, painted))[1].tobytes()
     written = json.loads(annotation.read_text())
     written["files"]["image_render"] = write_atomically(picture, repainted)
     annotation.write_text(json.dumps(written))
