@@ -33,6 +33,7 @@ class ImageLog(msgspec.Struct):
         prompt, negative: what the model was told.
         strength: of the control.
         digest: of the image.
+        render: digest of the picture that it was drawn from; logs of before it was written down have none.
     """
 
     settings: Identifier
@@ -41,6 +42,7 @@ class ImageLog(msgspec.Struct):
     negative: Text
     strength: Finite
     digest: Identifier
+    render: Identifier = "unknown"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from lit.adversarial.image_cadence import Cadence
+from lit.networks.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,6 @@ class Phase:
                     losses[penalty.name] = penalty.loss(turn)
                     descend(penalty.weight * penalty.cadence.gain(turn.step) * losses[penalty.name])
         return losses
-
-
-def full_precision(device: torch.device) -> torch.autocast:
-    """Context without autocast: what half precision has too few digits or too small a range for."""
-    return torch.autocast(device.type, enabled=False)
 
 
 def lazy_adam(parameters: Iterable[nn.Parameter], lr: float, intervals: Sequence[int], beta2: float = 0.99) -> Adam:

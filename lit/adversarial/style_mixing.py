@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from detectors.rank_counts import mean_over_ranks
-from lit.adversarial.phase import full_precision
 from lit.networks.batch_draws import batch_draw
+from lit.networks.precision import full_precision
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 

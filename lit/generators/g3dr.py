@@ -29,6 +29,7 @@ from lit.networks.batch_draws import part_of_batch
 from lit.networks.fields.field_values import Field, FieldValues
 from lit.networks.fields.symmetric_field import SymmetricField, seen_side
 from lit.networks.g3dr.network import SingleViewNetwork
+from lit.networks.precision import full_precision
 from lit.rendering.bake import bake
 from lit.rendering.orbited_projections import orbited, within
 from lit.rendering.rendered_views import RenderedViews
@@ -112,11 +113,11 @@ class G3DR(Generator):
         return torch.optim.Adam(self.network.parameters(), rates["lr"], betas=tuple(rates["betas"]))
 
     def planes(self, batch: PhotoBatch) -> Tensor:
-        """Planes (B, 3, C, R, R) of photographs."""
+        """Planes (B, 3, C, R, R) of photographs, float32: what follows, rendering above all, is in full precision."""
         images, alpha = batch.images.float() / 255, (batch.alpha * batch.known).unsqueeze(1)
         depth = torch.where(batch.known > 0.5, batch.depth, torch.full_like(batch.depth, float("nan")))
         planes: Tensor = self.network(images * alpha + GREY * (1 - alpha), depth, batch.projection)
-        return planes
+        return planes.float()
 
     def field(self, planes: Tensor, batch: PhotoBatch, raw: bool = True, rows: slice = slice(None)) -> Field:
         """The field of photographs in their cubes; see :meth:`SingleViewNetwork.field`.
@@ -203,7 +204,9 @@ class G3DR(Generator):
             projection = mirrored(batch.projection, batch.frame)
         else:
             projection = batch.projection
-        return self.objective(self.field(self.planes(batch), batch), batch, kind, projection, self.progress, draw)
+        planes = self.planes(batch)
+        with full_precision(planes.device):
+            return self.objective(self.field(planes, batch), batch, kind, projection, self.progress, draw)
 
     @property
     def trainer_ranks(self) -> int:
@@ -220,10 +223,12 @@ class G3DR(Generator):
     def draw(self, batch: PhotoBatch, projections: Tensor, size: int | None = None) -> RenderedViews:
         """Views of one photograph (B = 1) through projections (V, 3, 4) of its cube."""
         small = self.own_size(batch)
-        field, side = self.field(self.planes(small), small), size or small.images.shape[2]
+        planes, side = self.planes(small), size or small.images.shape[2]
         for network in self.upsampler:
             projections = shrunk_projection(projections, network.network.scale)
-        drawn = [self.eval_samples.draw(field, view, side, side) for view in projections]
+        with full_precision(planes.device):
+            field = self.field(planes, small)
+            drawn = [self.eval_samples.draw(field, view, side, side) for view in projections]
         views = RenderedViews(torch.stack([view.rgba for view in drawn]), torch.stack([view.depth for view in drawn]))
         for network in self.upsampler:
             views = enlarged(views, network)
@@ -252,7 +257,8 @@ class G3DR(Generator):
         assets = []
         for row, (id, name) in enumerate(zip(batch.ids, batch.names)):
             field = self.field(planes, batch, False, slice(row, row + 1))
-            grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
+            with full_precision(planes.device):
+                grid = bake(in_box(field, batch.frame[row]), shape, device=planes.device)
             dims = batch.dims[row].cpu().numpy()
             seen = photographed_from(batch.projection[row], batch.frame[row], dims)
             if not (self.hparams["symmetric"] or self.views.mirrored):

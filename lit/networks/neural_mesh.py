@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lit.networks.precision import full_precision
+
 OTHERS = ((1, 2), (0, 2), (0, 1))  # the axes that a face of each axis spans
 LEVEL = 1e-9  # a ray's step along an axis, at least: a ray within a face's plane divides by it
 
@@ -75,7 +77,8 @@ def seen_surface(
         rays: (P, 3) in the camera frame.
     """
     eye = eye_of(half, rotation, distance)[:, None]
-    step = (rays @ rotation) / half[:, None]
+    with full_precision(rays.device):
+        step = (rays @ rotation) / half[:, None]
     step = torch.where(step.abs() < LEVEL, torch.full_like(step, LEVEL), step)
     first, second = (-1 - eye) / step, (1 - eye) / step
     entry, axis = torch.minimum(first, second).max(-1)
@@ -114,7 +117,8 @@ def seen_vertices(
     """
     eye = eye_of(half, rotation, distance)[:, None]
     facing = ((cuboid.vertices.abs() > 1 - 1e-6) & (cuboid.vertices * eye > 1)).any(-1)
-    points = (cuboid.vertices * half[:, None]) @ rotation.transpose(1, 2)
+    with full_precision(rotation.device):
+        points = (cuboid.vertices * half[:, None]) @ rotation.transpose(1, 2)
     depth = points[..., 2:] + distance[:, None, None]
     places = points[..., :2] / depth.clamp_min(1e-6) / torch.tan(field_of_view / 2)
     return places, facing & (depth[..., 0] > 0) & (places.abs() < 1).all(-1)

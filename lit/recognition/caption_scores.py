@@ -78,6 +78,7 @@ class CaptionScores(pl.Callback):
     ) -> None:
         if not self.metrics or not isinstance(outputs, Tensor) or not isinstance(batch, CaptionBatch):
             return
+        outputs = outputs.float()  # half precision's where the trainer's is
         nearest = (outputs @ self._texts.T).argmax(1).tolist()
         found = [float(self._captions[row] == own) for row, own in zip(nearest, batch.captions)]
         self.metrics["retrieval_at_1"].update(torch.tensor(found), batch.ids)

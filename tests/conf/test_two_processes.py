@@ -182,6 +182,8 @@ CASES = {
         WORLD + "--data.injection {conf}/injection/copy_paste.yaml --data.injection.probability 1.0"
     ),
 }
+HALVED = ("clip_studio", "dst", "g3dr_crops", "neural_mesh_pose", "pix2pix3d_small", "rgbd")
+"""Experiments tried in half precision here; the other generators' tests do so themselves, detectors train in it."""
 ALONE = {"g3dr_paper"}  # needs files of VGG16 and CLIP; beside these it is g3dr_small
 HERE = {name: case for name, case in CASES.items() if "fcos3d" not in name or importlib.util.find_spec("mmdet3d")}
 
@@ -190,17 +192,22 @@ def test_every_experiment_is_here() -> None:
     assert sorted([*CASES, *ALONE]) == sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
 
 
-def words(command: str, name: str, folder: Path, places: dict[str, Path], ranks: int) -> list[str]:
-    """A command line of an experiment for so many processes."""
+def words(
+    command: str, name: str, folder: Path, places: dict[str, Path], ranks: int, precision: str | None = None
+) -> list[str]:
+    """A command line of an experiment for so many processes; in full precision, or in another, a folder of its own."""
     case = HERE[name]
     options = case.words.format(**places, conf=CONF, bank=folder / f"{name}-bank{ranks}")
+    ranked = f"{ranks}" if precision is None else f"{ranks}-{precision}"
     if command == "predict":
         options = options.replace("--data.injection {conf}", "")
     batch = [f"--{case.batch}", str(case.of_two * 2 // ranks)]
-    root = ["--trainer.default_root_dir", str(folder / f"{name}-{command}{ranks}")]
+    root = ["--trainer.default_root_dir", str(folder / f"{name}-{command}{ranked}")]
+    if precision is not None:
+        root += ["--trainer.precision", precision]
     chosen = [*COMMON.split(), *options.split(), *batch, *root, *(ONE if ranks == 1 else TWO)]
     if command == "fit":
-        seen = f"--trainer.callbacks.folder={folder / f'{name}-seen{ranks}'}"
+        seen = f"--trainer.callbacks.folder={folder / f'{name}-seen{ranked}'}"
         return ["fit", "-c", str(CONF / "experiment" / f"{name}.yaml"), *chosen, SEEN, seen]
     trained = ["--ckpt_path", str(folder / f"{name}-fit2" / "last.ckpt")]
     return [command, "-c", str(CONF / "experiment" / f"{name}.yaml"), *chosen, *trained]
@@ -238,6 +245,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_surrou
     print(f"{time.monotonic() - began:.0f} s")
     run([words("predict", name, folder, places, 1) for name in banks])
     run([words("validate", name, folder, places, 1) for name in HERE])
+    run([words("fit", name, folder, places, 1, "bf16-mixed") for name in HALVED])
     return folder
 
 
@@ -281,3 +289,13 @@ def test_banks_are_complete_and_equal(name: str, runs: Path) -> None:
     assert len(one) == (6 if "lift3d" in name else 3)
     assert [two[number].id for number in range(len(two))] == one.ids  # each is read, and checked when it is
     assert two.hash == one.hash
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_half_precision_follows_full_precision(name: str, runs: Path) -> None:
+    (half, *_), (full, *_) = (steps(runs / f"{name}-seen{kind}") for kind in ("1-bf16-mixed", "1"))
+    assert half.pop("samples") == full.pop("samples")
+    assert half != full
+    for key in HERE[name].around_zero:
+        assert half.pop(key) == pytest.approx(full.pop(key), abs=0.05)
+    assert half == pytest.approx(full, rel=0.1, abs=1e-2)

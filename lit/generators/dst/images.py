@@ -39,7 +39,7 @@ def generate_images(
     world_size: int = 1,
     progress: bool = False,
 ) -> int:
-    """Draw the images that are missing, damaged, or of other settings; how many this process drew.
+    """Draw the images that are missing, damaged, or of other settings or renders; how many this process drew.
 
     Args:
         renders: with text prompts beside them.
@@ -74,8 +74,9 @@ def wanted_log(image: Generated, pipeline: ControlledPipeline, book: PromptBook,
     settings, thresholds = pipeline.digest, book.thresholds(image.render)
     if "canny" in pipeline.settings.controls and thresholds != THRESHOLDS:
         settings = digest_of(json.dumps([settings, thresholds]).encode())
-    strength = image.render.annotation.strength * pipeline.settings.strength
-    return ImageLog(settings, image_seed(seed, image), prompt, negative, strength, "")
+    annotation = image.render.annotation
+    strength = annotation.strength * pipeline.settings.strength
+    return ImageLog(settings, image_seed(seed, image), prompt, negative, strength, "", annotation.files["image_render"])
 
 
 def _batches(images: Sequence[PlannedImage], batch: int) -> Iterator[list[PlannedImage]]:

@@ -23,6 +23,7 @@ from datamodules.renders.visual_prompts import VisualKind
 from lit.weights.files import digest, shortened
 
 Family = Literal["sd", "sdxl", "sd3"]
+COUNTED = (".safetensors", ".json", ".txt")  # files of a folder that its pictures follow from: weights, settings, words
 PIPELINES: dict[str, tuple[str, str, str]] = {  # of each family: the pipeline, a ControlNet, several of them
     "sd": ("StableDiffusionControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
     "sdxl": ("StableDiffusionXLControlNetPipeline", "ControlNetModel", "MultiControlNetModel"),
@@ -114,7 +115,7 @@ class ControlledPipeline:
         device: where.
 
     Attributes:
-        digest: of the settings and all weights: equal ones draw equal images.
+        digest: of the settings and the files of all folders: equal ones draw equal images.
     """
 
     def __init__(self, settings: PipelineSettings, device: torch.device | str = "cpu") -> None:
@@ -142,7 +143,7 @@ class ControlledPipeline:
                 f"{settings.folder}: expected one each; give as many folders with --controlnet"
             )
         self.pipeline.set_progress_bar_config(disable=True)
-        self.digest = digest_of(json.dumps([_stated(settings), self._weights(), diffusers.__version__]).encode())
+        self.digest = digest_of(json.dumps([_stated(settings), self._files(), diffusers.__version__]).encode())
         self._restyling: Any = None  # around the same networks, when it is first asked for
 
     def _load(self) -> Any:
@@ -163,14 +164,14 @@ class ControlledPipeline:
             pipeline.scheduler = getattr(diffusers, SCHEDULERS[s.scheduler]).from_config(pipeline.scheduler.config)
         return pipeline.to(self.device, DTYPES[s.dtype])
 
-    def _weights(self) -> dict[str, str]:
-        """Digest of each file of weights by its path; a hub's name stands for itself."""
+    def _files(self) -> dict[str, str]:
+        """Digest of each file of weights, settings and words by its path; a hub's name stands for itself."""
         folders = [
             Path(folder) for folder in (self.settings.folder, *self.settings.controlnets) if Path(folder).is_dir()
         ]
         found = {}
         for number, folder in enumerate(folders):
-            for file in sorted(folder.rglob("*.safetensors")):
+            for file in sorted(path for path in folder.rglob("*") if path.suffix in COUNTED):
                 name = file.relative_to(folder).as_posix()
                 # All ControlNets name their files alike; the first one's never meet the pipeline's, which lie deeper.
                 found[f"{number}/{name}" if name in found else name] = digest(file)

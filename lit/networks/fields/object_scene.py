@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datamodules.errors import InputError
 from lit.networks.batch_draws import batch_draw
+from lit.networks.precision import full_precision
 
 
 class Scene(NamedTuple):
@@ -141,5 +142,6 @@ def to_box(points: Tensor, scale: Tensor, translation: Tensor, turn: Tensor, dir
     """
     shape = (len(points), *[1] * (points.ndim - 2), 3)
     moved = points if directions else points - translation.view(shape)
-    turned = torch.einsum("bij,b...j->b...i", turn_matrices(turn), moved)
+    with full_precision(points.device):
+        turned = torch.einsum("bij,b...j->b...i", turn_matrices(turn), moved)
     return turned / scale.view(shape)

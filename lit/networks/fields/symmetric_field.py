@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lit.networks.fields.field_values import Field, FieldValues
+from lit.networks.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class SymmetricField:
         """Values at points (B, P, 3)."""
         inverse = torch.linalg.inv(self.frame.double())
         row, across = inverse[:, 2].to(points), self.frame[:, :3, 2].to(points)
-        z = torch.einsum("bpd,bd->bp", points, row[:, :3]) + row[:, 3:]  # in the box
+        with full_precision(points.device):
+            z = torch.einsum("bpd,bd->bp", points, row[:, :3]) + row[:, 3:]  # in the box
         beyond = (z * self.side.to(points)[:, None] < 0).unsqueeze(-1)
         mirrored = points - 2 * z.unsqueeze(-1) * across.unsqueeze(1)
         return self.field(torch.where(beyond, mirrored, points))

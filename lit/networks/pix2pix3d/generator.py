@@ -24,8 +24,9 @@ from lit.networks.layers.synthesis import Noise, SynthesisNetwork
 from lit.networks.pix2pix3d.label_decoder import COLOURS, LabelDecoder
 from lit.networks.pix2pix3d.label_encoder import LabelEncoder, label_channels
 from lit.networks.pix2pix3d.label_mapping import LabelMapping
-from lit.networks.pix2pix3d.march import March
+from lit.networks.pix2pix3d.march import March, RenderedField
 from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution, Upsampled
+from lit.networks.precision import full_precision
 
 LabelKind = Literal["segmentation", "edges"]
 POSE = 25
@@ -168,6 +169,11 @@ class Pix2Pix3DGenerator(nn.Module):
         decode: Callable[[Tensor], FieldValues] = self.decoder.raw if raw else self.decoder
         return DecodedPlanes(planes, decode, "mean", EG3D_AXES, self.box)
 
+    def rendered(self, planes: Tensor, cameras: Tensor, size: int, draw: torch.Generator | None) -> RenderedField:
+        """What cameras (B, 25) see of planes, in full precision whatever the trainer's, as EG3D renders."""
+        with full_precision(planes.device):
+            return self.march(self.field(planes.float(), raw=True), cameras, size, draw)
+
     def pictures(
         self,
         planes: Tensor,
@@ -185,7 +191,7 @@ class Pix2Pix3DGenerator(nn.Module):
             size: side of what is rendered; None for :attr:`render_size`.
             draw: see :class:`March`.
         """
-        drawn = self.march(self.field(planes, raw=True), cameras, size or self.render_size, draw)
+        drawn = self.rendered(planes, cameras, size or self.render_size, draw)
         rgb, labels, rest = (2 * channels - 1 for channels in (drawn.rgb, drawn.labels, drawn.features))
         split = self.decoder.features - COLOURS
         image = self.upsample_image(rgb, torch.cat([rgb, rest[:, :split]], 1), latent)
@@ -200,8 +206,7 @@ class Pix2Pix3DGenerator(nn.Module):
         What only asks for labels (the cross-view consistency) spares the upsampler of pictures, and of labels, too,
         where the rendered ones are not touched by it.
         """
-        field = self.field(self.planes(latent, noise), raw=True)
-        drawn = self.march(field, cameras, self.render_size, draw)
+        drawn = self.rendered(self.planes(latent, noise), cameras, self.render_size, draw)
         labels = 2 * drawn.labels - 1
         if not full and not self.raw_after_first_block:
             return labels

@@ -47,4 +47,4 @@ class LabelMapping(nn.Module):
 
     def follow(self, mean: Tensor, kept: float) -> None:
         """Move the average towards the mean (rows, w_dim) of a batch, keeping so much of it."""
-        self.w_avg.lerp_(mean.detach(), 1 - kept)
+        self.w_avg.lerp_(mean.detach().to(self.w_avg), 1 - kept)

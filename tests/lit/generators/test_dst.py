@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ pytest.importorskip("diffusers")
 
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
+from datamodules.files.atomic_files import write_atomically
 from datamodules.geometry import Boxes3D, Camera, projected_bbox
 from datamodules.renders.filtered import FILTERED, FilterFile, FilterRow, kept_images, write_filter
 from datamodules.renders.generated import Generated, digest_of_images, generated_images
@@ -232,6 +234,11 @@ def test_images_are_drawn_once_and_again_where_damaged(renders: RenderSet, folde
         np.testing.assert_allclose(image.read().astype(int), pixels.astype(int), atol=1)
     other = ControlledPipeline(settings(folder, guidance=3.0))
     assert not Generated(images[0].render, "one", 0).is_whole(other.digest)
+    scheduler = folder / "scheduler/scheduler_config.json"
+    before_edit = scheduler.read_text()
+    scheduler.write_text(before_edit.replace("{", '{"steps_offset": 1,', 1))
+    assert ControlledPipeline(settings(folder)).digest != pipeline.digest
+    scheduler.write_text(before_edit)
 
 
 def test_images_are_drawn_again_with_other_seeds_prompts_or_edges(renders: RenderSet, folder: Path) -> None:
@@ -255,6 +262,21 @@ def test_images_are_drawn_again_with_other_seeds_prompts_or_edges(renders: Rende
     assert drawn(1) == 8
     assert generated_images(renders, "again")[0].log.settings == usual
     write_text_prompts(renders)
+
+
+def test_an_image_is_drawn_again_when_its_render_has_changed(renders: RenderSet, folder: Path, tmp_path: Path) -> None:
+    own = RenderSet.load(shutil.copytree(renders.root, tmp_path / "own"))
+    pipeline = ControlledPipeline(settings(folder, steps=1))
+    assert generate_images(own, pipeline, "once", batch=8) == 8
+    (first, *_) = own
+    picture, annotation = first.path("image_render"), first.path("annotation", ".json")
+    painted = cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)
+    assert painted is not None
+    repainted = cv2.imencode(".png", np.subtract(255, painted))[1].tobytes()
+    written = json.loads(annotation.read_text())
+    written["files"]["image_render"] = write_atomically(picture, repainted)
+    annotation.write_text(json.dumps(written))
+    assert [generate_images(RenderSet.load(own.root), pipeline, "once", batch=8) for _ in range(2)] == [1, 0]
 
 
 def test_images_of_two_pipelines_are_not_taken_for_one_set(
