@@ -267,7 +267,7 @@ def test_the_datamodule_has_a_loader_a_split(tiny_set: Path, tmp_path: Path) -> 
 
 def test_a_misspelt_folder_of_a_users_own_is_no_studio(tmp_path: Path) -> None:
     for options in ({"splits": {"id": "val"}}, {"train": "images"}, {}):
-        data = ClassImages(str(tmp_path / "imagent"), **options)  # type: ignore[arg-type]
+        data = ClassImages(str(tmp_path / "imagent"), **options)
         if not options:  # a network that knows other classes than the studio has
             data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(classes=["cat", "dog"]))  # type: ignore[assignment]
         data.prepare_data()
