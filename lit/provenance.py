@@ -50,6 +50,7 @@ WRITES = (
     "record.",
     "data.init_args.table_cache.",
 )  # paths below these are written, not read
+OF_OBJECTS = ("data.init_args.road_masks", "ckpt_path")  # inputs of single arms, as all of data.injection: no ground
 MOST_READ = 16 << 30  # of one input that are read; beyond it names and sizes have to do
 
 
@@ -116,11 +117,20 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     whole = hash_of_values(kept)
     for name in ["seed_everything", *varied]:
         _forget(kept, name.split("."))
-    shared = {k: v for k, v in read.items() if k.replace(".init_args", "") not in varied}
-    data = {k: v for k, v in shared.items() if ".injection." not in k and k != "ckpt_path"}
     code, libraries = code_hash(), versions()
-    recipe = hash_of_values([kept, code, shared, libraries])
-    return RunKey(whole, recipe, hash_of_values([code, data, libraries]), code, read, libraries)
+    recipe = hash_of_values([kept, code, _planned(read, varied), libraries])
+    return RunKey(whole, recipe, common_ground(code, read, libraries, varied), code, read, libraries)
+
+
+def common_ground(code: str, read: Mapping[str, str], libraries: Mapping[str, str], varied: Sequence[str]) -> str:
+    """Hash of what the arms of one comparison share; arguments as the attributes of :class:`RunKey`, and ``varied``."""
+    data = {k: v for k, v in _planned(read, varied).items() if ".injection." not in k and k not in OF_OBJECTS}
+    return hash_of_values([code, data, libraries])
+
+
+def _planned(read: Mapping[str, str], varied: Sequence[str]) -> dict[str, str]:
+    """Contents but those that change with the seed by plan."""
+    return {k: v for k, v in read.items() if k.replace(".init_args", "") not in varied}
 
 
 def inputs(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, list[Path] | None]]:

@@ -6,7 +6,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Identifier, quoted, read_json, structure
-from lit.provenance import RunKey, hash_of_values
+from lit.provenance import RunKey, common_ground, hash_of_values
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 2
@@ -196,9 +196,30 @@ def read_result(path: Path) -> Result:
     key, trained = record.key, record.trained
     if key is None:
         return Result(*named)
+    ground = _ground(key, content)
     if trained is None:
-        return Result(*named, key, key.recipe, key.ground)
-    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([trained.ground, key.ground]))
+        return Result(*named, key, key.recipe, ground)
+    before = _ground_of_training(path, trained)
+    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([before, ground]))
+
+
+def _ground(key: RunKey, content: Mapping[str, Any]) -> str:
+    """What a run shares with the other arms, from what it read: the hash in older records counts road masks in."""
+    place: Any = content
+    for name in ("config", "record", "varied"):
+        place = place.get(name) if isinstance(place, Mapping) else None
+    return common_ground(key.code, key.contents, key.versions, place if isinstance(place, list) else ())
+
+
+def _ground_of_training(path: Path, trained: Trained) -> str:
+    """The same of the training whose checkpoint was scored, by its record beside this one, else as it is stated."""
+    beside = path.parent / RESULT_FILE
+    if path.name != RESULT_FILE and beside.is_file():
+        content = read_json(beside, dict[str, Any], "the record of the training")
+        key = structure(beside, "", content, Recorded).key
+        if key is not None and key.digest == trained.digest:
+            return _ground(key, content)
+    return trained.ground
 
 
 def find_results(places: Sequence[Path]) -> Iterator[Result]:

@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lit import provenance
 from lit.provenance import input_hash, inputs, run_key
+from lit.results import SCHEMA, read_result, write_record
 
 
 def config(root: str, **changes: Any) -> dict[str, Any]:
@@ -63,6 +65,28 @@ def test_a_recipe_is_what_seeds_share(world: Path) -> None:
     assert len({run_key(bank).recipe for bank in banks}) == 2
     assert len({run_key(bank, varied=["data.injection.folder"]).recipe for bank in banks}) == 1  # by plan
     assert len({run_key(bank).ground for bank in banks}) == 1  # objects differ between the arms of a comparison
+
+
+def test_road_masks_that_one_arm_reads_are_no_ground(world: Path) -> None:
+    """They say where objects are placed; an arm without injection, which reads none, is compared with it."""
+    (world.parent / "masks").mkdir()
+    (world.parent / "masks/000000.txt").write_text("road")
+    inits = {"root": "data/world", "injection": None, "road_masks": "data/masks"}
+    keys = [run_key(config("data/world")), run_key(config("", data={"class_path": "some.Data", "init_args": inits}))]
+    assert len({key.digest for key in keys}) == 2
+    assert len({key.ground for key in keys}) == 1
+    for arm, key in zip(("none", "masks"), keys):
+        # As records stated it that counted masks in, of a training and of what scored its checkpoint.
+        stated = msgspec.to_builtins(key) | {"ground": f"stated of {arm}"}
+        trained = {"digest": key.digest, "recipe": key.recipe, "ground": f"stated of {arm}"}
+        record = {"schema": SCHEMA, "arm": arm, "frames": 1, "seed": 0, "dataset": "d", "metrics": {"ap": 1.0}}
+        write_record(Path(arm) / "result.json", {**record, "split": "val", "key": stated})
+        write_record(Path(arm) / "result_test.json", {**record, "split": "test", "key": stated, "trained": trained})
+    for name in ("result.json", "result_test.json"):
+        none, masks = (read_result(Path(arm) / name).ground for arm in ("none", "masks"))
+        assert none == masks
+    (Path("masks") / "result.json").unlink()  # what is stated of the training is all that is left
+    assert read_result(Path("masks/result_test.json")).ground != none
 
 
 def test_numbers_that_change_with_the_seed_by_plan_are_no_part_of_the_recipe(world: Path) -> None:
