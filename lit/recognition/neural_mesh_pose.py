@@ -131,15 +131,12 @@ class NeuralMeshPose(Recogniser):
             self.sides.copy_(dims / dims.amax(1, keepdim=True) / 2)
             self.field_of_view.fill_(math.radians(camera.field_of_view))
         for name, pictures in data.val_pictures.items():
-            if pictures.camera is not None and self._turned(pictures.camera.field_of_view) > SAME_VIEW:
+            seen = None if pictures.camera is None else pictures.camera.field_of_view
+            if seen is not None and abs(seen - camera.field_of_view) > SAME_VIEW:
                 raise InputError(
-                    f"data.splits {name}: a field of view of {pictures.camera.field_of_view:g} degrees, expected "
-                    f"{math.degrees(self.field_of_view.item()):g} as in training; cut its pictures to that"
+                    f"data.splits {name}: a field of view of {seen:g} degrees, expected {camera.field_of_view:g} as "
+                    "in training; cut its pictures to that"
                 )
-
-    def _turned(self, degrees: float) -> float:
-        """How far a field of view is from the one that is known, degrees."""
-        return abs(degrees - math.degrees(self.field_of_view.item()))
 
     @property
     def cuboid(self) -> Cuboid:
