@@ -25,6 +25,7 @@ from detectors.backbones import build_backbone
 from detectors.box_heads import BoxHeads, CentreHeads, MonoDLEHeads
 from detectors.losses import centre_focal
 from detectors.necks import FPN, DLAUp
+from detectors.precision import full_precision
 from detectors.rank_counts import share_of
 from detectors.rays import ray_channels
 from detectors.targets import Selection, encode
@@ -132,7 +133,7 @@ class CenterNet3D(nn.Module):
             features = torch.cat([features, rays.to(features.dtype)], 1)
         hidden = self.hidden(features)
         # The last layer runs in float32: bfloat16 has three digits, too few for a depth.
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             parts = hidden.float().chunk(len(self.heads), 1)
             return {name: head(part) for (name, head), part in zip(self.heads.items(), parts)}
 

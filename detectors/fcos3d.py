@@ -34,6 +34,7 @@ from datamodules.scene import Batch, Objects
 from detectors import mmcv_ops, mmdet3d_config, mmdet3d_counts
 from detectors.mmdet3d_config import Size
 from detectors.mmdet3d_samples import predictions, tilt_correction, training_labels
+from detectors.precision import full_precision
 from detectors.rank_counts import ranks
 from detectors.rays import slopes
 
@@ -162,12 +163,12 @@ class FCOS3D(nn.Module):
         """
         images = self.prepare(images)
         if self.rays:
-            with torch.autocast(images.device.type, enabled=False):  # pixels need more than bfloat16's digits
+            with full_precision(images.device):  # pixels need more than bfloat16's digits
                 rays = slopes(projections, *images.shape[-2:])
             images = torch.cat([images, rays.to(images.dtype)], 1)
         features = self.model.extract_feat({"imgs": images})
         # The head runs in float32: bfloat16 has three digits, too few for a depth.
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             fields = self.model.bbox_head(tuple(level.float() for level in features))
             if self.focal is not None:
                 factor = torch.ones_like(fields[1][0][:, :, :1, :1])

@@ -27,6 +27,7 @@ import torchvision  # noqa: F401  # its import registers the operators under tor
 from torch import Tensor
 
 from datamodules.rotated_iou import rotated_intersection_torch, rotated_iou_torch
+from detectors.precision import full_precision
 
 NAME = "mmcv._ext"
 COMPILED_MMCV = "install a compiled mmcv>=2.0.0,<2.2.0 in place of mmcv-lite"
@@ -237,7 +238,7 @@ def _float(*tensors: Tensor) -> list[Tensor]:
 def _deform(operator: Any, *tensors: Tensor, options: dict[str, int], use_mask: bool) -> Any:
     """Call one of torchvision's deformable operators outside autocast, which would mix the precisions."""
     names = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "group", "deformable_group")
-    with torch.autocast(tensors[0].device.type, enabled=False):
+    with full_precision(tensors[0].device):
         return operator(*_float(*tensors), *(options[name] for name in names), use_mask)
 
 

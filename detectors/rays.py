@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detectors.precision import full_precision
+
 SCALES = (2.0, 6.0)  # about unit variance over a driving camera's picture
 
 
@@ -38,7 +40,7 @@ def ray_channels(projections: Tensor, height: int, width: int, stride: int) -> T
 
     Untilted ones take the closed form, so that a network sees the same digits whatever else is in its batch.
     """
-    with torch.autocast(projections.device.type, enabled=False):  # pixels need more than bfloat16's digits
+    with full_precision(projections.device):  # pixels need more than bfloat16's digits
         below = torch.stack([projections[:, 1, 0], projections[:, 2, 0], projections[:, 2, 1]])
         tilted = (below != 0).any(0)[:, None, None, None]
         upright = upright_slopes(projections, height, width, stride)

@@ -215,7 +215,7 @@ def _ground_of_training(path: Path, trained: Trained) -> str:
     """The same of the training whose checkpoint was scored, by its record beside this one, else as it is stated."""
     beside = path.parent / RESULT_FILE
     if path.name != RESULT_FILE and beside.is_file():
-        content = read_json(beside, dict[str, Any], "the record of the training")
+        content = read_record(beside, "the record of the training")
         key = structure(beside, "", content, Recorded).key
         if key is not None and key.digest == trained.digest:
             return _ground(key, content)

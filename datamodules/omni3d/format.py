@@ -40,9 +40,8 @@ Pixel = Annotated[float, Meta(ge=-1e9, le=1e9)]  # a corner beside the camera pr
 Point = Annotated[list[Value], Meta(min_length=3, max_length=3)]
 Rectangle = Annotated[list[Pixel], Meta(min_length=4, max_length=4)]
 Matrix = Annotated[list[Point], Meta(min_length=3, max_length=3)]
-_Projection = Annotated[
-    list[Annotated[list[Value], Meta(min_length=4, max_length=4)]], Meta(min_length=3, max_length=3)
-]
+_Row = Annotated[list[Value], Meta(min_length=4, max_length=4)]
+_Projection = Annotated[list[_Row], Meta(min_length=3, max_length=3)]
 Corners = Annotated[list[Point], Meta(min_length=8, max_length=8)]
 Flag = bool | int
 

@@ -33,7 +33,8 @@ class ImageLog(msgspec.Struct):
         prompt, negative: what the model was told.
         strength: of the control.
         digest: of the image.
-        render: digest of the picture that it was drawn from; logs of before it was written down have none.
+        render: digest of the picture that it was drawn from; "unknown" where a log was written before it was logged,
+            whose image is drawn anew.
     """
 
     settings: Identifier

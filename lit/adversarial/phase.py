@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from detectors.precision import full_precision
 from lit.adversarial.image_cadence import Cadence
-from lit.networks.precision import full_precision
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detectors.precision import full_precision
 from detectors.rank_counts import mean_over_ranks
 from lit.networks.batch_draws import batch_draw
-from lit.networks.precision import full_precision
 from lit.networks.stylegan2 import StyleGAN2Generator
 
 

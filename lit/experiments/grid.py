@@ -88,9 +88,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             said: of :meth:`said`, for who asks of many steps: it reads files.
         """
         stated = {PurePosixPath(path) for path in other.creates}
-        made = {path.parent if path.suffix and path.parent.name else path for path in stated} or other.paths(
-            other.said()
-        )
+        made = {path.parent if path.suffix and path.parent.name else path for path in stated}
+        made = made or other.paths(other.said())
         named = self.paths(self.said() if said is None else said)
         return any(mine == its or mine in its.parents or its in mine.parents for mine in named for its in made)
 

@@ -69,10 +69,9 @@ def power(deviation: float, seeds: int, effect: float, alpha: float = 0.05) -> f
         return np.asarray(density * (special.ndtr(shift - limit * ratio) + special.ndtr(-shift - limit * ratio)))
 
     least, most = np.sqrt(stats.chi2.ppf([1e-12, 1 - 1e-12], freedom) / freedom)
-    # scipy's noncentral t is NaN for two seeds and for large effects; this is its definition
-    knee = np.clip(
-        (shift + np.array([-8.0, 0.0, 8.0])) / limit, least, most
-    )  # about which the power falls, steep or not
+    # scipy's noncentral t is NaN for two seeds and for large effects; this is its definition. About the knee the power
+    # falls, steeply or not: the rule takes it in pieces of its own.
+    knee = np.clip((shift + np.array([-8.0, 0.0, 8.0])) / limit, least, most)
     pieces = zip((least, *knee), (*knee, most), strict=True)
     return float(sum(integrate.fixed_quad(found, low, high, n=NODES)[0] for low, high in pieces))
 

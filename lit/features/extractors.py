@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from detectors.precision import full_precision
 
 Self = TypeVar("Self", bound="FrozenNetwork")
 
@@ -67,7 +68,7 @@ class FrozenExtractor(FrozenNetwork):
     def both(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (B, dims), and logits (B, classes) or None."""
         pixels = to_uint8(images)
-        with torch.autocast(pixels.device.type, enabled=False):  # a trainer's half precision would change the figure
+        with full_precision(pixels.device):  # a trainer's half precision would change the figure
             return self.measure(pixels)
 
     def vector(self, images: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class FrozenExtractor(FrozenNetwork):
 
         They are neither rounded nor checked; clean-fid's resize, which Pillow does, has no gradient.
         """
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             return self.measure(images * 255)[0]
 
     def measure(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from datamodules.assets.view_assets import ViewAsset
 from datamodules.objects.object_images import ImageBatch
+from detectors.precision import full_precision
 from lit.adversarial.image_cadence import Cadence
 from lit.adversarial.phase import Phase, Turn
 from lit.adversarial.weight_average import WeightAverage
@@ -21,7 +22,6 @@ from lit.losses.adversarial import discriminator_loss, generator_loss, r1_penalt
 from lit.networks.fields.feature_image import Codes
 from lit.networks.fields.object_scene import Scene
 from lit.networks.image_range import from_pixels, to_pixels
-from lit.networks.precision import full_precision
 from lit.posing.view_bank import ViewBank
 from lit.weights.official.giraffe import load_official, official_state
 

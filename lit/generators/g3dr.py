@@ -19,6 +19,7 @@ from datamodules.errors import InputError
 from datamodules.files.weight_files import read_content, state_of
 from datamodules.objects.photos.photo import PhotoBatch, PhotoViews
 from detectors.compiling import compile_in_place
+from detectors.precision import full_precision
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator
 from lit.generators.enlarged_views import enlarged, shrunk_photos, shrunk_projection
@@ -29,7 +30,6 @@ from lit.networks.batch_draws import part_of_batch
 from lit.networks.fields.field_values import Field, FieldValues
 from lit.networks.fields.symmetric_field import SymmetricField, seen_side
 from lit.networks.g3dr.network import SingleViewNetwork
-from lit.networks.precision import full_precision
 from lit.rendering.bake import bake
 from lit.rendering.orbited_projections import orbited, within
 from lit.rendering.rendered_views import RenderedViews

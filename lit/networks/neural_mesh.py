@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit.networks.precision import full_precision
+from detectors.precision import full_precision
 
 OTHERS = ((1, 2), (0, 2), (0, 1))  # the axes that a face of each axis spans
 LEVEL = 1e-9  # a ray's step along an axis, at least: a ray within a face's plane divides by it

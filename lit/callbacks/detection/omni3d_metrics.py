@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -110,9 +111,8 @@ class Omni3DMetrics(pl.Callback):
         classes = self.classes or learnt
         if counted is None or classes is None or stage == "predict":
             return
-        found = counted()
-        if not any(found.get(name) for name in classes):
-            named = ", ".join(f"{count} {name}" for name, count in found.most_common(12)) or "none at all"
+        if not any(name in classes for name in counted()):
+            named = ", ".join(f"{count} {name}" for name, count in Counter(counted()).most_common(12)) or "none at all"
             raise InputError(
                 f"Omni3DMetrics: the validation file has no label of {', '.join(classes)} that counts "
                 f"(of others: {named}), expected at least one; evaluate other classes, or name them by data.class_map"

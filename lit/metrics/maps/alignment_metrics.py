@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.errors import InputError
+from detectors.precision import full_precision
 from lit.features.layered_network import map_distance, random_layers
 from lit.features.lpips_distance import LpipsDistance
 from lit.metrics.alignment import composite, confusion_matrix, scores_of_confusion, ssim, view_metrics
@@ -138,7 +139,7 @@ class ReconstructionScores(SampleRows):
         values = view_metrics(rendered, target)
         shown, wanted = composite(rendered, 0.5), composite(target, 0.5)
         values["ssim"] = ssim(shown, wanted)
-        with torch.no_grad(), torch.autocast(shown.device.type, enabled=False):
+        with torch.no_grad(), full_precision(shown.device):
             pairs = zip(*(images.float().permute(0, 3, 1, 2).split(1) for images in (shown, wanted)))
             self.network.to(shown.device)
             found = [self._distance(one, other).reshape(1) for one, other in pairs]  # one by one: one figure a view

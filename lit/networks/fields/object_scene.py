@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import InputError
+from detectors.precision import full_precision
 from lit.networks.batch_draws import batch_draw
-from lit.networks.precision import full_precision
 
 
 class Scene(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detectors.precision import full_precision
 from lit.networks.fields.field_values import Field, FieldValues
-from lit.networks.precision import full_precision
 
 
 @dataclass(frozen=True)

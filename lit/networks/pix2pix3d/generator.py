@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from detectors.precision import full_precision
 from lit.networks.fields.field_values import FieldValues
 from lit.networks.fields.planes import EG3D_AXES, DecodedPlanes
 from lit.networks.fields.softplus_decoder import HIDDEN
@@ -26,7 +27,6 @@ from lit.networks.pix2pix3d.label_encoder import LabelEncoder, label_channels
 from lit.networks.pix2pix3d.label_mapping import LabelMapping
 from lit.networks.pix2pix3d.march import March, RenderedField
 from lit.networks.pix2pix3d.super_resolution import CLAMP, SuperResolution, Upsampled
-from lit.networks.precision import full_precision
 
 LabelKind = Literal["segmentation", "edges"]
 POSE = 25
