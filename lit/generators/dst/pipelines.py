@@ -249,6 +249,13 @@ class ControlledPipeline:
         given: dict[str, Any] | None = None,
     ) -> np.ndarray:
         s, taken = self.settings, set(inspect.signature(pipeline.__call__).parameters)
+        if s.family == "sd3" and len(prompts) > 1:  # see below: one at a time, so that neighbours change nothing
+            rows = [slice(row, row + 1) for row in range(len(prompts))]
+            parts = [
+                self._images(pipeline, [c[k] for c in controls], prompts[k], negatives[k], seeds[k], strength)
+                for k in rows
+            ]
+            return np.concatenate(parts)
         shown = [torch.from_numpy(np.ascontiguousarray(c.transpose(0, 3, 1, 2))).float() / 255 for c in controls]
         shown = [c.to(self.device, DTYPES[s.dtype]) for c in shown]
         scales = [strength * s.strength] * len(shown)
@@ -266,8 +273,11 @@ class ControlledPipeline:
             "eta": s.eta,
             "control_image" if "control_image" in taken else "image": shown[0] if len(shown) == 1 else shown,
         } | (given or {})
+        devices = [self.device] if self.device.type == "cuda" else []
         try:
-            images = pipeline(**{key: value for key, value in call.items() if key in taken}).images
+            with torch.random.fork_rng(devices):
+                torch.manual_seed(seeds[0])  # SD3's draws the latents of its control from the process's own numbers
+                images = pipeline(**{key: value for key, value in call.items() if key in taken}).images
         except MISFITS as error:
             raise InputError(
                 f"{s.folder}: cannot draw {len(prompts)} images of {size} pixels ({type(error).__name__}: "
