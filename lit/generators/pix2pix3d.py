@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from datamodules.objects.labelled.cameras import DIAGONAL, turned_about_upright
 from datamodules.objects.labelled_views import LabelledViews
 from datamodules.randomness import derive
 from detectors.rank_counts import mean_over_ranks
@@ -34,6 +35,8 @@ from lit.networks.pix2pix3d.generator import POSE, LabelledPictures, Pix2Pix3DGe
 from lit.networks.pix2pix3d.label_decoder import COLOURS
 from lit.networks.pix2pix3d.super_resolution import CLAMP
 from lit.posing.field_bank import FieldBank, stated_dims
+from lit.rendering.camera_march import camera_rays
+from lit.rendering.rendered_views import RenderedViews
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 from lit.weights.official.pix2pix3d_judges import start_judges
 
@@ -304,6 +307,26 @@ class LitPix2Pix3D(AdversarialGenerator):
         """
         drawn = self.ema(self.ema.latents(z, cameras, labels), cameras, "const")
         return drawn.image, drawn.labels
+
+    @torch.no_grad()
+    def turned(self, batch: LabelledViews, yaw: Sequence[float]) -> RenderedViews:
+        """Samples for the batch's keys, their cameras turned about the world's upright axis
+        (:class:`lit.callbacks.single_view_scores.TurnedSampler`).
+
+        The picture is the upsampled one, cut out by the opacity that the field itself has at its resolution; depth is
+        along the view, in half diagonals of the box that the studio's cars have in this world.
+        """
+        views = turned_about_upright(batch.cameras, yaw)
+        latent = self.ema.latents(self.codes(batch.keys), batch.cameras, batch.labels)
+        planes, side = self.ema.planes(latent, "const"), self.ema.resolution
+        white = (self.ema.pictures(planes, latent, views).image.permute(0, 2, 3, 1) + 1) / 2
+        drawn = self.ema.rendered(planes, views, side, None)
+        origins, directions = camera_rays(views, side)
+        along = views[:, :16].view(-1, 4, 4)[:, None, :3, 2]
+        points = origins + drawn.depth.flatten(2).transpose(1, 2) * directions
+        place = (points * along).sum(-1).unflatten(1, (side, side)) / (DIAGONAL / 2)
+        opacity = drawn.opacity.permute(0, 2, 3, 1)
+        return RenderedViews(torch.cat([white - (1 - opacity), opacity], -1), place)
 
     def validation_step(  # type: ignore[override]  # callbacks take it, Lightning does not look at it
         self, batch: LabelledViews, batch_idx: int

@@ -125,6 +125,12 @@ CASES = {
         "--trainer.callbacks.init_args.folder {bank}",
         exact=True,
     ),
+    "eg3d_small": Case(
+        "--data.images {drawn}/images.zip --data.labels {drawn}/labels.zip --data.val_every 3 --data.test_every null "
+        "--data.create false --data.held_out_maps 4 --model.critics.group 1",
+        exact=True,
+        later=("train/image_r1",),
+    ),
     "giraffe": Case(GIRAFFE, exact=True, bank=True),
     "giraffe_hd": Case(GIRAFFE + " --model.discriminator.minibatch_std_group 1", exact=True, bank=True),
     "image_classifier": Case(CLASSES + "--data.augment datamodules.recognition.augmix.AugMix"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datamodules.errors import InputError
 from datamodules.geometry import Camera
@@ -17,6 +19,7 @@ from datamodules.geometry import Camera
 NUMBERS = 25
 POSE_FORM = "camera-to-world 4 x 4 row by row, then 3 x 3 intrinsics divided by the image size"
 ORTHONORMAL = 1e-3  # largest entry of R R^T - 1: labels are float32, some were rounded in text
+DIAGONAL = 0.98  # of the box of one of the studio's objects, in world units
 TO_WORLD = np.diag([1.0, -1.0, -1.0])  # object frame, y down, to the labels' world, y up
 
 
@@ -41,6 +44,17 @@ def camera_label(projection: np.ndarray, dims: np.ndarray, scale: float, size: i
     intrinsics = np.diag([1 / size, 1 / size, 1.0]) @ intrinsics
     intrinsics[:2, 2] += 0.5 / size
     return np.concatenate([to_world.ravel(), intrinsics.ravel()])
+
+
+def turned_about_upright(cameras: Tensor, yaw: Sequence[float]) -> Tensor:
+    """Camera labels (B, 25), each turned about the upright axis through the origin by an angle, radians."""
+    pose = cameras[:, :16].view(-1, 4, 4)
+    angle = torch.tensor(list(yaw), dtype=torch.float64)
+    turn = torch.eye(4, dtype=torch.float64).repeat(len(angle), 1, 1)
+    turn[:, 0, 0] = turn[:, 2, 2] = angle.cos()
+    turn[:, 0, 2] = angle.sin()
+    turn[:, 2, 0] = -turn[:, 0, 2]
+    return torch.cat([(turn.to(pose) @ pose).flatten(1), cameras[:, 16:]], 1)
 
 
 def check_cameras(labels: Sequence[Sequence[float]], names: Sequence[str], where: str) -> np.ndarray:

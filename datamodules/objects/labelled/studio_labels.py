@@ -21,7 +21,7 @@ from datamodules.errors import InputError
 from datamodules.files.atomic_files import begun, disk_refusals, write_atomically
 from datamodules.files.folder_lock import folder_lock
 from datamodules.files.typed_json import read_json
-from datamodules.objects.labelled.cameras import camera_label
+from datamodules.objects.labelled.cameras import DIAGONAL, camera_label
 from datamodules.objects.labelled.files import DATASET_INDEX
 from datamodules.objects.labelled_views import LABEL_KINDS, Kind
 from datamodules.objects.studio import edge_steps, render_views, require_views, spread_angles, studio_light
@@ -32,7 +32,6 @@ from datamodules.shapes.paints import Paints, check_paints
 from datamodules.shapes.primitives import GLASS, HEADLIGHT, PART_NAMES, RIM, TAILLIGHT, TYRE
 
 RADIUS, FOCAL = 1.7, 1.7074
-DIAGONAL = 0.98  # of an object's box, in world units
 PART_CLASSES = ("background", "body", "window", "wheel", "headlight", "taillight")
 CLASS_OF_PART = np.array([0, *[1] * (len(PART_NAMES) - 1)], np.uint8)
 CLASS_OF_PART[[GLASS, TYRE, RIM, HEADLIGHT, TAILLIGHT]] = 2, 3, 3, 4, 5

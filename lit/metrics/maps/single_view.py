@@ -59,6 +59,7 @@ class SingleViewFigures:
             leaves both out.
         weights: file of the extractor's weights.
         splits: of the Inception score.
+        backdrop: grey in [0, 1] that the pictures have behind their object; PSNR's name says it.
     """
 
     def __init__(
@@ -67,13 +68,17 @@ class SingleViewFigures:
         extractor: str | None = None,
         weights: str | None = None,
         splits: int = 10,
+        backdrop: float = 0.5,
     ) -> None:
         if not all(0 <= degrees <= 180 for degrees in ranges):
             raise InputError(f"ranges {list(ranges)}: expected degrees from 0 to 180")
+        if not 0 <= backdrop <= 1:
+            raise InputError(f"backdrop {backdrop:g}: expected a grey from 0 to 1")
         self.ranges = tuple(ranges)
+        grey = "mid-grey" if backdrop == 0.5 else f"grey {backdrop:g}"
         self.rows: dict[str, Any] = {}
         for part in ("photo", *(f"to_{degrees:g}" for degrees in TURNS)):
-            self.rows[f"psnr_{part}"] = MeanRow("PSNR on mid-grey")
+            self.rows[f"psnr_{part}"] = MeanRow(f"PSNR on {grey}")
             self.rows["depth_accuracy" if part == "photo" else f"depth_accuracy_{part}"] = _KnownDepth()
         for degrees in ranges:
             self.rows[f"nfs_yaw_{degrees:g}"] = NonFlatnessScore(-1.0, 1.0)
@@ -139,7 +144,8 @@ class SingleViewFigures:
         counted = {name: metric.counted() for name, metric in self.rows.items()}
         figures = {name: self.rows[name].compute() for name, count in counted.items() if count}
         for name, metric in self.sets.items():  # the spread of a single picture is undefined, and so is an empty split
-            if counted["psnr_photo"] >= (self.splits if name.startswith("is_") else 2):
+            views = counted["nfs_" + name.split("_", 1)[1]]  # as many as NFS has: FID and IS are of the same ones
+            if views >= (self.splits if name.startswith("is_") else 2):
                 found = metric.compute()
                 figures[name] = float(found[0] if name.startswith("is_") else found)
         return figures

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ from torch.utils.data import DataLoader
 
 from datamodules.assets.bank import AssetBank
 from datamodules.errors import InputError
+from datamodules.images import read_image
 from datamodules.object_classes import object_class
+from datamodules.objects.labelled.cameras import turned_about_upright
 from datamodules.objects.labelled_views import LabelledViews
 from lit.adversarial.labelled_game import LabelledWeights
 from lit.adversarial.phase import Turn
 from lit.callbacks.bank_writer import BankWriter
 from lit.callbacks.image_samples import ImageSamples
+from lit.callbacks.single_view_scores import SampleViewScores
+from lit.commands.evaluate.yaw import read_yaw_table
 from lit.generators.pix2pix3d import Critics, LitPix2Pix3D
+from lit.metrics.alignment import composite
 from lit.posing.field_bank import FieldBank, object_axes
+from lit.rendering.camera_march import camera_rays
 from lit.weights.official.pix2pix3d import read_pix2pix3d
 from tests.lit.networks.pix2pix3d.small import around, label_maps, small
 from tests.lit.posing.painted_block import block_field
@@ -189,3 +196,47 @@ def predict(one: LitPix2Pix3D, folder: Path) -> None:
     settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     trainer = pl.Trainer(callbacks=[writer], enable_model_summary=False, default_root_dir=folder.parent, **settings)
     trainer.predict(one, views("segmentation", 4), return_predictions=False)
+
+
+def test_samples_are_seen_after_a_turn_and_their_depth_is_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plane through the origin across the view has place 0 everywhere, half a diagonal nearer to it -1."""
+    one, batch = model("edges"), next(iter(views("edges", 4)))
+    drawn_with: list[torch.Tensor] = []
+    whole = one.ema.rendered
+
+    def plane(planes: torch.Tensor, cameras: torch.Tensor, size: int, draw: Any) -> Any:
+        origins, directions = camera_rays(cameras, size)
+        along = cameras[:, :16].view(-1, 4, 4)[:, None, :3, 2]
+        depth = (-nearer[-1] - (origins * along).sum(-1)) / (directions * along).sum(-1)
+        drawn_with.append(cameras)
+        return whole(planes, cameras, size, draw)._replace(depth=depth.unflatten(1, (1, size, size)))
+
+    monkeypatch.setattr(one.ema, "rendered", plane)
+    nearer: list[float] = []
+    for half, place in ((0.0, 0.0), (0.49, -1.0)):
+        nearer.append(half)
+        seen = one.turned(batch, [0.0, 0.3, -0.3, 1.0])
+        side = one.ema.resolution
+        assert seen.rgba.shape == (4, side, side, 4)
+        torch.testing.assert_close(seen.depth, torch.full((4, side, side), place), atol=1e-5, rtol=0)
+    torch.testing.assert_close(drawn_with[0], turned_about_upright(batch.cameras, [0.0, 0.3, -0.3, 1.0]))
+    picture = one.sample(batch.labels, batch.cameras, batch.keys).image
+    white = composite(one.turned(batch, [0.0] * 4).rgba, 1.0).permute(0, 3, 1, 2)
+    torch.testing.assert_close(white, (picture + 1) / 2, atol=1e-5, rtol=0)
+
+
+def test_scores_of_samples_against_the_yaw(tmp_path: Path) -> None:
+    scores = SampleViewScores(ranges=[0.0, 50.0], extractor="random:0", sheet_photos=3, splits=2, folder=str(tmp_path))
+    fit(model("edges", {"conditional": False}, labels_3d=False, judges={"labels": "none"}), tmp_path, "edges",
+        callbacks=[scores])  # fmt: skip
+    figures = json.loads((tmp_path / "samples_val.json").read_text())
+    assert figures["fid_yaw_0"] > 0
+    assert 1 <= figures["nfs_yaw_50"] <= 64
+    assert "PSNR on grey 1" in figures["evaluator"]["name"]
+    assert "psnr_photo" not in figures
+    table = read_yaw_table(tmp_path / "yaw_val.json")
+    assert (table.yaw, table.nfs) == ([0.0, 50.0], [figures["nfs_yaw_0"], figures["nfs_yaw_50"]])
+    side = read_image(tmp_path / "samples_val.png").shape[-1] // 5
+    assert read_image(tmp_path / "samples_val.png").shape[-2:] == (3 * 2 * side, 5 * side)
+    with pytest.raises(InputError, match="no turned"):
+        scores.setup(pl.Trainer(accelerator="cpu", logger=False), pl.LightningModule(), "fit")

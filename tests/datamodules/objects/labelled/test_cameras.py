@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
-from datamodules.objects.labelled.cameras import camera_label, check_cameras
+from datamodules.objects.labelled.cameras import camera_label, check_cameras, turned_about_upright
 from datamodules.objects.studio import view_projection
 
 SIZE = 64
@@ -78,3 +79,19 @@ def test_what_is_no_camera_is_refused_in_one_line(label: list[float], said: str)
         check_cameras([label], ["car0/3"], "set.zip/dataset.json")
     assert str(caught.value).startswith("set.zip/dataset.json: ")
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=30, deadline=None)
+@given(azimuth=st.floats(0, 360), elevation=st.floats(-10, 40), first=st.floats(-3, 3), second=st.floats(-3, 3))
+def test_turns_about_the_upright_axis_add_up(azimuth: float, elevation: float, first: float, second: float) -> None:
+    """The same view as from another azimuth: where the camera stands, what it looks at, and at which angle."""
+    dims = np.array([4.0, 1.5, 1.7])
+
+    def label(degrees: float) -> torch.Tensor:
+        projection = view_projection(dims, degrees, elevation, 64, 2 * np.arctan(0.5 / 1.7), 8.0)
+        return torch.from_numpy(camera_label(projection, dims, 0.2, 64)[None])
+
+    turned = turned_about_upright(turned_about_upright(label(azimuth), [first]), [second])
+    either = [label(azimuth + sign * np.rad2deg(first + second)) for sign in (1, -1)]
+    assert min(float((turned - other).abs().max()) for other in either) < 1e-6
+    assert torch.equal(turned_about_upright(label(azimuth), [0.0]), label(azimuth))
