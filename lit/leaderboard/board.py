@@ -107,7 +107,7 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
     found = comparisons(rows, design, headline)
     for table in (rows, later):
         for row in table:
-            del row["raw"]  # paths: of no use to a reader of the tables
+            del row["raw"], row["apart"]  # of no use to a reader of the tables
     trained = (result for result in results if result.path.name == RESULT_FILE)  # scores of a test set injected nothing
     objects = compare_arms(result for result in trained if plan is None or result.seed in design.seeds)
     return Board(results, rows, later, headline, design, plan, found, published, costs, objects)
@@ -139,8 +139,22 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
                     )
                 place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
-                found.append({**place, "difference": entry, "missing_seeds": missing})
+                stated = {} if entry else {"why": unpaired(rows, (dataset, split, arm, frames), rival)}
+                found.append({**place, "difference": entry, "missing_seeds": missing, **stated})
     return found
+
+
+def unpaired(rows: list[Ranked], place: tuple[str, str, str, int | None], rival: str) -> str:
+    """Why a comparison has no pair of runs."""
+    dataset, split, arm, frames = place
+    found = {name: row_of(rows, (dataset, split, name, frames)) for name in (arm, rival)}
+    here = {row["arm"] for row in rows if (row["dataset"], row["split"], row["frames"]) == (dataset, split, frames)}
+    for name, row in found.items():
+        if row is None:
+            return f"every row of {name} has a flag" if name in here else f"no run of {name}"
+    if rival in (apart := found[arm]["apart"]):  # type: ignore[index]  # it is there
+        return f"their runs differ in {apart[rival]}"
+    return "no seed has the metric in both"
 
 
 def require_agreement(entry: dict[str, Any], where: str, metric: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ def _row(key: Group, groups: Groups) -> Ranked:
     alike = {
         other: found for other, found in groups.items() if other[:2] == key[:2] and _ground(found) == _ground(runs)
     }
-    rivals = {other[2]: found for other, found in alike.items() if other[3] == frames and other[2] != arm}
+    beside = {other: found for other, found in groups.items() if other[:2] == key[:2] and other[3] == frames}
+    rivals = {other[2]: found for other, found in beside.items() if other in alike and other[2] != arm}
     curve = {other[3]: found for other, found in alike.items() if other[2] == BASELINE and other[3]}
     metrics, worth, flags = {}, {}, _flags(key, groups)
     for name in names:
@@ -81,6 +82,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
         "raw": {seed: _raw(run) for seed, run in runs.items()},
+        "apart": {other[2]: _unlike(runs, found) for other, found in beside.items() if other[2] not in {arm, *rivals}},
         "recipe": recipe, "code": first.key.code if first.key else None,
         "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
         "commits": sorted({str(run.content.get("git_commit")) for run in runs.values()}),
@@ -93,6 +95,25 @@ def _ground(runs: dict[int, Result]) -> tuple[str, str]:
     first = next(iter(runs.values()))
     evaluator = first.content.get("evaluator") or {}
     return first.ground, f"{evaluator.get('name')} {evaluator.get('version')}"
+
+
+def _unlike(runs: dict[int, Result], others: dict[int, Result]) -> str:
+    """In what two rows differ that are not compared for it."""
+    first, second = next(iter(runs.values())), next(iter(others.values()))
+    own, theirs = first.key, second.key
+    if own is None or theirs is None:
+        return "a record does not state what it ran with"
+    parts = ["code"] if own.code != theirs.code else []
+    libraries, read = (_differing(getattr(own, part), getattr(theirs, part)) for part in ("versions", "contents"))
+    parts += [f"versions of {', '.join(libraries)}"] if libraries else []
+    shared = [name for name in read if ".injection." not in name]
+    parts += [f"what was read as {', '.join(shared)}"] if shared else []
+    scored = [one.content.get("evaluator") or {} for one in (first, second)]
+    return " and ".join([*parts, *(["evaluator"] if scored[0] != scored[1] else [])]) or "what their trainings read"
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def _flags(key: Group, groups: Groups) -> list[str]:

@@ -132,7 +132,7 @@ def notes(board: Board) -> list[str]:
         found.append(f"Seeds {', '.join(map(str, board.added_seeds))} were added later; they are in no row above.")
     for arm, steps in board.budgets.items():
         found.append(f"Prepared for {arm}: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in steps.items()))
-    found += tellable(board)
+    found += unpaired(board) + tellable(board)
     found += [f"Warning: {line}." for line in arm_warnings(board.objects)]
     found += [ORACLES] if board.objects else []
     for row in board.rows:
@@ -140,6 +140,16 @@ def notes(board: Board) -> list[str]:
         found += [f"* {place}: {flag}" for flag in row["flags"]]
     found += [board.published.note()] if board.published else []
     return found + [f"Failed: {failed.path.parent.name}: {failed.error}" for failed in board.failed]
+
+
+def unpaired(board: Board) -> list[str]:
+    """Why planned comparisons have no pair of runs."""
+    return [
+        f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames ({entry['dataset']} {entry['split']})"
+        f" has no pair: {entry['why']}."
+        for entry in board.planned
+        if "why" in entry
+    ]
 
 
 def tellable(board: Board) -> list[str]:

@@ -12,8 +12,9 @@ METRIC = "car/3d/moderate/0.5"
 
 
 def leave_record(
-    root: Path, arm: str, frames: int, seed: int, metrics: Mapping[str, float], key: str = "a", **changes: Any
-) -> Path:
+    root: Path, arm: str, frames: int, seed: int, metrics: Mapping[str, float], key: str = "a",
+    stated: Mapping[str, Any] | None = None, **changes: Any,
+) -> Path:  # fmt: skip
     """Write the record of one run.
 
     Args:
@@ -23,6 +24,7 @@ def leave_record(
         seed: of the run.
         metrics: name to value.
         key: stands for code, libraries and data: runs with another one are not compared.
+        stated: fields of the record's key in place of those that follow from ``key``.
         changes: other fields.
     """
     content: dict[str, Any] = {
@@ -31,7 +33,7 @@ def leave_record(
         "evaluator": {"name": "kitti", "version": "1"}, "git_commit": "c0ffee",
         "key": {
             "config": f"{arm}{frames}{seed}", "recipe": f"{arm}{frames}{key}", "ground": key, "code": key,
-            "contents": {}, "versions": {"torch": "2"},
+            "contents": {}, "versions": {"torch": "2"}, **(stated or {}),
         },
     }  # fmt: skip
     path = root / f"{arm}-{frames}-s{seed}" / "result.json"

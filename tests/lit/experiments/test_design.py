@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from lit.cli import main
 from lit.experiments.design import Design, check_design, note, read_plan, write_plan
 from lit.leaderboard.board import read_board
 from lit.leaderboard.files import write_all
-from lit.leaderboard.tables import tellable
+from lit.leaderboard.tables import notes, tellable
 from tests.lit.recorded_runs import METRIC, leave_record
 
 ARMS: dict[str, list[int | None]] = {"none": [50, 200], "lift3d": [50, 200], "mesh": [50]}
@@ -115,6 +116,30 @@ def test_a_missing_planned_comparison_still_costs(tmp_path: Path, runs: Path) ->
     first, second = read_board([runs]).planned
     assert first["difference"]["holm"] == pytest.approx(2 * alone)
     assert (second["difference"], second["missing_seeds"]) == (None, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (None, "no run of giraffe"),
+        ({"key": "b"}, "their runs differ in code"),
+        ({"evaluator": {"name": "kitti", "version": "2"}}, "their runs differ in evaluator"),
+        ({"seed": 7}, "no seed has the metric in both"),
+        (
+            {"stated": {"versions": {"torch": "3"}, "contents": {"data.root": "1", "data.injection.folder": "2"}}},
+            "their runs differ in versions of torch and what was read as data.root",
+        ),
+    ],
+)
+def test_why_a_planned_comparison_has_no_pair(tmp_path: Path, changes: dict[str, Any] | None, said: str) -> None:
+    write_plan(tmp_path, "grid", Design(METRIC, [("giraffe", "none")], [50], [0, 7]), finished=0)
+    leave_record(tmp_path, "none", 50, 0, {METRIC: 10.0})
+    if changes is not None:
+        leave_record(tmp_path, "giraffe", 50, changes.pop("seed", 0), {METRIC: 11.0}, **changes)
+    board = read_board([tmp_path])
+    assert board.planned[0]["difference"] is None
+    assert notes(board).count(f"giraffe - none at 50 frames (road_world val) has no pair: {said}.") == 1
+    assert "apart" not in board.rows[0]
 
 
 def test_a_sweep_states_its_plan_before_it_runs(toy_folder: Path) -> None:
