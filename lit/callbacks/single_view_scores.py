@@ -80,7 +80,7 @@ class YawScores(pl.Callback):
             places: (S, S) depth in the cube, -1 to 1.
             opacity: (S, S) of each, or 1.
         """
-        near = torch.cat([(1 - (place + 2 * (1 - seen))) / 2 for place, seen in zip(places, opacity)], 1)
+        near = torch.cat([(1 - (place.clamp(-1, 1) + 2 * (1 - seen))) / 2 for place, seen in zip(places, opacity)], 1)
         grey = near.clamp(0, 1).unsqueeze(-1).expand(-1, -1, 3)  # bright is near
         self.rows.append(
             (torch.cat([torch.cat(list(pictures), 1).clamp(0, 1), grey], 0) * 255).round().byte().cpu().numpy()
