@@ -18,6 +18,7 @@ TASKS = {
     "placement": ("placement.placement", "How far injected objects stand from where labelled ones do"),
     "pose-swap": ("pose.pose_swap", "Azimuth errors when a GAN's samples exchange their later or their early rows"),
     "yaw": ("yaw.yaw", "FID, Inception score and NFS of single-view generators against the yaw, plotted"),
+    "prompts": ("prompts.prompts", "Whether pictures drawn by texts show what was asked, as CLIP sees it"),
     "viewpoints": ("viewpoints.viewpoints", "Distributions of viewpoints of generated and real sets, plotted"),
     "dst-edges": ("dst_edges.dst_edges", "Whether generated images follow their edge prompts, as average precision"),
     "dst-pose": ("viewpoints.dst_pose", "Whether generated images keep their render's pose: Acc at pi/6, pi/18"),

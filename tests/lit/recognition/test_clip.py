@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from datamodules.errors import InputError
 from datamodules.files.seals import SEAL_KEY
+from datamodules.images import write_image
 from datamodules.recognition.captioned_images import CaptionBatch
 from datamodules.recognition.captioned_writer import CaptionedSettings, write_captioned
 from lit.cli import ROOT, main
@@ -102,3 +104,60 @@ def test_unusable_models_and_checkpoints_are_one_line(trained: Path, tmp_path: P
         Clip({**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 100}})
     with pytest.raises(InputError, match="open_clip has no model 'own'"):
         ClipViewDistance(str(tmp_path / "none.ckpt"), "own")
+
+
+def leave_pictures(folder: Path, seed: int, count: int = 3, size: int = 16) -> list[np.ndarray]:
+    """Pictures with alpha, as ``prepare class-photos`` leaves them; returns them on mid-grey, (3, S, S)."""
+    draw, shown = np.random.default_rng(seed), []
+    for number in range(count):
+        rgba = draw.integers(0, 256, (4, size, size), np.uint8)
+        write_image(folder / "car" / f"car{number:06d}.png", rgba)
+        write_image(folder / "car" / f"car{number:06d}_depth.png", np.zeros((size, size), np.uint16))
+        alpha = rgba[3:] / 255
+        shown.append(np.rint(rgba[:3] * alpha + 127.5 * (1 - alpha)).astype(np.uint8))
+    return shown
+
+
+def test_pictures_drawn_by_texts_are_asked_for_their_own(trained: Path, tmp_path: Path) -> None:
+    weights, out, texts = str(trained / "last.ckpt"), tmp_path / "prompts.json", ("a red car", "a van")
+    shown = {text: leave_pictures(tmp_path / f"drawn{row}", row) for row, text in enumerate(texts)}
+    drawn = [f"{text}={tmp_path / f'drawn{row}'}" for row, text in enumerate(texts)]
+    words = ["evaluate", "prompts", "--weights", weights]
+    assert main([*words, "--drawn", *drawn, "--batch", "2", "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    model = Clip(TINY).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True)["state_dict"])
+    with torch.no_grad():
+        said = model.texts(texts)
+        chosen = {
+            text: (model.images(torch.from_numpy(np.stack(pictures))) @ said.T).argmax(1).tolist()
+            for text, pictures in shown.items()
+        }
+    right = {text: chosen[text].count(row) / 3 for row, text in enumerate(texts)}
+    assert figures["of_text"] == pytest.approx(right)
+    assert (figures["r_precision"], figures["chance"]) == (pytest.approx(sum(right.values()) / 2), 0.5)
+    assert figures["named"] == {
+        text: {texts[row]: rows.count(row) for row in set(rows)} for text, rows in chosen.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        (["a car=first"], "expected two different texts or more"),
+        (["a car=first", "a car=second"], "expected two different texts or more"),
+        (["a car=first", "a van=larger"], "12x12 pixels, expected 16x16 as the first"),
+        (["a car=first", "a van=nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_drawn_pictures_that_cannot_be_asked(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    drawn: list[str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    leave_pictures(Path("first"), 0)
+    leave_pictures(Path("larger"), 1)
+    write_image(Path("larger/car/car000001.png"), np.zeros((4, 12, 12), np.uint8))
+    words = ["evaluate", "prompts", "--weights", str(trained / "last.ckpt"), "--drawn", *drawn]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
