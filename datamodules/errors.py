@@ -29,6 +29,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Names for a message, so many at most: ``a, b, ...``."""
+    known = list(names)
+    return ", ".join(known[:most]) + ", ..." * (len(known) > most)
+
+
 def closest(value: str, choices: Iterable[str]) -> str:
     """A hint such as ``; did you mean 'sweep'?``, or an empty string when nothing comes near."""
     found = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 
 from datamodules.assets.contract import FrameLabels
-from datamodules.errors import InputError
+from datamodules.errors import InputError, listed
 from datamodules.injection.learnt.labels import labels_by_frame
 from datamodules.scene import Frame
 
@@ -92,7 +92,7 @@ class TrainingReader:
     def report(self) -> None:
         """Warn once with the count of broken samples; say nothing when there are none."""
         if broken := self.broken:
-            named = ", ".join(broken[:5]) + (", ..." if len(broken) > 5 else "")
+            named = listed(broken, 5)
             warnings.warn(
                 f"{len(broken)} of {len(self)} training samples are broken and were replaced by their next good "
                 f"neighbour: {named}; `python -m lit prepare kitti` names what is wrong",

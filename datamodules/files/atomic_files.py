@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, listed
 from datamodules.files.checksums import CHECKSUMS, checksums_text, digest_of, require_checksums, verify
 from datamodules.files.typed_json import read_json
 
@@ -152,7 +152,7 @@ def refuse_foreign(index: Path, own: Collection[str]) -> None:
     found = ["the bytes of a file"] if index.parent.is_file() else sorted(path.name for path in index.parent.glob("*"))
     if foreign := [name for name in found if not any(fnmatch(name, pattern) for pattern in (".*", CHECKSUMS, *own))]:
         raise InputError(
-            f"{index.parent}: holds {', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)} and no {index.name}, "
+            f"{index.parent}: holds {listed(foreign, 3)} and no {index.name}, "
             "expected a new or empty folder; choose another one"
         )
 

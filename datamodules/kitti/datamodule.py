@@ -14,7 +14,7 @@ import numpy as np
 
 from datamodules.assets.contract import FrameLabels
 from datamodules.base import DetectionDataModule
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, listed
 from datamodules.geometry import Camera
 from datamodules.images import image_size, read_image
 from datamodules.injection.injection import Injection
@@ -299,10 +299,10 @@ class KittiDataModule(DetectionDataModule):
             self.warn_of_classes(found, where)
             known = {*KITTI_CLASSES, *(self.detector_classes or ()), *(self.class_map or {}).values()}
             if unknown := sorted(set(found) - known):
-                named = ", ".join(f"{found[name]} {name}" for name in unknown[:5])
+                named = listed((f"{found[name]} {name}" for name in unknown), 5)
                 warnings.warn(f"{where}: {named}: no class of KITTI; data.class_map gives another name", stacklevel=2)
         if self.size is None and len(sizes := reader.image_sizes()) > 1:
-            named = ", ".join(f"{height} x {width} of {name}" for (height, width), name in list(sizes.items())[:3])
+            named = listed((f"{height} x {width} of {name}" for (height, width), name in sizes.items()), 3)
             raise InputError(
                 f"data.size null with pictures of {len(sizes)} sizes ({named}): a batch has one, expected data.size "
                 "[height, width]; data.fit pad leaves pixels where they are"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.errors import DatasetNotFound, InputError
+from datamodules.errors import DatasetNotFound, InputError, listed
 from datamodules.files.atomic_files import read_bytes
 from datamodules.files.checksums import CHECKSUMS
 from datamodules.files.text_files import read_text
@@ -169,7 +169,7 @@ def _count_files(training: Path) -> tuple[dict[str, int], list[str]]:
         other = sorted(path.name for path in set(inside) - set(read)) if folder.name in suffixes else []
         counts[folder.name] = len(read) if folder.name in suffixes else len(inside)
         if other:
-            named = f"{', '.join(other[:3])}{', ...' * (len(other) > 3)}"
+            named = listed(other, 3)
             notes.append(f"{folder}: {len(other)} not read, expected {' or '.join(wanted)} files: {named}")
     return counts, notes
 

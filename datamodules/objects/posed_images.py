@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, listed
 from datamodules.files.atomic_files import read_bytes, write_atomically, write_index
 from datamodules.files.checksums import digest_of, require_checksums
 from datamodules.files.npz_files import packed_arrays, read_arrays
@@ -176,7 +176,7 @@ def _warn_of_others(folder: Path, ids: set[str]) -> None:
     """Say what lies there and is not read."""
     others = sorted(path.name for path in folder.glob("*.npz") if path.stem not in ids)
     if others:
-        named = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
+        named = listed(others, 3)
         warnings.warn(
             f"{folder}: {len(others)} objects that {POSED_INDEX} does not list are left out: {named}", stacklevel=3
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from datamodules.assets.contract import FrameLabels
 from datamodules.base import DetectionDataModule
-from datamodules.errors import DatasetNotFound, InputError, closest
+from datamodules.errors import DatasetNotFound, InputError, closest, listed
 from datamodules.geometry import resizing
 from datamodules.images import image_size, read_image
 from datamodules.kitti.datamodule import choose_frames
@@ -255,14 +255,14 @@ class Omni3DDataModule(DetectionDataModule):
         if lost := next((name for name in self.reading["class_map"] or () if name not in known), None):
             raise InputError(
                 f"data.class_map {lost}: no such category, expected names as the files spell them: "
-                f"{', '.join(sorted(known)[:12])}{', ...' * (len(known) > 12)}{closest(lost, known)}"
+                f"{listed(sorted(known), 12)}{closest(lost, known)}"
             )
 
     def _check(self, reader: Omni3DDataset) -> None:
         """Refuse a file with a missing picture before anything runs, and say what its labels do not hold."""
         self.warn_of_classes(reader.check(), str(reader.file.path))
         if self.size is None and len(sizes := reader.sizes()) > 1:
-            named = ", ".join(f"{height} x {width} of {name}" for (height, width), name in list(sizes.items())[:3])
+            named = listed((f"{height} x {width} of {name}" for (height, width), name in sizes.items()), 3)
             raise InputError(
                 f"data.size null with pictures of {len(sizes)} sizes ({named}): a batch has one, expected data.size "
                 "[height, width]; data.fit pad leaves pixels where they are"

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from datamodules.errors import InputError, closest, printable
+from datamodules.errors import InputError, closest, listed, printable
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Text, read_json
 from datamodules.geometry import Camera
@@ -223,7 +223,7 @@ def _misplaced(entry: Omni3DAnnotation, place: dict[int, int], categories: dict[
         return f"image {entry.image_id} is not among the images, expected one of {len(place)}; add it or drop the row"
     name = categories.get(entry.category_id)
     if name is None:
-        known = ", ".join(f"{number} {name}" for number, name in sorted(categories.items())[:10])
+        known = listed((f"{number} {name}" for number, name in sorted(categories.items())), 10)
         return f"category {entry.category_id} is not among the categories, expected one of {known}; add it"
     if entry.category_name not in (None, name):
         hint = closest(str(entry.category_name), categories.values())

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from datamodules.errors import DatasetNotFound, InputError, closest
+from datamodules.errors import DatasetNotFound, InputError, closest, listed
 from datamodules.images import read_image, read_photograph
 from datamodules.recognition.poses import PoseFile, read_poses
 
@@ -64,7 +64,7 @@ class ClassFolder:
         known = tuple(found.classes) if classes is None else classes
         if strange := next((name for name in found.classes if name not in known), None):
             raise InputError(
-                f"{folder}: class {strange!r}, expected some of {', '.join(known[:12])}{', ...' * (len(known) > 12)}"
+                f"{folder}: class {strange!r}, expected some of {listed(known, 12)}"
                 f"{closest(strange, known)}; rename or remove its folder"
             )
         numbers = {own: known.index(name) for own, name in enumerate(found.classes)}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from datamodules.errors import InputError, closest
+from datamodules.errors import InputError, closest, listed
 from lit.arguments import Arguments, positive
 from lit.commands.launch_options import add_launch_options, launcher_of, require_launcher
 from lit.experiments.grid import Grid, Step, read_grid
@@ -70,8 +70,7 @@ def named(name: str, things: Mapping[str, T], option: str) -> T:
         InputError: there is none of that name.
     """
     if name not in things:
-        known = ", ".join(list(things)[:8]) + ", ..." * (len(things) > 8)
-        raise InputError(f"{option} {name}: expected one of {known}{closest(name, things)}")
+        raise InputError(f"{option} {name}: expected one of {listed(things)}{closest(name, things)}")
     return things[name]
 
 

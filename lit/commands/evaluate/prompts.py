@@ -89,7 +89,7 @@ def choices(
         said = network.encode_text(ids, normalize=True)
         for text, folder in drawn:
             rows: list[int] = []
-            pictures = read_pictures(folder)
+            pictures = pictures_on_grey(folder)
             for start in range(0, len(pictures), batch):
                 seen = network.encode_image(preprocess(pictures[start : start + batch].to(target)), normalize=True)
                 rows += (seen @ said.T).argmax(1).tolist()
@@ -97,7 +97,7 @@ def choices(
     return found, f"open_clip {digest(Path(weights))[:12]}"
 
 
-def read_pictures(folder: Path) -> Tensor:
+def pictures_on_grey(folder: Path) -> Tensor:
     """(N, 3, S, S) uint8 of all pictures in a folder's class folders, on grey where they are cut out.
 
     Raises:
