@@ -35,7 +35,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--cell", default=None, metavar="NAME", help="only this run: skipped, continued or started")
     parser.add_argument("--step", default=None, metavar="NAME", help="only this preparing step, unless it is done")
-    parser.add_argument("--threads", type=positive, default=None, help="of the process of --cell or --step")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=None,
+        help="of a --cell (default OMP_NUM_THREADS, else one a core) or a --step",
+    )
     parser.add_argument(
         "--otherwise", choices=OTHERWISE, default="refuse", help="finished runs with another key: %(choices)s"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from lit.experiments.design import note, write_plan
 from lit.experiments.grid import Cell, Grid, Step
 from lit.experiments.launchers.launcher import Job, Launcher, spreads
 from lit.experiments.launchers.local import LocalLauncher
-from lit.experiments.process import last_line, run_process
+from lit.experiments.process import allowed_threads, last_line, run_process
 from lit.experiments.published import FILE as PUBLISHED_FILE
 from lit.experiments.step_runs import is_done, prepare
 from lit.provenance import Contents, RunKey, hash_of_values, run_key
@@ -93,7 +92,7 @@ def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse", threads: in
         grid: the whole grid.
         cell: the run.
         otherwise: as in :func:`run_grid`.
-        threads: of its process; by default one a core.
+        threads: of its process; by default OMP_NUM_THREADS, else one a core.
 
     Returns:
         0, or 1 when it failed.
@@ -116,7 +115,7 @@ def run_one(grid: Grid, cell: Cell, otherwise: Otherwise = "refuse", threads: in
         print(f"{cell.name}: kept as it was made")
         return 0
     write_plan(grid.folder, grid.name, grid.design, len(list(grid.folder.glob(f"*/{RESULT_FILE}"))))
-    error = run_cell(cell, digest, threads or os.cpu_count() or 1)
+    error = run_cell(cell, digest, threads or allowed_threads())
     print(f"{cell.name}: {f'failed: {error}' if error else 'done'}")
     return 1 if error else 0
 

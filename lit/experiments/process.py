@@ -23,6 +23,12 @@ ENVIRONMENT = {
 }
 
 
+def allowed_threads() -> int:
+    """Threads of a process that nobody gave a number: OMP_NUM_THREADS where it is one, else a core each."""
+    stated = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(stated) if stated.isdecimal() and int(stated) else os.cpu_count() or 1
+
+
 def run_process(
     command: list[str],
     log: Path,
