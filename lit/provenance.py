@@ -124,8 +124,12 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
 
 def common_ground(code: str, read: Mapping[str, str], libraries: Mapping[str, str], varied: Sequence[str]) -> str:
     """Hash of what the arms of one comparison share; arguments as the attributes of :class:`RunKey`, and ``varied``."""
-    data = {k: v for k, v in _planned(read, varied).items() if ".injection." not in k and k not in OF_OBJECTS}
-    return hash_of_values([code, data, libraries])
+    return hash_of_values([code, shared_contents(read, varied), libraries])
+
+
+def shared_contents(read: Mapping[str, str], varied: Sequence[str]) -> dict[str, str]:
+    """Contents but those of objects to insert, which are an arm's own, and those that change with the seed by plan."""
+    return {k: v for k, v in _planned(read, varied).items() if ".injection." not in k and k not in OF_OBJECTS}
 
 
 def _planned(read: Mapping[str, str], varied: Sequence[str]) -> dict[str, str]:

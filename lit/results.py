@@ -18,11 +18,12 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.files.typed_json import Finite, Identifier, quoted, read_json, structure
-from lit.provenance import RunKey, common_ground, hash_of_values
+from lit.provenance import RunKey, common_ground, hash_of_values, shared_contents
 
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 SCHEMA = 2
 CHECKSUM = "checksum"
+VERSION, TRAINED = "version of ", "training: "  # before names of what runs share
 RESULT_FILE = "result.json"  # of a training; scores of other splits lie beside it, see result_file
 
 
@@ -43,6 +44,8 @@ class Result:
         key: what the figures follow from; None for a failed run.
         recipe: hash of what the seeds of one row share.
         ground: hash of what the arms of one comparison share.
+        shared: what that is, by name: code, versions, options that name something to read; None where the record of
+            the training whose checkpoint was scored is not at hand.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Result:
     key: RunKey | None = None
     recipe: str = ""
     ground: str = ""
+    shared: dict[str, str] | None = None
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -196,30 +200,45 @@ def read_result(path: Path) -> Result:
     key, trained = record.key, record.trained
     if key is None:
         return Result(*named)
-    ground = _ground(key, content)
+    ground, shared = _ground(key, content), _shared(key, content)
     if trained is None:
-        return Result(*named, key, key.recipe, ground)
-    before = _ground_of_training(path, trained)
-    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([before, ground]))
+        return Result(*named, key, key.recipe, ground, shared)
+    before = _training(path, trained)
+    if before is None:
+        return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([trained.ground, ground]))
+    shared |= {f"{TRAINED}{name}": value for name, value in _shared(*before).items()}
+    grounds = hash_of_values([_ground(*before), ground])
+    return Result(*named, key, hash_of_values([trained.recipe, key.code]), grounds, shared)
 
 
 def _ground(key: RunKey, content: Mapping[str, Any]) -> str:
     """What a run shares with the other arms, from what it read: the hash in older records counts road masks in."""
+    return common_ground(key.code, key.contents, key.versions, _varied(content))
+
+
+def _shared(key: RunKey, content: Mapping[str, Any]) -> dict[str, str]:
+    """The same by name."""
+    versions = {f"{VERSION}{name}": version for name, version in key.versions.items()}
+    return {"code": key.code, **versions, **shared_contents(key.contents, _varied(content))}
+
+
+def _varied(content: Mapping[str, Any]) -> list[str]:
+    """Options of a run that change with the seed by plan."""
     place: Any = content
     for name in ("config", "record", "varied"):
         place = place.get(name) if isinstance(place, Mapping) else None
-    return common_ground(key.code, key.contents, key.versions, place if isinstance(place, list) else ())
+    return place if isinstance(place, list) else []
 
 
-def _ground_of_training(path: Path, trained: Trained) -> str:
-    """The same of the training whose checkpoint was scored, by its record beside this one, else as it is stated."""
+def _training(path: Path, trained: Trained) -> tuple[RunKey, dict[str, Any]] | None:
+    """Key and content of the training whose checkpoint was scored, by its record beside this one; None without."""
     beside = path.parent / RESULT_FILE
     if path.name != RESULT_FILE and beside.is_file():
         content = read_record(beside, "the record of the training")
         key = structure(beside, "", content, Recorded).key
         if key is not None and key.digest == trained.digest:
-            return _ground(key, content)
-    return trained.ground
+            return key, content
+    return None
 
 
 def find_results(places: Sequence[Path]) -> Iterator[Result]:

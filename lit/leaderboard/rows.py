@@ -14,7 +14,7 @@ from datamodules.errors import InputError, closest
 from lit.experiments.design import BASELINE, Design
 from lit.experiments.identical_seeds import identical_seeds
 from lit.experiments.statistics import SIGNIFICANT, equivalent_frames, holm, paired_difference
-from lit.results import Result
+from lit.results import TRAINED, VERSION, Result
 
 PREFERRED = ("car/3d/moderate/0.5", "car/3d/moderate/0.7")  # the first one recorded is the headline
 Ranked = dict[str, Any]
@@ -56,7 +56,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
     seeds, first = sorted(runs), next(iter(runs.values()))
     names = list(dict.fromkeys(name for seed in seeds for name in runs[seed].metrics))
     alike = {
-        other: found for other, found in groups.items() if other[:2] == key[:2] and _ground(found) == _ground(runs)
+        other: found for other, found in groups.items() if other[:2] == key[:2] and not apart(first, _first(found))
     }
     beside = {other: found for other, found in groups.items() if other[:2] == key[:2] and other[3] == frames}
     rivals = {other[2]: found for other, found in beside.items() if other in alike and other[2] != arm}
@@ -82,7 +82,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
         "raw": {seed: _raw(run) for seed, run in runs.items()},
-        "apart": {other[2]: _unlike(runs, found) for other, found in beside.items() if other[2] not in {arm, *rivals}},
+        "apart": {k[2]: apart(first, _first(found)) for k, found in beside.items() if k[2] not in {arm, *rivals}},
         "recipe": recipe, "code": first.key.code if first.key else None,
         "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
         "commits": sorted({str(run.content.get("git_commit")) for run in runs.values()}),
@@ -90,30 +90,40 @@ def _row(key: Group, groups: Groups) -> Ranked:
     }  # fmt: skip
 
 
-def _ground(runs: dict[int, Result]) -> tuple[str, str]:
-    """What two rows must share to be compared."""
-    first = next(iter(runs.values()))
-    evaluator = first.content.get("evaluator") or {}
-    return first.ground, f"{evaluator.get('name')} {evaluator.get('version')}"
+def _first(runs: dict[int, Result]) -> Result:
+    return next(iter(runs.values()))
 
 
-def _unlike(runs: dict[int, Result], others: dict[int, Result]) -> str:
-    """In what two rows differ that are not compared for it."""
-    first, second = next(iter(runs.values())), next(iter(others.values()))
-    own, theirs = first.key, second.key
-    if own is None or theirs is None:
-        return "a record does not state what it ran with"
-    parts = ["code"] if own.code != theirs.code else []
-    libraries, read = (_differing(getattr(own, part), getattr(theirs, part)) for part in ("versions", "contents"))
-    parts += [f"versions of {', '.join(libraries)}"] if libraries else []
-    shared = [name for name in read if ".injection." not in name]
-    parts += [f"what was read as {', '.join(shared)}"] if shared else []
-    scored = [one.content.get("evaluator") or {} for one in (first, second)]
-    return " and ".join([*parts, *(["evaluator"] if scored[0] != scored[1] else [])]) or "what their trainings read"
+def apart(one: Result, other: Result) -> str:
+    """In what two runs differ that are not compared for it; empty where they are.
+
+    They have to share code, libraries, evaluator and data. Weights that one of them alone reads are what its arm is
+    about (a pretrained start, a network in its loss); weights that both read have to be the same.
+    """
+    scored = [(found.content.get("evaluator") or {}) for found in (one, other)]
+    parts = ["evaluator"] if len({f"{e.get('name')} {e.get('version')}" for e in scored}) > 1 else []
+    if one.ground != other.ground:
+        if one.shared is None or other.shared is None:
+            parts.append("the trainings that were scored, of which a record is not at hand")
+        else:
+            parts += _named(_differing(one.shared, other.shared))
+    return " and ".join(parts)
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    """Names of what two runs share by rule and do not."""
+    differing = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    return [n for n in differing if (n in one and n in other) or not n.removeprefix(TRAINED).startswith("model.")]
+
+
+def _named(names: list[str]) -> list[str]:
+    """The same in words."""
+    code, versions = ([n for n in names if n.removeprefix(TRAINED).startswith(kind)] for kind in ("code", VERSION))
+    read = [name for name in names if name not in {*code, *versions}]
+    libraries = dict.fromkeys(name.removeprefix(TRAINED).removeprefix(VERSION) for name in versions)
+    parts = ["code"] if code else []
+    parts += [f"versions of {', '.join(libraries)}"] if libraries else []
+    return parts + ([f"what was read as {', '.join(read)}"] if read else [])
 
 
 def _flags(key: Group, groups: Groups) -> list[str]:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from datamodules.errors import InputError
 from lit.experiments.statistics import equivalent_frames, frames_at, holm, paired_difference
+from lit.leaderboard.board import read_board
 from lit.leaderboard.files import write_all
 from tests.lit.recorded_runs import METRIC, leave_record
 
@@ -139,6 +140,24 @@ def test_rows_of_other_code_are_split_flagged_and_not_compared(runs: Path, tmp_p
     assert newer["metrics"][METRIC]["vs"] == {}  # nothing else was made by that code
     assert "have other code" in page.read_text()
     assert "have other code" in page.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "compared"),
+    [
+        ({"model.start_from": "1"}, {}, True),  # what the arm is about: a start, a network in its loss
+        ({"model.start_from": "1"}, {"model.start_from": "2"}, False),
+        ({"model.start_from": "1"}, {"model.loss.weights": "1"}, True),
+        ({"data.masks": "1"}, {}, False),
+    ],
+)
+def test_weights_of_one_arm_alone_keep_it_comparable(
+    tmp_path: Path, own: dict[str, str], theirs: dict[str, str], compared: bool
+) -> None:
+    for arm, read in (("clip", own), ("none", theirs)):
+        leave_record(tmp_path, arm, 50, 0, {METRIC: 1.0}, stated={"contents": {"data.root": "1", **read}})
+    row = next(row for row in read_board([tmp_path]).rows if row["arm"] == "clip")
+    assert ("none" in row["metrics"][METRIC]["vs"]) == compared
 
 
 def test_seeds_that_agree_in_every_digit_support_no_claim(tmp_path: Path) -> None:
