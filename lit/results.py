@@ -204,11 +204,11 @@ def read_result(path: Path) -> Result:
     if trained is None:
         return Result(*named, key, key.recipe, ground, shared)
     before = _training(path, trained)
-    if before is None:
-        return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values([trained.ground, ground]))
-    shared |= {f"{TRAINED}{name}": value for name, value in _shared(*before).items()}
-    grounds = hash_of_values([_ground(*before), ground])
-    return Result(*named, key, hash_of_values([trained.recipe, key.code]), grounds, shared)
+    grounds = [trained.ground if before is None else _ground(*before), ground]
+    both = None
+    if before is not None:
+        both = shared | {f"{TRAINED}{name}": value for name, value in _shared(*before).items()}
+    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values(grounds), both)
 
 
 def _ground(key: RunKey, content: Mapping[str, Any]) -> str:

@@ -42,13 +42,13 @@ def prompts(argv: list[str]) -> int:
     from lit.commands.report import tell
 
     chosen, stated = choices(options.drawn, options.model, options.weights, options.batch, options.device)
-    right = {text: sum(row == own for row in chosen[text]) / len(chosen[text]) for own, text in enumerate(texts)}
-    pictures = sum(len(rows) for rows in chosen.values())
+    right = {text: chosen[text].count(own) for own, text in enumerate(texts)}
+    pictures = sum(map(len, chosen.values()))
     figures: dict[str, Any] = {
-        "r_precision": sum(right[text] * len(chosen[text]) for text in texts) / pictures,
+        "r_precision": sum(right.values()) / pictures,
         "chance": 1 / len(texts),
         "pictures": pictures,
-        "of_text": right,
+        "of_text": {text: right[text] / len(chosen[text]) for text in texts},
         "named": {text: {texts[row]: chosen[text].count(row) for row in sorted({*chosen[text]})} for text in texts},
         "evaluator": {"name": f"R-precision by {stated}", "version": "prompts-1"},
     }
@@ -59,7 +59,7 @@ def prompts(argv: list[str]) -> int:
         title=f"R-precision {figures['r_precision']:.3f}, chance {figures['chance']:.3f}",
     )
     for text in texts:
-        shown.add_row(text, str(len(chosen[text])), f"{right[text]:.3f}")
+        shown.add_row(text, str(len(chosen[text])), f"{figures['of_text'][text]:.3f}")
     tell(shown, figures, options.out)
     return 0
 
