@@ -133,10 +133,12 @@ class DetectionDataModule(pl.LightningDataModule):
         val_reader: evaluation frames.
         human_labels: whether training sees labels that people wrote, for records.
         reach: between which places objects are injected, for records; None without injection.
+        fold: number of the fold that is evaluated, and how many there are, for records; None without.
     """
 
     human_labels: bool = True
     reach: Reach | None = None
+    fold: tuple[int, int] | None = None
     train_reader: TrainingReader
     val_reader: FrameReader
 

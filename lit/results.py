@@ -46,6 +46,8 @@ class Result:
         ground: hash of what the arms of one comparison share.
         shared: what that is, by name: code, versions, options that name something to read; None where the record of
             the training whose checkpoint was scored is not at hand.
+        fold: of cross-validation, its number and how many there are; None for a run on given splits.
+        raw: the files that hold what each frame adds to the metrics, with their SHA-256.
     """
 
     path: Path
@@ -61,6 +63,8 @@ class Result:
     recipe: str = ""
     ground: str = ""
     shared: dict[str, str] | None = None
+    fold: tuple[int, int] | None = None
+    raw: tuple[tuple[Path, str], ...] = ()
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -105,6 +109,7 @@ class Recorded(msgspec.Struct):
     trained: Trained | None = None
     raw: RawFile | None = None
     git_commit: str | None = None
+    fold: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=2)]] | None = None
     samples: list[Identifier] | None = None  # pictures beside the record, nowhere else
 
 
@@ -198,17 +203,19 @@ def read_result(path: Path) -> Result:
     arm = record.arm or path.parent.name
     named = (path, arm, record.frames, record.seed, record.dataset, record.split, metrics, record.error, content)
     key, trained = record.key, record.trained
+    raw = ((path.parent / record.raw.file, record.raw.sha256),) if record.raw else ()
     if key is None:
-        return Result(*named)
+        return Result(*named, fold=record.fold, raw=raw)
     ground, shared = _ground(key, content), _shared(key, content)
     if trained is None:
-        return Result(*named, key, key.recipe, ground, shared)
+        return Result(*named, key, key.recipe, ground, shared, record.fold, raw)
     before = _training(path, trained)
     grounds = [trained.ground if before is None else _ground(*before), ground]
     both = None
     if before is not None:
         both = shared | {f"{TRAINED}{name}": value for name, value in _shared(*before).items()}
-    return Result(*named, key, hash_of_values([trained.recipe, key.code]), hash_of_values(grounds), both)
+    recipe = hash_of_values([trained.recipe, key.code])
+    return Result(*named, key, recipe, hash_of_values(grounds), both, record.fold, raw)
 
 
 def _ground(key: RunKey, content: Mapping[str, Any]) -> str:

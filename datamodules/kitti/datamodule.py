@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from datamodules.errors import DatasetNotFound, InputError, listed
 from datamodules.geometry import Camera
 from datamodules.images import image_size, read_image
 from datamodules.injection.injection import Injection
-from datamodules.kitti.drives import DRIVES_FILE, choose_drives, read_drives
+from datamodules.kitti.drives import DRIVES_FILE, choose_drives, part_of_drives, read_drives
 from datamodules.kitti.format import read_calibration, read_label, read_plane
 from datamodules.kitti.rows import KITTI_CLASSES
 from datamodules.kitti.tree import OPTIONAL_FOLDERS, REQUIRED_FILES, not_found, picture_path, read_split
@@ -58,6 +58,7 @@ class KittiDataset:
         subset_seed: int | None = None,
         by_drive: bool = False,
         road_masks: str | None = None,
+        ids: Sequence[str] | None = None,
     ) -> None:
         """Open a split; no image is read yet.
 
@@ -72,6 +73,7 @@ class KittiDataset:
             by_drive: the draw takes whole drives (:func:`datamodules.kitti.drives.choose_drives`).
             class_map: names in the labels to names of classes; None takes them as they are.
             road_masks: folder of the road masks; by default ``training/road_2``.
+            ids: the split's frames, where they are others than its file's.
 
         Raises:
             DatasetNotFound: the split or a required folder does not exist.
@@ -79,7 +81,7 @@ class KittiDataset:
         """
         self.root, self.split, self.extras, self.labels = Path(root), split, extras, labels
         self.class_map = dict(class_map or {})
-        ids = read_split(self.root, split)
+        ids = read_split(self.root, split) if ids is None else list(ids)
         if frames is not None and not 0 < frames <= len(ids):
             raise InputError(f"{frames} frames of split {split}: expected 1 to {len(ids)}; ask for fewer or write more")
         if frames is None or subset_seed is None:
@@ -220,6 +222,7 @@ class KittiDataModule(DetectionDataModule):
         subset: SubsetKind = "first",
         class_map: dict[str, str] | None = None,
         road_masks: str | None = None,
+        fold: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         """Configure; ``options`` are those of :class:`DetectionDataModule`.
@@ -239,9 +242,12 @@ class KittiDataModule(DetectionDataModule):
             class_map: names in the labels to names of classes, such as {car: Car}; a name of its own for itself states
                 that it is meant.
             road_masks: folder of the training frames' road masks; by default ``training/road_2`` of the root.
+            fold: (k, n), of cross-validation by drives: the frames of both splits are divided into n parts of whole
+                drives, part k (from 0) is evaluated and the others are trained on. None keeps the two splits.
 
         Raises:
-            InputError: unlabelled training without injected objects, or with objects cut out of labelled frames.
+            InputError: unlabelled training without injected objects, or with objects cut out of labelled frames; or a
+                fold that is none.
         """
         super().__init__(**options)
         self.human_labels = not unlabelled
@@ -250,6 +256,7 @@ class KittiDataModule(DetectionDataModule):
         self.root, self.train_split, self.val_split = root, train_split, val_split
         self.train_frames, self.val_frames, self.subset = train_frames, val_frames, subset
         self.class_map, self.road_masks = class_map, road_masks
+        self.fold = check_fold(fold)
 
     @staticmethod
     def reads(root: str, train_split: str = "train", val_split: str = "val", **_: Any) -> tuple[str, list[Path]]:
@@ -268,6 +275,7 @@ class KittiDataModule(DetectionDataModule):
         return Path(self.root).name
 
     def setup(self, stage: str | None = None) -> None:
+        training, validation = self._divided()
         if stage in (None, "fit"):
             # Extras only feed injection; without it they would be decoded for nothing.
             extras, labels = self.injection is not None, self.human_labels
@@ -283,13 +291,29 @@ class KittiDataModule(DetectionDataModule):
                 subset_seed=drawn,
                 by_drive=whole,
                 road_masks=self.road_masks,
+                ids=training,
             )
             if self.on_error == "raise":
                 self._check(reader)
             self.train_reader = self.for_training(reader)
-        self.val_reader = KittiDataset(self.root, self.val_split, self.val_frames, class_map=self.class_map)
+        self.val_reader = KittiDataset(
+            self.root, self.val_split, self.val_frames, class_map=self.class_map, ids=validation
+        )
         self.groups = read_drives(self.root, self.val_reader.ids)
         self._check(self.val_reader)
+
+    def _divided(self) -> tuple[list[str] | None, list[str] | None]:
+        """Ids to train on and to evaluate under a fold; None each without one: those of the splits' files."""
+        if self.fold is None:
+            return None, None
+        ids = list(
+            dict.fromkeys(
+                one for split in (self.train_split, self.val_split) for one in read_split(Path(self.root), split)
+            )
+        )
+        held_out = part_of_drives(self.root, ids, *self.fold)
+        kept = set(ids).difference(held_out)
+        return [one for one in ids if one in kept], held_out
 
     def _check(self, reader: KittiDataset) -> None:
         """Refuse a split with a broken file before anything runs, and say what its labels do not hold."""
@@ -307,6 +331,20 @@ class KittiDataModule(DetectionDataModule):
                 f"data.size null with pictures of {len(sizes)} sizes ({named}): a batch has one, expected data.size "
                 "[height, width]; data.fit pad leaves pixels where they are"
             )
+
+
+def check_fold(fold: Sequence[int] | None) -> tuple[int, int] | None:
+    """A fold's number and how many there are.
+
+    Raises:
+        InputError: there are fewer than two, or it is none of them.
+    """
+    if fold is None:
+        return None
+    number, count = fold
+    if count < 2 or not 0 <= number < count:
+        raise InputError(f"data.fold {list(fold)}: expected [k, n] with n of 2 or more and k from 0 to n - 1")
+    return number, count
 
 
 def check_unlabelled(injection: Injection | None) -> None:

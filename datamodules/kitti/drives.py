@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,3 +64,36 @@ def choose_drives(root: Path | str, ids: Sequence[str], count: int, seed: int) -
     rank = {names[number]: place for place, number in enumerate(derive(seed, "drives").permutation(len(names)))}
     chosen = set(sorted(ids, key=lambda sample_id: rank[drives[sample_id]])[:count])  # stable: a drive keeps its order
     return [sample_id for sample_id in ids if sample_id in chosen]
+
+
+def part_of_drives(root: Path | str, ids: Sequence[str], part: int, parts: int) -> list[str]:
+    """Those of the ids that are in one of several parts of whole drives, which are about equally large; in their order.
+
+    Drives go, the largest first, to the part that has the fewest frames so far: everyone gets the same parts.
+
+    Args:
+        root: of the KITTI folder.
+        ids: frames to be divided.
+        part: which one, from 0.
+        parts: how many there are.
+
+    Raises:
+        InputError: the folder does not say which drive a frame was taken from, or there are fewer drives than parts.
+    """
+    drives = read_drives(root, ids)
+    if not drives:
+        raise InputError(
+            f"{Path(root) / DRIVES_FILE} does not exist, expected rows of id and drive, by which frames are divided; "
+            "write it, or leave out data.fold"
+        )
+    sizes = Counter(drives[sample_id] for sample_id in ids)
+    if len(sizes) < parts:
+        raise InputError(
+            f"{len(ids)} frames of {len(sizes)} drives in {parts} folds: expected a drive for each; ask for fewer"
+        )
+    frames = [0] * parts
+    chosen = {}
+    for drive in sorted(sizes, key=lambda drive: (-sizes[drive], drive)):
+        chosen[drive] = frames.index(min(frames))
+        frames[chosen[drive]] += sizes[drive]
+    return [sample_id for sample_id in ids if chosen[drives[sample_id]] == part]

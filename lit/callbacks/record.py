@@ -128,6 +128,7 @@ class Record(pl.Callback):
             "arm": self.arm,
             "frames": self.frames,
             "seed": int(self.config.get("seed_everything") or 0),
+            "fold": getattr(getattr(trainer, "datamodule", None), "fold", None),
             "dataset": dataset_name(trainer),
             "split": split,
             "human_labels": getattr(getattr(trainer, "datamodule", None), "human_labels", None),

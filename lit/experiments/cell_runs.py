@@ -62,7 +62,8 @@ def _run_cell(cell: Cell, digest: str, threads: int, stop: threading.Event | Non
 def failure(cell: Cell, error: str, code: int) -> dict[str, object]:
     """The record of a failed run: no metrics, and why."""
     return {
-        "schema": SCHEMA, "arm": cell.arm, "frames": cell.frames, "seed": cell.seed, "dataset": "", "split": "",
+        "schema": SCHEMA, "arm": cell.arm, "frames": cell.frames, "seed": cell.seed, "fold": cell.fold,
+        "dataset": "", "split": "",
         "metrics": {}, "error": error, "exit_status": code, "key": None, "command": cell.command,
     }  # fmt: skip
 

@@ -102,6 +102,7 @@ class Cell:
         arm: name of the arm.
         frames: labelled frames, None for all.
         seed: the run's seed.
+        fold: of cross-validation, its number and how many there are; None without.
         bank: the bank its arm draws from, where the grid prepares several.
         folder: the run's own folder.
         command: arguments after ``python -m lit``.
@@ -111,6 +112,7 @@ class Cell:
     arm: str
     frames: int | None
     seed: int
+    fold: tuple[int, int] | None
     bank: int
     folder: Path
     command: list[str]
@@ -133,7 +135,10 @@ class Grid:
         seeds: all arms of the first seed run before the second seed's, so that partial results stay paired.
         options: options common to all arms.
         prepare: steps before the first run.
+        folds: every run is made so many times, each evaluated on another part of the labelled drives; 0 for the splits
+            as they are.
         frames_option: option that takes the number of labelled frames.
+        fold_option: option that takes which of how many folds.
         reuse: folders of other sweeps whose finished runs are taken over where they are the same runs.
         published: a publication's figures to show beside ours.
         design: what was planned: endpoint, comparisons, seeds.
@@ -149,32 +154,38 @@ class Grid:
     options: dict[str, Any]
     prepare: list[Step]
     design: Design
+    folds: int = 0
     frames_option: str = "data.train_frames"
+    fold_option: str = "data.fold"
     reuse: list[Path] = field(default_factory=list)
     published: Published | None = None
     banks: int = 1
     test: dict[str, Any] = field(default_factory=dict)
 
     def cells(self) -> Iterator[Cell]:
-        """All runs, seed by seed."""
+        """All runs, seed by seed, and within a seed fold by fold."""
         for seed in self.seeds:
-            for arm, entry in self.arms.items():
-                for frames in entry.frames:
-                    yield self.cell(arm, frames, seed)
+            for fold in range(self.folds) if self.folds else [None]:
+                for arm, entry in self.arms.items():
+                    for frames in entry.frames:
+                        yield self.cell(arm, frames, seed, fold)
 
-    def cell(self, arm: str, frames: int | None, seed: int) -> Cell:
+    def cell(self, arm: str, frames: int | None, seed: int, number: int | None = None) -> Cell:
         """One run; what is given later wins, so an arm's options override the common ones."""
-        folder, bank = self.folder / f"{arm}-{frames or 'all'}-s{seed}", seed % self.banks
+        fold = None if number is None else (number, self.folds)
+        name = f"{arm}-{frames or 'all'}-s{seed}" + (f"-f{number}" if fold else "")
+        folder, bank = self.folder / name, seed % self.banks
         given = whole_first({**self.options, **self.arms[arm].options})
         options = {key: value_text(value).replace(BANK, str(bank)) for key, value in given.items()}
         options |= {self.frames_option: str(frames)} if frames else {}
+        options |= {self.fold_option: str([*fold])} if fold else {}
         varied = [key for key, value in given.items() if BANK in value_text(value)]
         words = ["-c", str(self.experiment), "--seed_everything", str(seed)]
         words += [f"--{key}={value}" for key, value in options.items()]
         said = {"arm": arm, "frames": frames, "varied": varied}
         words += [f"--record.{key}={value_text(value)}" for key, value in said.items()]
         words += [f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false"]
-        return Cell(arm, frames, seed, bank, folder, ["fit", *words], varied)
+        return Cell(arm, frames, seed, fold, bank, folder, ["fit", *words], varied)
 
     def test_command(self, cell: Cell) -> list[str]:
         """The arguments that score a finished run's final weights on the test set."""
@@ -233,7 +244,9 @@ class GridFile(msgspec.Struct, forbid_unknown_fields=True):
     folder: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     prepare: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    folds: Annotated[int, Meta(ge=2, le=100)] | None = None
     frames_option: str = "data.train_frames"
+    fold_option: str = "data.fold"
     reuse: list[str] = msgspec.field(default_factory=list)
     published: Any = None
     design: Any = None
@@ -282,7 +295,12 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     published = check_published(path, file.published, list(arms)) if file.published is not None else None
     counts = {arm: entry.frames for arm, entry in arms.items()}
     design = check_design(path, file.design, counts, file.seeds)
-    rest = (file.frames_option, reuse, published, file.banks, file.test)
+    if file.folds and file.test:
+        raise InputError(
+            f"{path}: folds {file.folds} with a test set: expected one of the two; every labelled frame is evaluated "
+            "in some fold, so delete test, or score the test set with a grid on given splits"
+        )
+    rest = (file.folds or 0, file.frames_option, file.fold_option, reuse, published, file.banks, file.test)
     return Grid(name, folder, experiment, arms, file.seeds, options, steps, design, *rest)
 
 

@@ -166,7 +166,7 @@ def read_arms(results: Iterable[Result], kind: str = "injected") -> list[ArmObje
     Raises:
         InputError: a record's counts are no counts.
     """
-    runs: dict[tuple[Setting, str], dict[int, Counted]] = defaultdict(dict)
+    runs: dict[tuple[Setting, str], dict[tuple[int, int], Counted]] = defaultdict(dict)
     edges: dict[str, list[float]] | None = None
     for result in results:
         content = result.content.get(kind)
@@ -176,11 +176,12 @@ def read_arms(results: Iterable[Result], kind: str = "injected") -> list[ArmObje
         edges = edges or found.edges
         for name in found.classes if found.edges == edges else ():
             human = result.content.get("human_labels") is not False
-            runs[Setting(result.dataset, result.frames, human, name), result.arm][result.seed] = found
+            one = result.seed, result.fold[0] if result.fold else 0
+            runs[Setting(result.dataset, result.frames, human, name), result.arm][one] = found
     return [_pooled(arm, setting, seeds) for (setting, arm), seeds in runs.items()]
 
 
-def _pooled(arm: str, setting: Setting, runs: dict[int, Counted]) -> ArmObjects:
+def _pooled(arm: str, setting: Setting, runs: dict[tuple[int, int], Counted]) -> ArmObjects:
     every = list(runs.values())
     own = [run.classes[setting.name] for run in every]
     edges = {key: np.array(edge) for key, edge in every[0].edges.items()}
@@ -191,7 +192,7 @@ def _pooled(arm: str, setting: Setting, runs: dict[int, Counted]) -> ArmObjects:
     return ArmObjects(
         arm,
         setting,
-        tuple(sorted(runs)),
+        tuple(sorted({seed for seed, _ in runs})),
         sum(run.images for run in every),
         sum(found.objects for found in own),
         float(np.mean([run.distinct for run in every])),

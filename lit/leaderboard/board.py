@@ -15,6 +15,7 @@ from msgspec import Meta
 from datamodules.errors import InputError
 from datamodules.files.typed_json import Identifier, Text, structure
 from lit.experiments.design import BASELINE, Design, Plan, read_plan
+from lit.experiments.folds import averaged, over_folds
 from lit.experiments.published import Published, find_published
 from lit.experiments.recorded import read_recorded
 from lit.experiments.two_level import RecordedRun, two_level
@@ -93,10 +94,11 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
     plans = [plan for folder in folders if (plan := read_plan(folder))]
     plan = plans[0] if len(plans) == 1 else None  # of several sweeps none is the plan of all
     published = find_published(folders)
-    rows = build_rows(result for result in results if plan is None or result.seed in plan.design.seeds)
+    runs = over_folds(results)
+    rows = build_rows(run for run in runs if plan is None or run.seed in plan.design.seeds)
     headline = headline_metric(rows, metric or (plan.design.primary if plan else None))
     design = plan.design if plan else implied(rows)
-    later = build_rows(results) if plan and any(r.seed not in design.seeds for r in results if not r.error) else []
+    later = build_rows(runs) if plan and any(r.seed not in design.seeds for r in runs if not r.error) else []
     costs = budgets(folders)
     for table in (rows, later):
         apply_plan(table, design, headline)
@@ -187,8 +189,7 @@ def over_scenes(
     """
     runs: list[dict[int, RecordedRun]] = []
     for entry in (row, other):
-        known = {seed: raw for seed, raw in entry["raw"].items() if raw is not None}
-        runs.append({seed: read(*raw) for seed, raw in known.items()})
+        runs.append({seed: averaged([read(*file) for file in raw]) for seed, raw in entry["raw"].items() if raw})
     if not runs[0] or not runs[1] or not holds(next(iter(runs[0].values())), metric):
         return None
     found = two_level(runs[0], runs[1], metric, (row["arm"], other["arm"]), DRAWS)

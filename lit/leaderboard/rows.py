@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +80,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
         "distinct_objects": _distinct(runs.values()),
         "images_per_second": _mean(runs.values(), "images_per_second"),
         "duration_seconds": _mean(runs.values(), "duration_seconds"),
-        "raw": {seed: _raw(run) for seed, run in runs.items()},
+        "raw": {seed: run.raw for seed, run in runs.items()},
         "apart": {k[2]: apart(first, _first(found)) for k, found in beside.items() if k[2] not in {arm, *rivals}},
         "recipe": recipe, "code": first.key.code if first.key else None,
         "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
@@ -139,12 +138,6 @@ def _flags(key: Group, groups: Groups) -> list[str]:
     if resumed := [s for s, run in runs.items() if run.split == "val" and run.content.get("trained")]:
         flags.append(f"seeds {_listed(resumed)} went on from another run's checkpoint")
     return flags
-
-
-def _raw(run: Result) -> tuple[Path, str] | None:
-    """File and hash of what a run recorded of every frame."""
-    raw = run.content.get("raw")
-    return (run.path.parent / raw["file"], raw["sha256"]) if raw else None
 
 
 def _listed(seeds: Iterable[int]) -> str:
