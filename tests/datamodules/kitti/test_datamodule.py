@@ -73,6 +73,33 @@ def test_the_run_seed_chooses_the_subset_only_where_asked(tmp_path: Path) -> Non
     assert modules[1].train_reader.ids == KittiDataset(root, "train", 3, subset_seed=1).ids
 
 
+def test_a_fold_evaluates_drives_that_it_does_not_train_on(tmp_path: Path) -> None:
+    root = small_kitti(tmp_path)
+    every = [*KittiDataset(root, "train").ids, *KittiDataset(root, "val").ids]
+    of = {one: f"drive_{number // 2}" for number, one in enumerate(every)}
+    (root / "drives.txt").write_text("".join(f"{one} {drive}\n" for one, drive in of.items()))
+    evaluated: list[str] = []
+    for number in range(3):
+        module = KittiDataModule(str(root), fold=(number, 3))
+        module.setup("fit")
+        train, val = module.train_reader.ids, module.val_reader.ids
+        assert sorted([*train, *val]) == sorted(every)
+        assert not {of[one] for one in train} & {of[one] for one in val}
+        assert module.groups == {one: of[one] for one in val}
+        module.val_reader.read(0)  # of whichever split
+        fewer = KittiDataModule(str(root), fold=(number, 3), train_frames=3, subset="drives")
+        fewer.setup("fit")
+        assert set(fewer.train_reader.ids) < set(train)
+        evaluated += val
+    assert sorted(evaluated) == sorted(every)
+
+
+@pytest.mark.parametrize("fold", [(2, 2), (-1, 2), (0, 1)])
+def test_a_fold_that_is_none_is_refused(fold: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=r"data\.fold .*: expected \[k, n\] with n of 2 or more"):
+        KittiDataModule("data/kitti", fold=fold)
+
+
 def test_world_is_a_kitti_tree(tiny_world: Path) -> None:
     report = check_tree(tiny_world)
     assert report.complete, report

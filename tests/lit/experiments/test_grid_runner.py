@@ -325,6 +325,22 @@ def test_a_grid_extends_another_one(toy_folder: Path) -> None:
     assert (list(fewer.arms), fewer.folder) == (["none"], Path("runs/fewer"))
 
 
+def test_a_run_is_made_once_for_every_fold(toy_folder: Path) -> None:
+    (toy_folder / "grid.yaml").write_text("folds: 2\n" + GRID)
+    plain = {cell.name for cell in replace(read_grid(Path("grid.yaml")), folds=0).cells()}
+    cells = list(read_grid(Path("grid.yaml")).cells())
+    assert {cell.name for cell in cells} == {f"{name}-f{number}" for name in plain for number in range(2)}
+    assert len(cells) == 2 * len(plain)
+    for cell in cells:
+        assert cell.fold == (int(cell.name[-1]), 2)
+        assert f"--data.fold=[{cell.name[-1]}, 2]" in cell.command
+    first = [cell.seed for cell in cells]
+    assert first == sorted(first, key=first.index)  # a seed's folds together
+    (toy_folder / "grid.yaml").write_text("folds: 2\ntest: {data.root: test}\n" + GRID)
+    with pytest.raises(InputError, match="folds 2 with a test set: expected one of the two"):
+        read_grid(Path("grid.yaml"))
+
+
 def test_a_grid_that_extends_another_adds_to_its_steps_and_changes_them_by_name(toy_folder: Path) -> None:
     (toy_folder / "grid.yaml").write_text(GRID + STEPS)
     base = {step.name: step for step in read_grid(Path("grid.yaml")).prepare}
