@@ -50,6 +50,7 @@ WRITES = (
     "record.",
     "data.init_args.table_cache.",
 )  # paths below these are written, not read
+FOLD = "data.fold"  # which part is evaluated: one run is made of every fold
 OF_OBJECTS = ("data.init_args.road_masks", "ckpt_path")  # inputs of single arms, as all of data.injection: no ground
 MOST_READ = 16 << 30  # of one input that are read; beyond it names and sizes have to do
 
@@ -59,7 +60,7 @@ class RunKey(msgspec.Struct, frozen=True):
 
     Attributes:
         config: hash of the resolved configuration, without :data:`PLACES`, each path in it replaced by its content's.
-        recipe: hash of all that the seeds of one row share: configuration but the seed, code, libraries, contents.
+        recipe: hash of all that the seeds of one row share: configuration but seed and fold, code, libraries, contents.
         ground: hash of what the arms of one comparison share: code, libraries, and contents but those of objects.
         code: hash of the three packages' source.
         contents: option that names a file or folder, to the hash of what was in it ("sizes:..." for what is too large
@@ -115,7 +116,7 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     for name, found in read.items():
         _replace(kept, name.split("."), found)
     whole = hash_of_values(kept)
-    for name in ["seed_everything", *varied]:
+    for name in ["seed_everything", FOLD, *varied]:
         _forget(kept, name.split("."))
     code, libraries = code_hash(), versions()
     recipe = hash_of_values([kept, code, _planned(read, varied), libraries])

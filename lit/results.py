@@ -47,7 +47,7 @@ class Result:
         shared: what that is, by name: code, versions, options that name something to read; None where the record of
             the training whose checkpoint was scored is not at hand.
         fold: of cross-validation, its number and how many there are; None for a run on given splits.
-        raw: the files that hold what each frame adds to the metrics, with their SHA-256.
+        parts: of a run that stands for all folds (:mod:`lit.experiments.folds`), the folds' runs; empty for others.
     """
 
     path: Path
@@ -64,7 +64,19 @@ class Result:
     ground: str = ""
     shared: dict[str, str] | None = None
     fold: tuple[int, int] | None = None
-    raw: tuple[tuple[Path, str], ...] = ()
+    parts: tuple[Result, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Result, ...]:
+        """The trainings that it stands for."""
+        return self.parts or (self,)
+
+    @property
+    def raw(self) -> list[tuple[Path, str]]:
+        """Files of what each frame adds to the metrics, with their SHA-256: one a training; none where one lacks it."""
+        named = [(run.path.parent, run.content.get("raw")) for run in self.runs]
+        found = [(folder / raw["file"], str(raw["sha256"])) for folder, raw in named if raw]
+        return found if len(found) == len(named) else []
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -203,19 +215,21 @@ def read_result(path: Path) -> Result:
     arm = record.arm or path.parent.name
     named = (path, arm, record.frames, record.seed, record.dataset, record.split, metrics, record.error, content)
     key, trained = record.key, record.trained
-    raw = ((path.parent / record.raw.file, record.raw.sha256),) if record.raw else ()
+    fold = record.fold
+    if fold and fold[0] >= fold[1]:
+        raise InputError(f"{path}: fold {list(fold)}, expected [k, n] with k below n; run it again")
     if key is None:
-        return Result(*named, fold=record.fold, raw=raw)
+        return Result(*named, fold=fold)
     ground, shared = _ground(key, content), _shared(key, content)
     if trained is None:
-        return Result(*named, key, key.recipe, ground, shared, record.fold, raw)
+        return Result(*named, key, key.recipe, ground, shared, fold)
     before = _training(path, trained)
     grounds = [trained.ground if before is None else _ground(*before), ground]
     both = None
     if before is not None:
         both = shared | {f"{TRAINED}{name}": value for name, value in _shared(*before).items()}
     recipe = hash_of_values([trained.recipe, key.code])
-    return Result(*named, key, recipe, hash_of_values(grounds), both, record.fold, raw)
+    return Result(*named, key, recipe, hash_of_values(grounds), both, fold)
 
 
 def _ground(key: RunKey, content: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import msgspec
 import torch
 
+from datamodules.errors import InputError
 from datamodules.files.atomic_files import write_atomically
 from datamodules.scene import REAL, Batch, Frame
 from lit.callbacks.injected import InjectedObjects
@@ -45,6 +46,8 @@ class Record(pl.Callback):
         self.metrics_step = -1
         self._counts = {"images": 0.0, "seconds": 0.0}
         self._objects = InjectedObjects()
+        self._fold: dict[str, Any] | None = None
+        self._trained_fold: dict[str, Any] | None = None  # of the checkpoint
         self._source: dict[str, Any] = {"pool": None, "name": None}
         self._kept: list[Frame] = []
         self._started = time.perf_counter()
@@ -61,6 +64,7 @@ class Record(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark = time.perf_counter()
+        self._fold = fold_of(trainer)
         data = getattr(trainer, "datamodule", None)
         source, reach = getattr(getattr(data, "injection", None), "source", None), getattr(data, "reach", None)
         named = None if source is None else type(source).__name__
@@ -85,6 +89,10 @@ class Record(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._evaluation = time.perf_counter()
+        self._require_fold(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._require_fold(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._mark += time.perf_counter() - self._evaluation
@@ -97,7 +105,7 @@ class Record(pl.Callback):
         trained = self.key and {"digest": self.key.digest, "recipe": self.key.recipe, "ground": self.key.ground}
         # Lightning asks every process; the first alone takes it back, so that a resumed run counts nothing twice.
         objects = self._objects.over_ranks().state()
-        named = {"trained": trained, "arm": self.arm, "frames": self.frames, "source": self._source}
+        named = {"trained": trained, "arm": self.arm, "frames": self.frames, "source": self._source, "fold": self._fold}
         return {"counts": dict(self._counts), "objects": objects, **named}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -108,6 +116,7 @@ class Record(pl.Callback):
         self.trained, self._source = state_dict["trained"], state_dict["source"]
         self.arm = self.arm or state_dict["arm"]  # scores of a checkpoint belong to the arm that trained it
         self.frames = self.frames or state_dict["frames"]
+        self._trained_fold = state_dict.get("fold")
 
     def write(self, trainer: pl.Trainer, split: str, command: str = "fit") -> Path:
         """Write the record (rank zero only; the counts of all ranks are summed).
@@ -128,7 +137,7 @@ class Record(pl.Callback):
             "arm": self.arm,
             "frames": self.frames,
             "seed": int(self.config.get("seed_everything") or 0),
-            "fold": getattr(getattr(trainer, "datamodule", None), "fold", None),
+            "fold": (found := fold_of(trainer)) and found["fold"],
             "dataset": dataset_name(trainer),
             "split": split,
             "human_labels": getattr(getattr(trainer, "datamodule", None), "human_labels", None),
@@ -158,6 +167,19 @@ class Record(pl.Callback):
                 stacklevel=2,
             )
         return path
+
+    def _require_fold(self, trainer: pl.Trainer) -> None:
+        """Refuse to score a fold's weights on other frames of its data set, with which they were trained.
+
+        Raises:
+            InputError: the data are divided otherwise than in the training of the checkpoint.
+        """
+        theirs, here = self._trained_fold, fold_of(trainer)
+        if theirs is not None and theirs["dataset"] == dataset_name(trainer) and theirs != here:
+            raise InputError(
+                f"data.fold {here and here['fold']}: the checkpoint was trained on {theirs['dataset']} with fold "
+                f"{theirs['fold']}, expected the same: it saw the other frames; set --data.fold '{theirs['fold']}'"
+            )
 
     def _origin(self, command: str) -> dict[str, str] | None:
         """What the weights were trained by, unless this very run trained them from its own start."""
@@ -190,6 +212,12 @@ def dataset_name(trainer: pl.Trainer) -> str:
     folder = getattr(datamodule, "root", None) or getattr(datamodule, "folder", None)
     named = type(datamodule).__name__ + (f"({Path(folder).name})" if folder else "")
     return str(getattr(datamodule, "dataset", None) or named)
+
+
+def fold_of(trainer: pl.Trainer) -> dict[str, Any] | None:
+    """The fold that is evaluated, and the data set that it divides; None without one."""
+    fold = getattr(getattr(trainer, "datamodule", None), "fold", None)
+    return None if fold is None else {"dataset": dataset_name(trainer), "fold": list(fold)}
 
 
 def evaluator(trainer: pl.Trainer) -> dict[str, Any] | None:

@@ -52,6 +52,10 @@ def configured_datamodule(
     from lit.trainer_cli import resolve
 
     resolved = resolve(["fit", "-c", str(config), *options, f"--data.train_split={split}"])["data"]
+    if split != "train" and (fold := (resolved.get("init_args") or {}).get("fold")):
+        raise InputError(
+            f"--split {split} with data.fold {list(fold)}: a fold divides both splits; leave out one of them"
+        )
     datamodule = _instantiated(resolved)
     injection = getattr(datamodule, "injection", None)
     if injection is None:

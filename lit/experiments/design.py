@@ -34,6 +34,7 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         frames: numbers of labelled frames the comparisons are made at.
         seeds: the planned seeds; runs with others are exploratory.
         stated: False when the grid file states no plan and this one follows from its arms.
+        folds: of cross-validation, as the grid says; unset without.
     """
 
     primary: Text | None = None
@@ -41,6 +42,7 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frames: list[Annotated[int, Meta(ge=1, le=10**9)] | None] = msgspec.field(default_factory=list)
     seeds: list[Seed] = msgspec.field(default_factory=list)
     stated: bool = True
+    folds: Annotated[int, Meta(ge=2)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -134,7 +136,7 @@ def write_plan(folder: Path, name: str, design: Design, finished: int) -> Plan:
 
 def changes(old: Design, new: Design) -> str:
     """What differs between two designs, in words."""
-    fields = ("primary", "comparisons", "frames", "seeds")
+    fields = ("primary", "comparisons", "frames", "seeds", "folds")
     found = [f"{name} {getattr(old, name)} became {getattr(new, name)}" for name in fields]
     return "; ".join(text for name, text in zip(fields, found, strict=True) if getattr(old, name) != getattr(new, name))
 

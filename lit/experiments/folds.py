@@ -7,16 +7,14 @@ detector. Reference: S. Arlot and A. Celisse, A survey of cross-validation proce
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from datamodules.errors import InputError, listed
+from datamodules.errors import InputError
 from lit.experiments.two_level import RecordedRun
 from lit.provenance import hash_of_values
 from lit.results import Result
@@ -60,62 +58,59 @@ def averaged(runs: Sequence[RecordedRun]) -> RecordedRun:
     return runs[0] if len(runs) == 1 else RecordedFolds(tuple(runs))
 
 
-def over_folds(results: Sequence[Result]) -> list[Result]:
-    """Records with those of a run's folds as one, of the split "3 folds": means of metrics, and the raw files of all.
+def over_folds(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """Records with those of a run's folds as one, of the split "3 folds", its metrics their means.
 
-    A run of which a fold is missing or failed is left out, with a warning. Records without a fold stay as they are.
+    Folds are of one run where they agree in all but the fold: options, code, libraries, contents, evaluator. Records
+    without a fold, and of failed runs, stay as they are.
+
+    Returns:
+        The records, and a line for each run that is left out because folds of it are missing.
 
     Raises:
-        InputError: two records of one fold of a run, or folds that differ in more than the fold.
+        InputError: two records of one fold of a run.
     """
     found: list[Result] = []
-    apart: dict[tuple[Any, ...], dict[int, Result]] = defaultdict(dict)
+    runs: dict[tuple[object, ...], dict[int, Result]] = defaultdict(dict)
     for result in results:
         if result.fold is None or result.error is not None:
             found.append(result)
             continue
         number, count = result.fold
-        folds = apart[result.dataset, result.split, result.arm, result.frames, result.seed, count]
+        of_run = (result.dataset, result.split, result.arm, result.frames, result.seed, count)
+        folds = runs[(*of_run, result.recipe, _evaluator(result))]
         if number in folds:
             raise InputError(
                 f"{result.path} and {folds[number].path}: two records of fold {number} of arm {result.arm}, seed "
                 f"{result.seed}, expected one; give the folder of one sweep"
             )
         folds[number] = result
-    partial = [(key, folds) for key, folds in apart.items() if len(folds) < key[-1]]
-    if partial:
-        named = (f"{key[2]} (seed {key[4]}, {len(folds)} of {key[-1]})" for key, folds in partial)
-        warnings.warn(f"left out, not all folds are there: {listed(named, 5)}", stacklevel=2)
-    whole = [folds for key, folds in apart.items() if len(folds) == key[-1]]
-    return found + [_as_one([folds[number] for number in sorted(folds)]) for folds in whole]
+    lines = []
+    for folds in runs.values():
+        parts = [folds[number] for number in sorted(folds)]
+        one, count = parts[0], parts[0].fold[1]  # type: ignore[index]  # it has one
+        if len(parts) == count:
+            found.append(_as_one(parts))
+        else:
+            numbers = ", ".join(map(str, sorted(folds)))
+            lines.append(
+                f"{one.arm} at {one.frames or 'all'} frames, seed {one.seed}: of {count} folds only {numbers} with the "
+                "same options, code and data"
+            )
+    return found, lines
+
+
+def _evaluator(result: Result) -> str:
+    found = result.content.get("evaluator") or {}
+    return f"{found.get('name')} {found.get('version')}"
 
 
 def _as_one(folds: list[Result]) -> Result:
-    """One record of a run's folds, in their order.
-
-    Raises:
-        InputError: they differ in more than the fold.
-    """
+    """One record of a run's folds, in their order; a metric that one of them lacks is left out."""
     first = folds[0]
-    for fold in folds[1:]:
-        if fold.ground != first.ground:
-            raise InputError(
-                f"{fold.path} and {first.path}: folds of one run with other code, libraries or data, expected the "
-                "same; run the sweep again with --otherwise again"
-            )
     names = [name for name in first.metrics if all(name in fold.metrics for fold in folds)]
     metrics = {name: float(np.mean([fold.metrics[name] for fold in folds])) for name in names}
-    summed = ("injected_objects", "duration_seconds")
-    content = first.content | {key: _total(folds, key) for key in summed}
-    recipe = hash_of_values([fold.recipe for fold in folds])
-    raw = tuple(file for fold in folds for file in fold.raw)
     config = hash_of_values([fold.key.config for fold in folds if fold.key])
     key = first.key and msgspec.structs.replace(first.key, config=config)
-    split = f"{len(folds)} folds"
-    return replace(first, split=split, metrics=metrics, content=content, key=key, recipe=recipe, fold=None, raw=raw)
-
-
-def _total(folds: Sequence[Result], key: str) -> float | None:
-    """Sum of a number of the records; None where one does not say it."""
-    values = [fold.content.get(key) for fold in folds]
-    return None if any(value is None for value in values) else float(sum(values))  # type: ignore[arg-type]
+    split = f"{len(folds)} folds" if first.split == "val" else f"{first.split}, {len(folds)} folds"
+    return replace(first, split=split, metrics=metrics, key=key, fold=None, parts=tuple(folds))

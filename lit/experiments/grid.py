@@ -295,13 +295,37 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     published = check_published(path, file.published, list(arms)) if file.published is not None else None
     counts = {arm: entry.frames for arm, entry in arms.items()}
     design = check_design(path, file.design, counts, file.seeds)
-    if file.folds and file.test:
-        raise InputError(
-            f"{path}: folds {file.folds} with a test set: expected one of the two; every labelled frame is evaluated "
-            "in some fold, so delete test, or score the test set with a grid on given splits"
-        )
+    if file.folds:
+        design = msgspec.structs.replace(design, folds=file.folds)
+        check_folds(path, file.folds, bool(file.test), steps, options.get("data.root"))
     rest = (file.folds or 0, file.frames_option, file.fold_option, reuse, published, file.banks, file.test)
     return Grid(name, folder, experiment, arms, file.seeds, options, steps, design, *rest)
+
+
+def check_folds(path: Path, folds: int, tests: bool, steps: Sequence[Step], root: Any) -> None:
+    """Check that a grid can be made in folds.
+
+    Args:
+        path: the grid file, for messages.
+        folds: how many.
+        tests: whether it scores a test set.
+        steps: its preparing steps.
+        root: of its data set.
+
+    Raises:
+        InputError: it scores a test set, too; or a step reads the data set and may learn from frames of every fold.
+    """
+    if tests:
+        raise InputError(
+            f"{path}: folds {folds} with a test set: expected one of the two; every labelled frame is evaluated "
+            "in some fold, so delete test, or score the test set with a grid on given splits"
+        )
+    for step in steps:
+        if step.command[:2] not in (["prepare", "kitti"], ["prepare", "road-masks"]) and str(root) in step.command:
+            raise InputError(
+                f"{path}: folds {folds} with the preparing step '{step.name}', which reads {root}: it runs once, and "
+                "would learn from frames that a fold evaluates; expected steps that do without, leave out its arms"
+            )
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def read_arms(results: Iterable[Result], kind: str = "injected") -> list[ArmObje
     Raises:
         InputError: a record's counts are no counts.
     """
-    runs: dict[tuple[Setting, str], dict[tuple[int, int], Counted]] = defaultdict(dict)
+    runs: dict[tuple[Setting, str], dict[tuple[int, tuple[int, int] | None], Counted]] = defaultdict(dict)
     edges: dict[str, list[float]] | None = None
     for result in results:
         content = result.content.get(kind)
@@ -176,12 +176,12 @@ def read_arms(results: Iterable[Result], kind: str = "injected") -> list[ArmObje
         edges = edges or found.edges
         for name in found.classes if found.edges == edges else ():
             human = result.content.get("human_labels") is not False
-            one = result.seed, result.fold[0] if result.fold else 0
-            runs[Setting(result.dataset, result.frames, human, name), result.arm][one] = found
+            place = Setting(result.dataset, result.frames, human, name), result.arm
+            runs[place][result.seed, result.fold] = found
     return [_pooled(arm, setting, seeds) for (setting, arm), seeds in runs.items()]
 
 
-def _pooled(arm: str, setting: Setting, runs: dict[tuple[int, int], Counted]) -> ArmObjects:
+def _pooled(arm: str, setting: Setting, runs: dict[tuple[int, tuple[int, int] | None], Counted]) -> ArmObjects:
     every = list(runs.values())
     own = [run.classes[setting.name] for run in every]
     edges = {key: np.array(edge) for key, edge in every[0].edges.items()}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, listed
 from datamodules.files.typed_json import Identifier, Text, structure
 from lit.experiments.design import BASELINE, Design, Plan, read_plan
 from lit.experiments.folds import averaged, over_folds
@@ -42,6 +42,7 @@ class Board:
         published: a publication's figures for a column of their own.
         budgets: arm to what its objects cost to prepare: step and seconds.
         objects: what each arm injected, compared with the others.
+        left_out: a line for each run of which folds are missing.
     """
 
     results: list[Result]
@@ -54,6 +55,7 @@ class Board:
     published: Published | None = None
     budgets: dict[str, dict[str, float]] = field(default_factory=dict)
     objects: list[ArmObjects] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Result]:
@@ -94,7 +96,9 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
     plans = [plan for folder in folders if (plan := read_plan(folder))]
     plan = plans[0] if len(plans) == 1 else None  # of several sweeps none is the plan of all
     published = find_published(folders)
-    runs = over_folds(results)
+    runs, left_out = over_folds(results)
+    if left_out and all(run.error is not None for run in runs):
+        raise InputError(f"no run has all its folds: {listed(left_out, 3)}; run the sweep to its end")
     rows = build_rows(run for run in runs if plan is None or run.seed in plan.design.seeds)
     headline = headline_metric(rows, metric or (plan.design.primary if plan else None))
     design = plan.design if plan else implied(rows)
@@ -112,7 +116,7 @@ def read_board(places: Sequence[Path], metric: str | None = None, sweeps: Sequen
             del row["raw"], row["apart"]  # of no use to a reader of the tables
     trained = (result for result in results if result.path.name == RESULT_FILE)  # scores of a test set injected nothing
     objects = compare_arms(result for result in trained if plan is None or result.seed in design.seeds)
-    return Board(results, rows, later, headline, design, plan, found, published, costs, objects)
+    return Board(results, rows, later, headline, design, plan, found, published, costs, objects, left_out)
 
 
 def implied(rows: list[Ranked]) -> Design:

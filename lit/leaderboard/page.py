@@ -156,12 +156,18 @@ def arm_pictures(results: list[Result]) -> dict[str, bytes]:
     return found
 
 
+def evaluated(entry: dict[str, Any]) -> str:
+    """The frames that a record's figures are of, in words."""
+    fold = entry.get("fold")
+    return f"split {entry['split']}" if fold is None or entry["split"] != "val" else f"{fold[1]} folds of its drives"
+
+
 def facts(done: list[dict[str, Any]]) -> dict[str, list[str]]:
     """What the records say about data, evaluator, device, libraries and code."""
     evaluators = [f"{found['name']} {found['version']}" for entry in done if (found := entry.get("evaluator"))]
     versions = [key["versions"] for entry in done if (key := entry.get("key"))]
     return {
-        "Data": [f"{entry['dataset']}, split {entry['split']}" for entry in done],
+        "Data": [f"{entry['dataset']}, {evaluated(entry)}" for entry in done],
         "Evaluator": evaluators,
         "Device": [str(entry.get("device") or "") for entry in done],
         "Libraries": [f"torch {v.get('torch', '?')}, lightning {v.get('lightning', '?')}" for v in versions],

@@ -61,6 +61,7 @@ def _row(key: Group, groups: Groups) -> Ranked:
     rivals = {other[2]: found for other, found in beside.items() if other in alike and other[2] != arm}
     curve = {other[3]: found for other, found in alike.items() if other[2] == BASELINE and other[3]}
     metrics, worth, flags = {}, {}, _flags(key, groups)
+    every = [training for run in runs.values() for training in run.runs]
     for name in names:
         own = values(runs, name)
         versus = {rival: paired_difference(own, values(found, name)) for rival, found in rivals.items()}
@@ -75,16 +76,16 @@ def _row(key: Group, groups: Groups) -> Ranked:
     return {
         "arm": arm, "frames": frames, "seeds": seeds, "metrics": metrics, "frames_equivalent": worth,
         "dataset": dataset, "split": split, "flags": flags, "claims": not flags,
-        "human_labels": all(run.content.get("human_labels") is not False for run in runs.values()),
-        "injected_objects": _mean(runs.values(), "injected_objects"),
-        "distinct_objects": _distinct(runs.values()),
-        "images_per_second": _mean(runs.values(), "images_per_second"),
-        "duration_seconds": _mean(runs.values(), "duration_seconds"),
+        "human_labels": all(run.content.get("human_labels") is not False for run in every),
+        "injected_objects": _mean(every, "injected_objects"),
+        "distinct_objects": _distinct(every),
+        "images_per_second": _mean(every, "images_per_second"),
+        "duration_seconds": _mean(every, "duration_seconds"),
         "raw": {seed: run.raw for seed, run in runs.items()},
         "apart": {k[2]: apart(first, _first(found)) for k, found in beside.items() if k[2] not in {arm, *rivals}},
         "recipe": recipe, "code": first.key.code if first.key else None,
         "keys": [run.key.digest if run.key else None for _, run in sorted(runs.items())],
-        "commits": sorted({str(run.content.get("git_commit")) for run in runs.values()}),
+        "commits": sorted({str(run.content.get("git_commit")) for run in every}),
         "evaluator": first.content.get("evaluator"),
     }  # fmt: skip
 
@@ -135,7 +136,8 @@ def _flags(key: Group, groups: Groups) -> list[str]:
         flags.append(f"seeds {_listed(other)} have other {' and '.join(parts) or 'options'}: a row of their own")
     for one, two in identical_seeds({seed: run.metrics for seed, run in runs.items()}):
         flags.append(f"seeds {one} and {two} agree in every digit: one run counted twice, no claim")
-    if resumed := [s for s, run in runs.items() if run.split == "val" and run.content.get("trained")]:
+    resumed = [s for s, run in runs.items() if any(t.split == "val" and t.content.get("trained") for t in run.runs)]
+    if resumed:
         flags.append(f"seeds {_listed(resumed)} went on from another run's checkpoint")
     return flags
 

@@ -132,6 +132,9 @@ def notes(board: Board) -> list[str]:
         found.append(f"Seeds {', '.join(map(str, board.added_seeds))} were added later; they are in no row above.")
     for arm, steps in board.budgets.items():
         found.append(f"Prepared for {arm}: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in steps.items()))
+    if any(run.fold for run in board.results):
+        found.append("Of n folds: each training had the drives of the other folds, metrics are means over the folds.")
+    found += [f"Left out: {line}." for line in board.left_out]
     found += unpaired(board) + tellable(board)
     found += [f"Warning: {line}." for line in arm_warnings(board.objects)]
     found += [ORACLES] if board.objects else []

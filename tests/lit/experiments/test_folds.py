@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from datamodules.errors import InputError
 from lit.experiments.folds import RecordedFolds, averaged, over_folds
 from lit.experiments.two_level import two_level
 from lit.leaderboard.board import read_board
+from lit.leaderboard.tables import notes
 from lit.metrics.kitti.curve_files import RecordedFrames, write_curves
 from lit.metrics.kitti.figures import recorded_figures
 from lit.metrics.kitti.frame_curves import trace_frames
 from lit.metrics.kitti.rows import pack
-from lit.results import Result, find_results, read_result
+from lit.results import find_results, read_result
 from tests.lit.metrics.kitti.kitti_frames import random_frames
 from tests.lit.recorded_runs import METRIC, leave_record
 
@@ -45,7 +46,7 @@ class Simulated:
 def left(root: Path, arm: str, seed: int, fold: tuple[int, int], value: float, **changes: Any) -> Path:
     """The record of one fold's run."""
     number, _ = fold
-    stated = {"recipe": f"{arm} {number}", "config": f"{arm} {seed} {number}"}
+    stated = {"recipe": arm, "config": f"{arm} {seed} {number}"}
     path = leave_record(root / str(number), arm, 50, seed, {METRIC: value}, stated=stated, fold=list(fold), **changes)
     return path
 
@@ -83,36 +84,68 @@ def test_records_of_folds_become_one_and_other_records_stay(tmp_path: Path) -> N
     for number, value in enumerate((10.0, 20.0, 60.0)):
         left(tmp_path, "none", 1, (number, 3), value, injected_objects=number)
     plain = leave_record(tmp_path, "lift3d", 50, 1, {METRIC: 7.0})
-    found = over_folds(list(find_results([tmp_path])))
+    found, left_out = over_folds(list(find_results([tmp_path])))
+    assert not left_out
     assert [(run.arm, run.split, run.metrics[METRIC]) for run in found] == [
         ("lift3d", "val", 7.0), ("none", "3 folds", pytest.approx(30.0)),
     ]  # fmt: skip
     assert found[0] == read_result(plain)
-    assert found[1].content["injected_objects"] == 3
-    other = left(tmp_path / "again", "none", 2, (0, 3), 10.0)
-    left(tmp_path / "again", "none", 2, (1, 3), 10.0)
-    left(tmp_path / "again", "none", 2, (2, 3), 10.0)
-    assert found[1].recipe == over_folds(list(find_results([other.parents[2]])))[0].recipe  # seeds make one row
+    assert [run.fold for run in found[1].runs] == [(0, 3), (1, 3), (2, 3)]
+    for number in range(3):
+        left(tmp_path, "none", 2, (number, 3), 10.0)
+    row = next(row for row in read_board([tmp_path]).rows if row["arm"] == "none")
+    assert (row["seeds"], row["flags"], row["injected_objects"]) == ([1, 2], [], pytest.approx((0 + 1 + 2 + 36) / 6))
+    assert row["commits"] == ["c0ffee"]
 
 
 def test_a_run_without_all_its_folds_is_left_out_and_said(tmp_path: Path) -> None:
     left(tmp_path, "none", 0, (0, 2), 10.0)
+    with pytest.raises(InputError, match="no run has all its folds: none at 50 frames, seed 0: of 2 folds only 0"):
+        read_board([tmp_path])
     left(tmp_path, "none", 0, (1, 2), 10.0)
     left(tmp_path, "none", 1, (0, 2), 10.0)
     left(tmp_path, "none", 1, (1, 2), 10.0, error="out of memory")
-    with pytest.warns(UserWarning, match=r"left out, not all folds are there: none \(seed 1, 1 of 2\)"):
-        found = over_folds(list(find_results([tmp_path])))
-    assert sorted((run.seed, run.error or "") for run in found) == [(0, ""), (1, "out of memory")]
+    board = read_board([tmp_path])
+    assert [row["seeds"] for row in board.rows] == [[0]]
+    assert board.left_out == ["none at 50 frames, seed 1: of 2 folds only 0 with the same options, code and data"]
+    assert f"Left out: {board.left_out[0]}." in notes(board)
 
 
-def test_folds_of_two_sweeps_or_of_other_code_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{"recipe": "other options"}, {"evaluator": {"name": "kitti", "version": "0"}}])
+def test_folds_that_differ_in_more_than_the_fold_are_no_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    left(tmp_path, "none", 0, (0, 2), 10.0)
+    other = {"evaluator": changes["evaluator"]} if "evaluator" in changes else {}
+    path = left(tmp_path, "none", 0, (1, 2), 10.0, **other)
+    run = read_result(path)
+    runs = [
+        read_result(tmp_path / "0" / path.parent.name / path.name),
+        replace(run, recipe=changes.get("recipe", run.recipe)),
+    ]
+    found, left_out = over_folds(runs)
+    assert not found
+    assert len(left_out) == 2
+
+
+def test_folds_of_two_sweeps_and_a_fold_beyond_the_last_are_refused(tmp_path: Path) -> None:
     left(tmp_path, "none", 0, (0, 2), 10.0)
     left(tmp_path / "again", "none", 0, (0, 2), 10.0)
     with pytest.raises(InputError, match="two records of fold 0 of arm none, seed 0, expected one"):
         over_folds(list(find_results([tmp_path])))
-    runs = [read_result(left(tmp_path / "a", "none", 0, (k, 2), 10.0)) for k in range(2)]
-    with pytest.raises(InputError, match="folds of one run with other code, libraries or data"):
-        over_folds([runs[0], Result(**{**vars(runs[1]), "ground": "other"})])
+    with pytest.raises(InputError, match=r"fold \[7, 3\], expected \[k, n\] with k below n"):
+        read_result(left(tmp_path / "beyond", "none", 0, (7, 3), 10.0))
+
+
+def test_scores_beside_a_training_are_no_fold_of_it(tmp_path: Path) -> None:
+    """What `validate` leaves has a row of its own, flagged, and takes nothing from the training's."""
+    for number in range(2):
+        path = left(tmp_path, "none", 0, (number, 2), 10.0)
+        run = read_result(path)
+        assert run.key is not None
+        trained = {"digest": run.key.digest, "recipe": run.recipe, "ground": run.ground}
+        scored = left(tmp_path / "scored", "none", 0, (number, 2), 30.0, trained=trained)
+        scored.rename(path.with_name("result_validate.json"))
+    board = read_board([tmp_path])
+    assert [(row["metrics"][METRIC]["mean"], bool(row["flags"])) for row in board.rows] == [(10.0, True), (30.0, True)]
 
 
 def test_a_leaderboard_of_folds_compares_over_all_drives(tmp_path: Path) -> None:
