@@ -39,6 +39,11 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("frames", self.frames)
 
 
+UNLEARNED = (
+    ("prepare", "kitti"),
+    ("prepare", "world"),
+    ("prepare", "road-masks"),
+)  # take nothing from labelled objects
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
 
 
@@ -321,7 +326,7 @@ def check_folds(path: Path, folds: int, tests: bool, steps: Sequence[Step], root
             "in some fold, so delete test, or score the test set with a grid on given splits"
         )
     for step in steps:
-        if step.command[:2] not in (["prepare", "kitti"], ["prepare", "road-masks"]) and str(root) in step.command:
+        if tuple(step.command[:2]) not in UNLEARNED and str(root) in step.command:
             raise InputError(
                 f"{path}: folds {folds} with the preparing step '{step.name}', which reads {root}: it runs once, and "
                 "would learn from frames that a fold evaluates; expected steps that do without, leave out its arms"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 
 from datamodules.errors import InputError
-from lit.cli import main
+from lit.cli import ROOT, main
 from lit.provenance import run_key
 from lit.results import read_result, write_json, write_record
 from tests.datamodules.injection_scenes import OneAsset
@@ -120,3 +121,30 @@ def test_fields_of_the_wrong_kind_are_named(tmp_path: Path, field: str, value: o
         read_result(path)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 500
+
+
+def test_weights_of_a_fold_are_not_scored_on_frames_they_were_trained_on(
+    tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "world"
+    shutil.copytree(tiny_world, root)
+    ids = [one for split in ("train", "val") for one in (root / f"ImageSets/{split}.txt").read_text().split()]
+    (root / "drives.txt").write_text("".join(f"{one} drive_{number // 3}\n" for number, one in enumerate(ids)))
+    words = [
+        "-c",
+        str(ROOT / "conf/experiment/world_centernet.yaml"),
+        "--data.root",
+        str(root),
+        "--data.injection=null",
+    ]
+    words += ["--trainer.max_steps=1", "--trainer.max_epochs=-1", "--data.workers=0", "--trainer.limit_val_batches=1"]
+    words += ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    words += ["--data.train_frames=null", "--data.batch_size=2"]
+    assert main(["fit", *words, "--data.fold=[1, 2]"]) == 0
+    assert read_result(tmp_path / "run/result.json").fold == (1, 2)
+    scored = ["validate", *words, f"--ckpt_path={tmp_path / 'run/last.ckpt'}"]
+    assert main([*scored, "--data.fold=[1, 2]"]) == 0
+    for fold in ("[0, 2]", "null"):
+        capsys.readouterr()
+        assert main([*scored, f"--data.fold={fold}"]) == 2
+        assert "the checkpoint was trained on world with fold [1, 2], expected the same" in capsys.readouterr().err

@@ -339,6 +339,18 @@ def test_a_run_is_made_once_for_every_fold(toy_folder: Path) -> None:
     (toy_folder / "grid.yaml").write_text("folds: 2\ntest: {data.root: test}\n" + GRID)
     with pytest.raises(InputError, match="folds 2 with a test set: expected one of the two"):
         read_grid(Path("grid.yaml"))
+    root = "options: {data.root: frames}\nprepare:\n"
+    checks, learns = (
+        "  - {name: a, command: prepare kitti --root frames}\n",
+        "  - {name: b, command: fit --root frames}\n",
+    )
+    (toy_folder / "grid.yaml").write_text("folds: 2\n" + GRID + root + checks)
+    assert read_grid(Path("grid.yaml")).design.folds == 2
+    (toy_folder / "grid.yaml").write_text("folds: 2\n" + GRID + root + checks + learns)
+    with pytest.raises(
+        InputError, match=r"step 'b', which reads frames: .* would learn from frames that a fold evaluates"
+    ):
+        read_grid(Path("grid.yaml"))
 
 
 def test_a_grid_that_extends_another_adds_to_its_steps_and_changes_them_by_name(toy_folder: Path) -> None:

@@ -31,3 +31,10 @@ def test_a_bank_is_shown_or_refused_in_one_line(bank: Path, tmp_path: Path, name
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=rf"file/{name}: cannot be written \(.*\); expected a folder with room"):
         main([str(bank), "--out", str(tmp_path / "file" / name)])
+
+
+def test_frames_of_another_split_are_not_shown_in_a_fold(tiny_world: Path) -> None:
+    """A fold divides both splits together: taken for the training's, the other split would be divided alone."""
+    words = ["conf/experiment/world_centernet.yaml", "--data.root", str(tiny_world), "--data.fold=[0, 2]"]
+    with pytest.raises(InputError, match=r"--split val with data\.fold \[0, 2\]: a fold divides both splits"):
+        main([*words, "--split", "val", "--out", "frames.png"])
