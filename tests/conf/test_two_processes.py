@@ -65,9 +65,9 @@ CLASSES = (
 )
 DST = (
     "--data.folder {bank}-renders --data.create_classes [car] --data.create_models 3 --data.create_views 4 "
-    "--data.val_every 3 --data.val_batches 1 --model.groups 8 "
+    "--data.val_every 3 --data.val_batches 1 "
 )
-RGBD = "--data.root {photos} --data.size 16 --data.val_every 3 --data.num_workers 0 --model.size 16 --model.groups 4 "
+RGBD = "--data.root {photos} --data.size 16 --data.val_every 3 --data.num_workers 0 --model.size 16 "
 WORLD = "--data.root {world} --data.workers 0 --data.size [96,320] --data.train_frames 12 "
 SURROUND = (
     "--data.root {surround} --data.workers 0 --data.version v1.0-world "
@@ -112,7 +112,7 @@ CASES = {
         "--data.create_views 2 --data.create_size 16 --data.val_every 3 --data.steps_per_epoch 2",
         exact=True,
     ),
-    "dst": Case(DST + "--model.autoencoder none --model.channels [8,16] --model.heads 2", exact=True),
+    "dst": Case(DST + "--model.groups 8 --model.autoencoder none --model.channels [8,16] --model.heads 2", exact=True),
     "dst_autoencoder": Case(DST, exact=True),
     "g3dr_crops": Case(
         G3DR + "--data.root {world} --data.size 16 --data.min_height 8 --data.val_every 4 --data.prior_cars 2 "
@@ -177,11 +177,12 @@ CASES = {
     "pose_regressor": Case("--data.folder {boxes} --data.val_every 3"),
     "rcan": Case("--data.folder {boxes} --data.val_every 3 --model.features 8 --model.blocks 1", exact=True),
     "rgbd": Case(
-        RGBD + "--model.classes [class0,class1] --model.autoencoder none --model.encoder_channels [8,8] "
+        RGBD
+        + "--model.groups 4 --model.classes [class0,class1] --model.autoencoder none --model.encoder_channels [8,8] "
         "--model.channels [8,16] --model.heads 2 --model.sample_steps 2",
         exact=True,
     ),
-    "rgbd_autoencoder": Case(RGBD + "--model.channels [8,8]", exact=True),
+    "rgbd_autoencoder": Case(RGBD + "--model.channels [10,10]", exact=True),
     "road_segmenter": Case("--data.root {world} --data.train_frames 8 --data.val_frames 3"),
     "stylegan2_paper": Case(STYLEGAN2),
     "stylegan2_studio": Case(STYLEGAN2),

@@ -13,6 +13,7 @@ from torch import Tensor
 from datamodules.errors import InputError
 from detectors.rank_counts import mean_over_ranks
 from lit.generators.base import Generator, step_draw
+from lit.generators.dst.straight_colours import begin_with_colours
 from lit.networks.batch_draws import batch_draw, part_of_batch
 from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
@@ -58,6 +59,12 @@ def take_over(own: torch.nn.Module, given: torch.nn.Module, name: str, path: str
     Raises:
         InputError: the sizes differ.
     """
+    groups = [n.config["norm_num_groups"] for n in (own, given) if isinstance(n, AutoencoderKL)]
+    if len(set(groups)) > 1:  # no weight tells
+        raise InputError(
+            f"{path}: its {name} normalises {groups[1]} groups of channels, expected {groups[0]}; set "
+            "model.groups (or model.encoder_groups) to the same"
+        )
     sizes = ({key: value.shape for key, value in network.state_dict().items()} for network in (own, given))
     if len({str(size) for size in sizes}) > 1:
         raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
@@ -79,6 +86,9 @@ class DstAutoencoder(Generator):
         total_images: training stops after so many.
         seed: of the latents drawn in training.
         start: checkpoint of one like it that training goes on from: one of the studio's objects, before few crops.
+        straight: begin with weights that pass colours on
+            (:func:`lit.generators.dst.straight_colours.begin_with_colours`); ``warmup`` keeps them.
+        warmup: steps over which the rate rises to ``lr``.
 
     Attributes:
         inputs: channels of a picture.
@@ -99,10 +109,14 @@ class DstAutoencoder(Generator):
         total_images: int = 100_000,
         seed: int = 0,
         start: str | None = None,
+        straight: bool = False,
+        warmup: int = 0,
     ) -> None:
         super().__init__(total_images)
         self.save_hyperparameters()
         self.network = build_autoencoder(size, channels, layers, groups, self.inputs)
+        if straight:
+            begin_with_colours(self.network)
         self.network.to(memory_format=torch.channels_last)  # a fifth faster where few channels meet many pixels
         self.register_buffer("latent_scale", torch.ones(()))
         self.latent_scale: Tensor  # one over the latents' spread, as Stable Diffusion's scaling factor
@@ -135,8 +149,11 @@ class DstAutoencoder(Generator):
             take_over(self.network, other.network, "autoencoder", self.hparams["start"])
             self.latent_scale.copy_(other.latent_scale)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
+        rise = max(self.hparams["warmup"], 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / rise))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images = self.pictures(batch)
@@ -159,6 +176,36 @@ class DstAutoencoder(Generator):
         images = self.pictures(batch)
         found = self.network.decode(self.network.encode(images).latent_dist.mode()).sample
         self.note("absolute_error", (found - images).abs().flatten(1).mean(1), batch.ids)
+        kept, ids = hue_kept(found, images, batch.ids)
+        if ids:
+            self.note("hue_kept", kept, ids)
         return self.shown(found, images)
 
     test_step = validation_step
+
+
+HUED = 0.2  # of [-1, 1]: what a pixel's opponent colours have to differ from grey by to count as hued
+
+
+def hue_kept(found: Tensor, pictures: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[str]]:
+    """How much of the hued pixels' opponent colours (red - green, blue - yellow) decoded pictures kept.
+
+    Args:
+        found: (B, C, S, S) decoded pictures in [-1, 1], colours first.
+        pictures: the same that they came from.
+        ids: of the pictures.
+
+    Returns:
+        Of the pictures with hued pixels 1 - sum |found - true| / sum |true|, at most 1, and 0 where all is grey; and
+        their ids.
+    """
+
+    def opponents(image: Tensor) -> Tensor:
+        red, green, blue = image[:, :3].float().unbind(1)
+        return torch.stack([red - green, blue - (red + green) / 2], 1)
+
+    true = opponents(pictures)
+    hued = true.abs().amax(1, keepdim=True) > HUED
+    error, whole = (((change * hued).abs().flatten(1).sum(1)) for change in (opponents(found) - true, true))
+    there = whole > 0
+    return 1 - error[there] / whole[there], [one for one, is_hued in zip(ids, there.tolist(), strict=True) if is_hued]

@@ -43,6 +43,7 @@ class DstDiffusion(LatentDiffusion):
         text_length: tokens of a prompt.
         words: further words that the tokenizer knows whole.
         groups: of group normalisation.
+        encoder_groups: of the autoencoder's; None: as many.
         drop_text, drop_control: shares of pictures without prompt and without edges.
         lr: of AdamW.
         total_images: training stops after so many.
@@ -66,6 +67,7 @@ class DstDiffusion(LatentDiffusion):
         text_length: int = 32,
         words: tuple[str, ...] = (),
         groups: int = 16,
+        encoder_groups: int | None = None,
         drop_text: float = 0.1,
         drop_control: float = 0.1,
         lr: float = 5e-4,

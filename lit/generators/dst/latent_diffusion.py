@@ -49,7 +49,7 @@ class LatentDiffusion(Generator):
     """Base: the frozen autoencoder, the schedule of the noise, and a step's draws.
 
     Subclasses save their hyperparameters, among them ``size``, ``autoencoder``, ``encoder_channels``,
-    ``encoder_layers``, ``groups``, ``lr`` and ``seed``, and call :meth:`build_latents`.
+    ``encoder_layers``, ``groups``, ``encoder_groups``, ``lr`` and ``seed``, and call :meth:`build_latents`.
 
     Attributes:
         encoder: class of the autoencoder.
@@ -71,7 +71,8 @@ class LatentDiffusion(Generator):
         factor = 2 ** (len(h.encoder_channels) - 1)
         if h.size % (factor * 2 ** (levels - 1)):
             raise InputError(f"size {h.size}: expected a multiple of {factor * 2 ** (levels - 1)} for these channels")
-        vae = build_autoencoder(h.size, h.encoder_channels, h.encoder_layers, h.groups, self.encoder.inputs)
+        groups = h.encoder_groups or h.groups
+        vae = build_autoencoder(h.size, h.encoder_channels, h.encoder_layers, groups, self.encoder.inputs)
         self.vae = vae.requires_grad_(False)
         self.register_buffer("latent_scale", torch.ones(()))
         self.noise = DDPMScheduler(**SCHEDULE)

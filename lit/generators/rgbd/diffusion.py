@@ -53,6 +53,7 @@ class RgbdDiffusion(LatentDiffusion):
         width: of the condition's tokens.
         text_layers, text_length: of the text encoder, and tokens of a text.
         groups: of group normalisation.
+        encoder_groups: of the autoencoder's; None: as many.
         drop: share of photographs without their class, which guidance needs.
         sample_steps, guidance: of the sampler in validation.
         lr: of AdamW.
@@ -79,6 +80,7 @@ class RgbdDiffusion(LatentDiffusion):
         text_layers: int = 2,
         text_length: int = 16,
         groups: int = 16,
+        encoder_groups: int | None = None,
         drop: float = 0.1,
         sample_steps: int = 20,
         guidance: float = 2.0,
