@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -135,19 +135,23 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
         for frames in design.frames:
             for arm, rival in design.comparisons:
                 here = (dataset, split, arm, frames)
+                place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
                 own = row_of(rows, here)
                 entry = own["metrics"].get(headline, {"vs": {}})["vs"].get(rival) if own else None
                 if entry and own:
                     others = row_of(rows, (dataset, split, rival, frames))
                     entry["two_level"] = over_scenes(own, others, headline, read) if others else None
-                    require_agreement(
-                        entry, f"{arm} - {rival} at {frames or 'all'} frames ({dataset} {split})", headline
-                    )
-                place = {"dataset": dataset, "split": split, "frames": frames, "arm": arm, "rival": rival}
+                    require_agreement(entry, comparison_name(place), headline)
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
                 stated = {} if entry else {"why": unpaired(rows, (dataset, split, arm, frames), rival)}
                 found.append({**place, "difference": entry, "missing_seeds": missing, **stated})
     return found
+
+
+def comparison_name(place: Mapping[str, Any]) -> str:
+    """A planned comparison in words."""
+    arms, where = f"{place['arm']} - {place['rival']}", f"{place['dataset']} {place['split']}"
+    return f"{arms} at {place['frames'] or 'all'} frames ({where})"
 
 
 def unpaired(rows: list[Ranked], place: tuple[str, str, str, int | None], rival: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from lit.experiments.power import detectable_difference, seeds_needed
 from lit.experiments.published import EASY_TO_HARD, Published, own_triple
 from lit.leaderboard.arms import ORACLES, arm_warnings
-from lit.leaderboard.board import Board
+from lit.leaderboard.board import Board, comparison_name
 from lit.leaderboard.rows import Ranked, rivals
 
 EFFECT = 2.0  # points of a hundred that a comparison should be able to tell
@@ -135,7 +135,7 @@ def notes(board: Board) -> list[str]:
     if any(run.fold for run in board.results):
         found.append("Of n folds: each training had the drives of the other folds, metrics are means over the folds.")
     found += [f"Left out: {line}." for line in board.left_out]
-    found += unpaired(board) + tellable(board)
+    found += unpaired_notes(board) + tellable(board)
     found += [f"Warning: {line}." for line in arm_warnings(board.objects)]
     found += [ORACLES] if board.objects else []
     for row in board.rows:
@@ -145,14 +145,9 @@ def notes(board: Board) -> list[str]:
     return found + [f"Failed: {failed.path.parent.name}: {failed.error}" for failed in board.failed]
 
 
-def unpaired(board: Board) -> list[str]:
+def unpaired_notes(board: Board) -> list[str]:
     """Why planned comparisons have no pair of runs."""
-    return [
-        f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames ({entry['dataset']} {entry['split']})"
-        f" has no pair: {entry['why']}."
-        for entry in board.planned
-        if "why" in entry
-    ]
+    return [f"{comparison_name(entry)} has no pair: {entry['why']}." for entry in board.planned if "why" in entry]
 
 
 def tellable(board: Board) -> list[str]:
@@ -162,12 +157,12 @@ def tellable(board: Board) -> list[str]:
     share = max(means, default=0.0) <= 1  # of one, as accuracies are; AP is in percent
     effect, digits = (EFFECT / 100, 3) if share else (EFFECT, 1)
     for entry in board.planned:
-        found, place = entry["difference"], f"{entry['arm']} - {entry['rival']} at {entry['frames'] or 'all'} frames"
+        found = entry["difference"]
         if found and found["p"] is not None:
             deviation, count = found["deviation"], len(found["seeds"])
             needed, told = seeds_needed(deviation, effect), detectable_difference(deviation, count)
             lines.append(
-                f"{place} ({entry['dataset']} {entry['split']}): {count} seeds tell a difference of {told:.{digits}f} "
+                f"{comparison_name(entry)}: {count} seeds tell a difference of {told:.{digits}f} "
                 f"with 80 % power at p < 0.05; {effect:g} would take {needed or 'over a thousand'} seeds."
             )
     return lines
