@@ -88,7 +88,7 @@ class DstAutoencoder(Generator):
         start: checkpoint of one like it that training goes on from: one of the studio's objects, before few crops.
         straight: begin with weights that pass colours on
             (:func:`lit.generators.dst.straight_colours.begin_with_colours`); ``warmup`` keeps them.
-        warmup: steps over which the rate rises to ``lr``.
+        warmup: share of the training in which the rate rises.
 
     Attributes:
         inputs: channels of a picture.
@@ -110,9 +110,9 @@ class DstAutoencoder(Generator):
         seed: int = 0,
         start: str | None = None,
         straight: bool = False,
-        warmup: int = 0,
+        warmup: float = 0.02,
     ) -> None:
-        super().__init__(total_images)
+        super().__init__(total_images, warmup=warmup)
         self.save_hyperparameters()
         self.network = build_autoencoder(size, channels, layers, groups, self.inputs)
         if straight:
@@ -149,11 +149,8 @@ class DstAutoencoder(Generator):
             take_over(self.network, other.network, "autoencoder", self.hparams["start"])
             self.latent_scale.copy_(other.latent_scale)
 
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
-        rise = max(self.hparams["warmup"], 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / rise))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images = self.pictures(batch)
