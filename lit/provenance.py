@@ -50,7 +50,7 @@ WRITES = (
     "record.",
     "data.init_args.table_cache.",
 )  # paths below these are written, not read
-FOLD = "data.fold"  # which part is evaluated: one run is made of every fold
+FOLD_OPTION = "data.fold"  # which part is evaluated: one run is made of every fold
 OF_OBJECTS = ("data.init_args.road_masks", "ckpt_path")  # inputs of single arms, as all of data.injection: no ground
 MOST_READ = 16 << 30  # of one input that are read; beyond it names and sizes have to do
 
@@ -116,7 +116,7 @@ def run_key(config: Mapping[str, Any], contents: Contents | None = None, varied:
     for name, found in read.items():
         _replace(kept, name.split("."), found)
     whole = hash_of_values(kept)
-    for name in ["seed_everything", FOLD, *varied]:
+    for name in ["seed_everything", FOLD_OPTION, *varied]:
         _forget(kept, name.split("."))
     code, libraries = code_hash(), versions()
     recipe = hash_of_values([kept, code, _planned(read, varied), libraries])

@@ -72,6 +72,12 @@ class Result:
         return self.parts or (self,)
 
     @property
+    def evaluator(self) -> str:
+        """Name and version of what measured the metrics."""
+        found = self.content.get("evaluator") or {}
+        return f"{found.get('name')} {found.get('version')}"
+
+    @property
     def raw(self) -> list[tuple[Path, str]]:
         """Files of what each frame adds to the metrics, with their SHA-256: one a training; none where one lacks it."""
         named = [(run.path.parent, run.content.get("raw")) for run in self.runs]

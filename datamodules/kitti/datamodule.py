@@ -306,11 +306,8 @@ class KittiDataModule(DetectionDataModule):
         """Ids to train on and to evaluate under a fold; None each without one: those of the splits' files."""
         if self.fold is None:
             return None, None
-        ids = list(
-            dict.fromkeys(
-                one for split in (self.train_split, self.val_split) for one in read_split(Path(self.root), split)
-            )
-        )
+        splits = [read_split(Path(self.root), split) for split in (self.train_split, self.val_split)]
+        ids = list(dict.fromkeys(splits[0] + splits[1]))
         held_out = part_of_drives(self.root, ids, *self.fold)
         kept = set(ids).difference(held_out)
         return [one for one in ids if one in kept], held_out

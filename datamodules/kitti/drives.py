@@ -45,6 +45,18 @@ def read_drives(root: Path | str, ids: Sequence[str]) -> dict[str, str]:
     return {sample_id: drives[sample_id] for sample_id in ids}
 
 
+def known_drives(root: Path | str, ids: Sequence[str], otherwise: str) -> dict[str, str]:
+    """As :func:`read_drives`, where nothing goes on without; ``otherwise`` is what else one could do.
+
+    Raises:
+        InputError: the folder does not say which drive a frame was taken from.
+    """
+    if drives := read_drives(root, ids):
+        return drives
+    path = Path(root) / DRIVES_FILE
+    raise InputError(f"{path} does not exist, expected rows of id and drive; write it, or {otherwise}")
+
+
 def choose_drives(root: Path | str, ids: Sequence[str], count: int, seed: int) -> list[str]:
     """``count`` of the ids, drive after drive in an order drawn by a seed, the last drive cut; in their own order.
 
@@ -54,12 +66,7 @@ def choose_drives(root: Path | str, ids: Sequence[str], count: int, seed: int) -
     Raises:
         InputError: the folder does not say which drive a frame was taken from.
     """
-    drives = read_drives(root, ids)
-    if not drives:
-        raise InputError(
-            f"{Path(root) / DRIVES_FILE} does not exist, expected rows of id and drive; write it, or set "
-            "data.subset to seed or first"
-        )
+    drives = known_drives(root, ids, "set data.subset to seed or first")
     names = sorted(set(drives.values()))
     rank = {names[number]: place for place, number in enumerate(derive(seed, "drives").permutation(len(names)))}
     chosen = set(sorted(ids, key=lambda sample_id: rank[drives[sample_id]])[:count])  # stable: a drive keeps its order
@@ -80,12 +87,7 @@ def part_of_drives(root: Path | str, ids: Sequence[str], part: int, parts: int) 
     Raises:
         InputError: the folder does not say which drive a frame was taken from, or there are fewer drives than parts.
     """
-    drives = read_drives(root, ids)
-    if not drives:
-        raise InputError(
-            f"{Path(root) / DRIVES_FILE} does not exist, expected rows of id and drive, by which frames are divided; "
-            "write it, or leave out data.fold"
-        )
+    drives = known_drives(root, ids, "leave out data.fold")
     sizes = Counter(drives[sample_id] for sample_id in ids)
     if len(sizes) < parts:
         raise InputError(

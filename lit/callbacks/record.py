@@ -137,7 +137,7 @@ class Record(pl.Callback):
             "arm": self.arm,
             "frames": self.frames,
             "seed": int(self.config.get("seed_everything") or 0),
-            "fold": (found := fold_of(trainer)) and found["fold"],
+            "fold": (fold_of(trainer) or {}).get("fold"),
             "dataset": dataset_name(trainer),
             "split": split,
             "human_labels": getattr(getattr(trainer, "datamodule", None), "human_labels", None),

@@ -78,7 +78,7 @@ def over_folds(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
             continue
         number, count = result.fold
         of_run = (result.dataset, result.split, result.arm, result.frames, result.seed, count)
-        folds = runs[(*of_run, result.recipe, _evaluator(result))]
+        folds = runs[(*of_run, result.recipe, result.evaluator)]
         if number in folds:
             raise InputError(
                 f"{result.path} and {folds[number].path}: two records of fold {number} of arm {result.arm}, seed "
@@ -98,11 +98,6 @@ def over_folds(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
                 "same options, code and data"
             )
     return found, lines
-
-
-def _evaluator(result: Result) -> str:
-    found = result.content.get("evaluator") or {}
-    return f"{found.get('name')} {found.get('version')}"
 
 
 def _as_one(folds: list[Result]) -> Result:

@@ -19,7 +19,7 @@ from datamodules.files.typed_json import Identifier, read_yaml, structure
 from lit.experiments.design import Design, check_design
 from lit.experiments.grid_arms import with_arms_resolved
 from lit.experiments.published import Published, check_published
-from lit.provenance import hash_of_values
+from lit.provenance import FOLD_OPTION, hash_of_values
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 
@@ -39,11 +39,6 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("frames", self.frames)
 
 
-UNLEARNED = (
-    ("prepare", "kitti"),
-    ("prepare", "world"),
-    ("prepare", "road-masks"),
-)  # take nothing from labelled objects
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
 
 
@@ -143,7 +138,6 @@ class Grid:
         folds: every run is made so many times, each evaluated on another part of the labelled drives; 0 for the splits
             as they are.
         frames_option: option that takes the number of labelled frames.
-        fold_option: option that takes which of how many folds.
         reuse: folders of other sweeps whose finished runs are taken over where they are the same runs.
         published: a publication's figures to show beside ours.
         design: what was planned: endpoint, comparisons, seeds.
@@ -161,7 +155,6 @@ class Grid:
     design: Design
     folds: int = 0
     frames_option: str = "data.train_frames"
-    fold_option: str = "data.fold"
     reuse: list[Path] = field(default_factory=list)
     published: Published | None = None
     banks: int = 1
@@ -183,7 +176,7 @@ class Grid:
         given = whole_first({**self.options, **self.arms[arm].options})
         options = {key: value_text(value).replace(BANK, str(bank)) for key, value in given.items()}
         options |= {self.frames_option: str(frames)} if frames else {}
-        options |= {self.fold_option: str([*fold])} if fold else {}
+        options |= {FOLD_OPTION: str([*fold])} if fold else {}
         varied = [key for key, value in given.items() if BANK in value_text(value)]
         words = ["-c", str(self.experiment), "--seed_everything", str(seed)]
         words += [f"--{key}={value}" for key, value in options.items()]
@@ -251,7 +244,6 @@ class GridFile(msgspec.Struct, forbid_unknown_fields=True):
     prepare: list[dict[str, Any]] = msgspec.field(default_factory=list)
     folds: Annotated[int, Meta(ge=2, le=100)] | None = None
     frames_option: str = "data.train_frames"
-    fold_option: str = "data.fold"
     reuse: list[str] = msgspec.field(default_factory=list)
     published: Any = None
     design: Any = None
@@ -303,8 +295,12 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     if file.folds:
         design = msgspec.structs.replace(design, folds=file.folds)
         check_folds(path, file.folds, bool(file.test), steps, options.get("data.root"))
-    rest = (file.folds or 0, file.frames_option, file.fold_option, reuse, published, file.banks, file.test)
+    rest = (file.folds or 0, file.frames_option, reuse, published, file.banks, file.test)
     return Grid(name, folder, experiment, arms, file.seeds, options, steps, design, *rest)
+
+
+# Steps that learn nothing from labelled objects.
+UNLEARNED = (("prepare", "kitti"), ("prepare", "world"), ("prepare", "road-masks"))
 
 
 def check_folds(path: Path, folds: int, tests: bool, steps: Sequence[Step], root: Any) -> None:

@@ -143,7 +143,7 @@ def comparisons(rows: list[Ranked], design: Design, headline: str) -> list[dict[
                     entry["two_level"] = over_scenes(own, others, headline, read) if others else None
                     require_agreement(entry, comparison_name(place), headline)
                 missing = sorted(set(design.seeds) - set(entry["seeds"])) if entry else list(design.seeds)
-                stated = {} if entry else {"why": unpaired(rows, (dataset, split, arm, frames), rival)}
+                stated = {} if entry else {"why": unpaired(rows, here, rival)}
                 found.append({**place, "difference": entry, "missing_seeds": missing, **stated})
     return found
 

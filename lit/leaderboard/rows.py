@@ -100,8 +100,7 @@ def apart(one: Result, other: Result) -> str:
     They have to share code, libraries, evaluator and data. Weights that one of them alone reads are what its arm is
     about (a pretrained start, a network in its loss); weights that both read have to be the same.
     """
-    scored = [(found.content.get("evaluator") or {}) for found in (one, other)]
-    parts = ["evaluator"] if len({f"{e.get('name')} {e.get('version')}" for e in scored}) > 1 else []
+    parts = ["evaluator"] if one.evaluator != other.evaluator else []
     if one.ground != other.ground:
         if one.shared is None or other.shared is None:
             parts.append("the trainings that were scored, of which a record is not at hand")

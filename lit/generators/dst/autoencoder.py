@@ -19,6 +19,7 @@ from lit.networks.image_range import from_pixels, to_pixels
 from lit.weights.fitting import restore
 
 LATENT_CHANNELS = 4  # Stable Diffusion's
+HUED = 0.2  # of [-1, 1]: what a pixel's opponent colours have to differ from grey by to count as hued
 
 Self = TypeVar("Self", bound="DstAutoencoder")
 
@@ -179,9 +180,6 @@ class DstAutoencoder(Generator):
         return self.shown(found, images)
 
     test_step = validation_step
-
-
-HUED = 0.2  # of [-1, 1]: what a pixel's opponent colours have to differ from grey by to count as hued
 
 
 def hue_kept(found: Tensor, pictures: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[str]]:

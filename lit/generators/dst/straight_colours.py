@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import InputError
 
-CONSTANT = (
-    4.0  # of the carried channels: large beside pixels, so that these hardly change what normalisation divides by
-)
+CONSTANT = 4.0  # of the carried channels: beside it pixels hardly change what normalisation divides by
 LOG_VARIANCE = -4.0  # of the latents at first: an eighth of the pixels' range
 
 
