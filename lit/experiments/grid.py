@@ -15,9 +15,9 @@ import yaml
 from msgspec import Meta
 
 from datamodules.errors import InputError, closest
-from datamodules.files.typed_json import Identifier, read_yaml, structure
+from datamodules.files.typed_json import Identifier, structure
 from lit.experiments.design import Design, check_design
-from lit.experiments.grid_arms import with_arms_resolved
+from lit.experiments.grid_layers import grid_content
 from lit.experiments.published import Published, check_published
 from lit.provenance import FOLD_OPTION, hash_of_values
 
@@ -277,7 +277,7 @@ def read_grid(path: Path, root: Path | None = None, overrides: Mapping[str, str]
     Raises:
         InputError: for a missing file, unknown keys or values of the wrong type.
     """
-    file: GridFile = structure(path, "", _content(path), GridFile)
+    file: GridFile = structure(path, "", grid_content(path), GridFile)
     name = file.name or path.stem
     folder = root or Path(file.folder or f"runs/{name}")
     experiment = Path(file.experiment)
@@ -327,45 +327,6 @@ def check_folds(path: Path, folds: int, tests: bool, steps: Sequence[Step], root
                 f"{path}: folds {folds} with the preparing step '{step.name}', which reads {root}: it runs once, and "
                 "would learn from frames that a fold evaluates; expected steps that do without, leave out its arms"
             )
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """What a grid file says; where it ``extends`` another one, on top of what that says but for name and folder."""
-    if not path.is_file():
-        beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise InputError(f"no grid file '{path}'{closest(str(path), beside) or '; see conf/sweep'}")
-    content = read_yaml(path, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
-    if (base := content.pop("extends", None)) is None:
-        return with_arms_resolved(path, content)
-    if not isinstance(base, str) or not Path(base).is_file():
-        raise InputError(
-            f"{path}: extends is {base!r}, expected another grid file; paths are relative to the working directory"
-        )
-    below = read_yaml(base, dict[str, Any], "a grid such as conf/sweep/demo.yaml")
-    if "extends" in below:
-        raise InputError(f"{path}: extends {base}, which extends another one; name that one")
-    found = merged({key: value for key, value in below.items() if key not in ("name", "folder")}, content)
-    return with_arms_resolved(path, found | steps_of_both(below, content))
-
-
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; where both say something, ``above`` holds, and lists are taken whole."""
-    found = dict(below)
-    for key, value in above.items():
-        under = found.get(key)
-        found[key] = merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return found
-
-
-def steps_of_both(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Preparing steps of a grid and of one that extends it, by name; where both have one, the upper entries hold."""
-    every = [content.get("prepare") or [] for content in (below, above)]
-    if not all(isinstance(steps, list) and all(isinstance(step, dict) for step in steps) for steps in every):
-        return {}  # whoever checks the file says so
-    lower, upper = ({str(step.get("name")): step for step in steps} for steps in every)
-    if len(upper) < len(every[1]):
-        return {}  # two of one name: likewise
-    return {"prepare": list(merged(lower, upper).values())}
 
 
 def per_bank(step: Step, banks: int) -> list[Step]:

@@ -382,7 +382,7 @@ def test_a_grid_that_extends_another_adds_to_its_steps_and_changes_them_by_name(
     [
         ("grid", r"extends is 'grid', expected another grid file"),
         ("[grid.yaml]", r"extends is \['grid.yaml'\], expected another"),
-        ("more.yaml", "extends more.yaml, which extends another one"),
+        ("more.yaml", "extends more.yaml, which leads back to itself"),
     ],
 )
 def test_what_a_grid_cannot_extend(toy_folder: Path, said: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Arms like others, and arms left out."""
+"""Grids that extend others, arms like others, and arms left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from datamodules.errors import InputError
-from lit.experiments.grid_arms import with_arms_resolved
+from lit.experiments.grid_layers import grid_content, with_arms_resolved
 
 HERE = Path("grid.yaml")
 
@@ -53,3 +53,32 @@ def test_an_arm_like_nothing_is_refused(like: object) -> None:
         InputError, match=r"grid.yaml: arms.many.like is .*expected an arm that says its own options: none, bank"
     ):
         with_arms_resolved(HERE, said)
+
+
+def test_a_chain_of_files_is_one_and_the_uppermost_says_who_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("low.yaml").write_text(
+        "name: low\nseeds: [0, 1]\narms: {none: {}, bank: {options: {a: 1, b: 2}}, mesh: {options: {c: 3}}}\n"
+        "prepare: [{name: world, command: x}, {name: bank, command: y, arms: [bank]}]\n"
+    )
+    Path("middle.yaml").write_text(
+        "extends: low.yaml\nname: middle\nfolder: elsewhere\n"
+        "arms: {bank: null, mesh: {options: {c: 4}}, new: {like: mesh}}\n"
+    )
+    Path("high.yaml").write_text(
+        "extends: middle.yaml\nseeds: [5]\narms: {bank: {options: {b: 5}}, mesh: null, new: null}\n"
+    )
+    found = grid_content(Path("high.yaml"))
+    assert found["arms"] == {"none": {}, "bank": {"options": {"a": 1, "b": 5}}}
+    assert found["seeds"] == [5]
+    assert not {"name", "folder", "extends"} & set(found)
+    assert [step["name"] for step in found["prepare"]] == ["world", "bank"]
+    between = grid_content(Path("middle.yaml"))
+    assert between["name"] == "middle"
+    assert between["arms"]["new"]["options"] == {"c": 4}
+    assert "bank" not in between["arms"]
+    Path("low.yaml").write_text("extends: high.yaml\n")
+    with pytest.raises(InputError, match=r"low.yaml: extends high.yaml, which leads back to itself"):
+        grid_content(Path("high.yaml"))
