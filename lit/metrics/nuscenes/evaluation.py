@@ -19,6 +19,7 @@ from datamodules.errors import InputError, printable
 from datamodules.nuscenes.box_checks import check_boxes, check_truth
 from datamodules.nuscenes.boxes import (
     BOX_COLUMNS,
+    CLASS_RANGES,
     DETECTION_NAMES,
     GlobalBoxes,
     GroundTruth,
@@ -91,7 +92,11 @@ def evaluate_boxes(truth: Mapping[str, SampleTruth], pred: Mapping[str, GlobalBo
 
 
 def evaluate_tables(
-    truth: GroundTruth, pred: SampleBoxes, gt_name: str = "ground truth", pred_name: str = "predictions"
+    truth: GroundTruth,
+    pred: SampleBoxes,
+    gt_name: str = "ground truth",
+    pred_name: str = "predictions",
+    ranges: Mapping[str, float] = CLASS_RANGES,
 ) -> dict[str, Any]:
     """Evaluate checked tables. See :func:`evaluate_files`.
 
@@ -100,11 +105,12 @@ def evaluate_tables(
         pred: predictions; among equal scores the later box of this table comes first.
         gt_name: where the annotations come from, for messages.
         pred_name: where the predictions come from.
+        ranges: class to metres from the car within which its boxes count; the benchmark's.
 
     Raises:
         InputError: the two hold different samples.
     """
-    gt, found = _filtered(truth, pred, gt_name, pred_name)
+    gt, found = _filtered(truth, pred, ranges, gt_name, pred_name)
     samples = len(truth.samples.tokens)
     aps: dict[str, dict[str, float]] = {}
     errors: dict[str, dict[str, float]] = {}
@@ -116,13 +122,15 @@ def evaluate_tables(
     return {**summary, "n_gt_filtered": len(gt.boxes), "n_pred_filtered": len(found.boxes)}
 
 
-def trace_samples(truth: GroundTruth, pred: SampleBoxes) -> dict[str, ClassMatches]:
+def trace_samples(
+    truth: GroundTruth, pred: SampleBoxes, ranges: Mapping[str, float] = CLASS_RANGES
+) -> dict[str, ClassMatches]:
     """What each sample adds to the AP of each class; samples in the order of the annotations.
 
     Raises:
         InputError: the two hold different samples.
     """
-    gt, found = _filtered(truth, pred, "ground truth", "predictions")
+    gt, found = _filtered(truth, pred, ranges, "ground truth", "predictions")
     samples = len(truth.samples.tokens)
     traced = {}
     for code, name in enumerate(DETECTION_NAMES):
@@ -153,6 +161,7 @@ class NuscenesDetection(GatheredRows):
 
     Args:
         traced: also find what each sample adds to AP, from which that of any choice of samples follows.
+        ranges: class to metres from the car within which its boxes count, in place of the benchmark's for that class.
 
     Attributes:
         trace: what the last ``compute`` of a traced metric found: keys (S,) of its samples, and their matches by class.
@@ -164,11 +173,11 @@ class NuscenesDetection(GatheredRows):
     gt_rows: list[torch.Tensor]
     pred_rows: list[torch.Tensor]
 
-    def __init__(self, traced: bool = False, **kwargs: Any) -> None:
+    def __init__(self, traced: bool = False, ranges: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         samples = torch.zeros(0, 4, dtype=torch.int64)  # key, racks, boxes, predictions
         ego, racks, rows = (torch.zeros(0, width, dtype=torch.float64) for width in (3, 10, BOX_COLUMNS))
         super().__init__(samples=samples, ego=ego, racks=racks, gt_rows=rows, pred_rows=rows, **kwargs)
-        self.traced = traced
+        self.traced, self.ranges = traced, {**CLASS_RANGES, **(ranges or {})}
         self.trace: tuple[list[int], dict[str, ClassMatches]] | None = None
 
     def update(self, tokens: Sequence[str], truths: Sequence[SampleTruth], preds: Sequence[GlobalBoxes]) -> None:
@@ -208,8 +217,8 @@ class NuscenesDetection(GatheredRows):
         truth = GroundTruth(gt, self.held("ego").numpy()[first], tables[0], offsets[0])
         found = SampleBoxes(tokens, offsets[2], GlobalBoxes.from_rows(tables[2]))
         if self.traced:
-            self.trace = samples[first, 0].tolist(), trace_samples(truth, found)
-        return evaluate_tables(truth, found)
+            self.trace = samples[first, 0].tolist(), trace_samples(truth, found, self.ranges)
+        return evaluate_tables(truth, found, ranges=self.ranges)
 
 
 def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]:
@@ -225,15 +234,17 @@ def gather_samples(samples: Mapping[str, GlobalBoxes]) -> dict[str, GlobalBoxes]
     return {token: joined[token] for token in sorted(joined, key=sample_key)}
 
 
-def _filtered(truth: GroundTruth, pred: SampleBoxes, gt_name: str, pred_name: str) -> tuple[Filtered, Filtered]:
+def _filtered(
+    truth: GroundTruth, pred: SampleBoxes, ranges: Mapping[str, float], gt_name: str, pred_name: str
+) -> tuple[Filtered, Filtered]:
     """Annotations and predictions that count."""
     index = {token: i for i, token in enumerate(truth.samples.tokens)}
     _check_tokens(index, pred.tokens, gt_name, pred_name)
     owners = np.array([index[token] for token in pred.tokens], dtype=np.int64)
-    surroundings = (truth.ego_translation, truth.bikeracks, truth.rack_offsets)
+    counting = (truth.ego_translation, truth.bikeracks, truth.rack_offsets, ranges)
     gt_sample = np.repeat(np.arange(len(index)), np.diff(truth.samples.offsets))
-    gt = filter_boxes(truth.samples.boxes, gt_sample, *surroundings)
-    return gt, filter_boxes(pred.boxes, np.repeat(owners, np.diff(pred.offsets)), *surroundings)
+    gt = filter_boxes(truth.samples.boxes, gt_sample, *counting)
+    return gt, filter_boxes(pred.boxes, np.repeat(owners, np.diff(pred.offsets)), *counting)
 
 
 def _summarise(aps: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ and distances on a limit are decided by it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,6 @@ UNDEFINED = {"traffic_cone": ("orient_err", "vel_err", "attr_err"), "barrier": (
 POINTS = 101  # recalls 0, 0.01, .., 1
 FIRST = 11  # the first recall point that counts: above 0.1
 MIN_PRECISION = 0.1
-_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_NAMES])
 _CYCLES = [DETECTION_NAMES.index(name) for name in ("bicycle", "motorcycle")]
 
 
@@ -46,7 +46,12 @@ class Filtered:
 
 
 def filter_boxes(
-    boxes: GlobalBoxes, sample: np.ndarray, ego: np.ndarray, racks: np.ndarray, rack_offsets: np.ndarray
+    boxes: GlobalBoxes,
+    sample: np.ndarray,
+    ego: np.ndarray,
+    racks: np.ndarray,
+    rack_offsets: np.ndarray,
+    ranges: Mapping[str, float] = CLASS_RANGES,
 ) -> Filtered:
     """Drop boxes out of their class's range, with no point inside, and cycles in bicycle racks.
 
@@ -55,9 +60,11 @@ def filter_boxes(
         sample: (N,) index of each box's sample.
         ego: (S, 3) place of the car in each sample, m.
         racks: (B, 10) bicycle racks of all samples, with their offsets (S + 1,).
+        ranges: class to metres from the car.
     """
+    limits = np.array([ranges[name] for name in DETECTION_NAMES])
     apart = boxes.translation[:, :2] - ego[sample, :2]
-    kept = (np.sqrt((apart**2).sum(1)) < _RANGES[boxes.labels]) & (boxes.num_pts != 0)
+    kept = (np.sqrt((apart**2).sum(1)) < limits[boxes.labels]) & (boxes.num_pts != 0)
     counts = np.diff(rack_offsets)
     if len(racks):
         for box in np.flatnonzero(kept & np.isin(boxes.labels, _CYCLES) & (counts[sample] > 0)):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from datamodules.errors import InputError
-from datamodules.nuscenes.boxes import GlobalBoxes, GroundTruth, SampleTruth
+from datamodules.nuscenes.boxes import DETECTION_NAMES, GlobalBoxes, GroundTruth, SampleTruth
 from datamodules.nuscenes.format import read_submission, write_ground_truth
 from lit.callbacks.nuscenes_metrics import DirectScoring, NuscenesMetrics, NuscenesScoring
 from lit.commands.bench.nuscenes import draw_samples
@@ -154,3 +155,31 @@ def test_leaves_what_each_sample_adds(tmp_path: Path) -> None:
         assert frames.ap(f"nuscenes/{name}") == expected()[f"nuscenes/{name}"]
     with pytest.raises(InputError, match="of the record"):
         read_recorded(tmp_path / entry["file"], "0" * 64)
+
+
+def test_a_nearer_range_is_the_benchmark_on_what_stands_nearer(tmp_path: Path) -> None:
+    reach = {"car": 18.0, "pedestrian": 25.0}
+    callback = NuscenesMetrics(class_range=reach)
+    (figures,) = trainer(tmp_path, callback).validate(Detector(), loader(), verbose=False)
+
+    def near(token: str, boxes: GlobalBoxes) -> GlobalBoxes:
+        apart = np.linalg.norm((boxes.translation - TRUTHS[token].ego_translation)[:, :2], axis=1)
+        limits = np.array([reach.get(name, np.inf) for name in DETECTION_NAMES])
+        return boxes[np.flatnonzero(apart < limits[boxes.labels])]
+
+    truths = {token: replace(truth, boxes=near(token, truth.boxes)) for token, truth in TRUTHS.items()}
+    found = {token: near(token, boxes) for token, boxes in ordered().items()}
+    nearer = {f"nuscenes/{name}": value for name, value in flatten(evaluate_boxes(truths, found)).items()}
+    assert figures == pytest.approx(nearer, abs=1e-6)
+    assert nearer["nuscenes/car/AP"] != expected()["nuscenes/car/AP"]
+    assert callback.evaluator["version"] == f"{VERSION}; car within 18 m; pedestrian within 25 m"
+    assert callback.metric.trace is not None
+    _, matches = callback.metric.trace
+    counted = [((kept := near(t, v.boxes)).labels == 0) & (kept.num_pts != 0) for t, v in TRUTHS.items()]
+    assert matches["car"].counted.sum() == np.concatenate(counted).sum()
+
+
+@pytest.mark.parametrize("reach", [{"van": 20.0}, {"car": 0.0}, {"car": float("nan")}])
+def test_a_range_of_no_class_or_no_length_is_refused(reach: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"class_range .*: expected metres above 0 of one of car, truck"):
+        NuscenesMetrics(class_range=reach)
