@@ -15,6 +15,10 @@ from datamodules.images import read_image, write_image
 
 STORED_LEVELS, NEAREST, RANGE = 65536, 4.0, 2.0
 SUFFIX = "_depth.png"
+DEPTH_CURE = (
+    "expected a 16-bit depth map beside each photograph; write it by the rule d = (depth - 4) / 2 * 65536, or with "
+    "python -m lit prepare depth"
+)
 NARROW = 256  # levels: a map within so few was written for 8 bits
 
 
@@ -42,10 +46,7 @@ def read_depth(image: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """
     path = depth_path(image)
     if not path.is_file():
-        raise DatasetNotFound(
-            f"{path} does not exist; expected a 16-bit depth map beside {image.name}; write one by the rule "
-            "d = (depth - 4) / 2 * 65536, or with python -m lit prepare depth"
-        )
+        raise DatasetNotFound(f"{path} does not exist; {DEPTH_CURE}")
     stored = read_image(path, cv2.IMREAD_UNCHANGED)
     if stored.dtype != np.uint16 or stored.ndim != 2:
         channels = 1 if stored.ndim == 2 else len(stored)

@@ -17,11 +17,12 @@ import numpy as np
 from datamodules.errors import DatasetNotFound, InputError
 from datamodules.files.text_files import read_text
 from datamodules.images import read_image
-from datamodules.objects.photos.depth_files import SUFFIX, read_depth
+from datamodules.objects.photos.depth_files import DEPTH_CURE, SUFFIX, depth_path, read_depth
 from datamodules.objects.photos.photo import Photo, cube_projection
 from datamodules.objects.photos.photo_data import PhotoData, held_out, require_counts
 
 KINDS = (".png", ".jpg", ".jpeg")
+LOOKED_AT = 16  # photographs read before a training begins: what is wrong with one is mostly wrong with all
 
 
 class FolderPhotos:
@@ -151,6 +152,9 @@ class DepthImages(PhotoData):
         steps_per_epoch: batches an epoch.
         seed: seed of all draws.
         num_workers: loader processes.
+
+    Attributes:
+        classes: names of the folders, once set up.
     """
 
     def __init__(
@@ -171,15 +175,26 @@ class DepthImages(PhotoData):
         self.save_hyperparameters(logger=False)
         require_counts(size=(size, 8), batch_size=(batch_size, 1), val_every=(val_every, 2), val_photos=(val_photos, 0))
 
+    classes: tuple[str, ...]
+
     def setup(self, stage: str | None = None) -> None:
         """Find the photographs; for prediction none is held out, so that one is enough.
 
         Raises:
-            InputError: see :func:`photo_paths`, or too few of them.
+            InputError: see :func:`photo_paths`, or too few of them; no depth beside one; or one of those looked at
+                cannot be read.
         """
         h: Any = self.hparams
         root = Path(h.root).expanduser()
         paths = photo_paths(root, None if h.keep is None else Path(h.keep))
+        self.classes = tuple(dict.fromkeys(path.parent.name for path in paths))
+        present = {path.relative_to(root) for path in root.glob(f"*/*{SUFFIX}")}
+        if missing := [path for path in paths if depth_path(path) not in present]:
+            more = f" (and that of {len(missing) - 1} more photographs)" if len(missing) > 1 else ""
+            raise DatasetNotFound(f"{root / depth_path(missing[0])} does not exist{more}; {DEPTH_CURE}")
+        whole = FolderPhotos(root, paths, h.size, h.masks)
+        for index in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int)):
+            whole.read(int(index))
 
         def photos(chosen: Sequence[int]) -> FolderPhotos:
             return FolderPhotos(root, [paths[index] for index in chosen], h.size, h.masks)

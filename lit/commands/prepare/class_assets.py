@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, closest
 from lit.arguments import Arguments, positive, usable_device
 from lit.commands.prepare.paths import typed_path
 
@@ -125,11 +125,12 @@ def _sampler(options: argparse.Namespace) -> RgbdSampler:
     """The model that draws.
 
     Raises:
-        InputError: weights that are missing or of something else.
+        InputError: weights that are missing or of something else, or that know no such class.
     """
     from lit.generators.rgbd.samplers import SegmentedSampler, open_sampler
 
     sampler = open_sampler(options.rgbd, options.device)
+    _require_known(options, sampler.classes)
     if options.segmenter is None:
         return sampler
     from lit.commands.prepare.masks import class_rows
@@ -138,6 +139,24 @@ def _sampler(options: argparse.Namespace) -> RgbdSampler:
     segmenter = load_segmenter(options.segmenter)
     rows = class_rows(segmenter, ("object", "vehicle", *options.classes), options.segmenter)
     return SegmentedSampler(sampler, segmenter.to(options.device), rows)
+
+
+def _require_known(options: argparse.Namespace, known: tuple[str, ...] | None) -> None:
+    """Refuse what a model cannot be asked for, before anything is drawn.
+
+    Raises:
+        InputError: a class that it did not learn, or a text for one that learned classes.
+    """
+    if known is None:
+        return
+    if options.prompt is not None:
+        raise InputError(
+            f"--prompt {options.prompt!r}: {options.rgbd} learned classes, expected a model of texts; train one with "
+            "--model.condition text"
+        )
+    if unknown := [name for name in options.classes if name not in known]:
+        near = closest(unknown[0], known)
+        raise InputError(f"--class {unknown[0]}: {options.rgbd} learned {', '.join(known)}{near}")
 
 
 def _photos(options: argparse.Namespace, sampler: RgbdSampler, size: int | None) -> Iterator[tuple[str, Photo]]:

@@ -25,7 +25,12 @@ Self = TypeVar("Self", bound="DstAutoencoder")
 
 
 def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: int, inputs: int = 3) -> AutoencoderKL:
-    """An AutoencoderKL whose latents have a side 2^(len(channels) - 1) times smaller than ``size``."""
+    """An AutoencoderKL whose latents have a side 2^(len(channels) - 1) times smaller than ``size``.
+
+    Raises:
+        InputError: groups that do not divide the channels.
+    """
+    require_groups(groups, channels)
     depth = len(channels)
     return AutoencoderKL(
         in_channels=inputs,
@@ -38,6 +43,17 @@ def build_autoencoder(size: int, channels: Sequence[int], layers: int, groups: i
         norm_num_groups=groups,
         sample_size=size,
     )
+
+
+def require_groups(groups: int, channels: Sequence[int]) -> None:
+    """Refuse groups of normalisation that do not divide every layer's channels.
+
+    Raises:
+        InputError: names both.
+    """
+    if groups < 1 or any(count % groups for count in channels):
+        given = ", ".join(map(str, channels))
+        raise InputError(f"groups {groups}: expected a divisor of the channels {given}; set model.groups to one")
 
 
 def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
@@ -66,9 +82,14 @@ def take_over(own: torch.nn.Module, given: torch.nn.Module, name: str, path: str
             f"{path}: its {name} normalises {groups[1]} groups of channels, expected {groups[0]}; set "
             "model.groups (or model.encoder_groups) to the same"
         )
-    sizes = ({key: value.shape for key, value in network.state_dict().items()} for network in (own, given))
-    if len({str(size) for size in sizes}) > 1:
-        raise InputError(f"{path}: its {name} has other sizes than model.* says; give both the same")
+    sizes = ({key: list(value.shape) for key, value in network.state_dict().items()} for network in (own, given))
+    expected, found = sizes
+    if found != expected:
+        key = next(key for key in [*expected, *found] if expected.get(key) != found.get(key))
+        raise InputError(
+            f"{path}: its {name} has other sizes, first {key} {found.get(key)}, expected {expected.get(key)}; give "
+            "model.* (encoder_channels, encoder_layers, ...) as that training had them"
+        )
     own.load_state_dict(given.state_dict())
 
 

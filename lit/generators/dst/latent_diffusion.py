@@ -16,7 +16,14 @@ from torch import Tensor
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from lit.generators.base import Generator, step_draw
-from lit.generators.dst.autoencoder import LATENT_CHANNELS, DstAutoencoder, build_autoencoder, sampled, take_over
+from lit.generators.dst.autoencoder import (
+    LATENT_CHANNELS,
+    DstAutoencoder,
+    build_autoencoder,
+    require_groups,
+    sampled,
+    take_over,
+)
 from lit.networks.batch_draws import batch_draw, part_of_batch
 
 STEPS = 1000  # of noise
@@ -135,7 +142,11 @@ def build_unet(
         groups: of group normalisation.
         plain: resolutions, from the finest on, that do not attend; nor does the coarsest, unless it is the only one:
             the middle block does.
+
+    Raises:
+        InputError: groups that do not divide the channels.
     """
+    require_groups(groups, channels)
     levels = len(channels)
     attends = [level >= plain and (level < levels - 1 or levels == 1) for level in range(levels)]
     return UNet2DConditionModel(

@@ -27,7 +27,7 @@ from lit.generators.dst.latent_diffusion import (
     seeded_noise,
 )
 from lit.generators.rgbd.autoencoder import RgbdAutoencoder
-from lit.generators.rgbd.conditions import ConditionKind, build_condition, text_tower
+from lit.generators.rgbd.conditions import ClassCondition, ConditionKind, build_condition, text_tower
 from lit.generators.rgbd.pictures import RgbdViews, rgbd_pictures
 from lit.weights.fitting import restore
 
@@ -118,10 +118,24 @@ class RgbdDiffusion(LatentDiffusion):
         """Take over the autoencoder.
 
         Raises:
-            InputError: none is given where a training begins, or it does not fit.
+            InputError: none is given where a training begins, or it does not fit; or the data have other classes than
+                the model learns.
         """
-        if stage == "fit" and not self.images_seen:
+        if stage != "fit":
+            return
+        found = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if found is not None and self.known_classes is not None and set(found) != set(self.known_classes):
+            raise InputError(
+                f"model.classes {', '.join(self.known_classes)}: the data have {', '.join(found)}; set model.classes "
+                "to these, or write photographs of the others"
+            )
+        if not self.images_seen:
             self.take_autoencoder()
+
+    @property
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Names it can be asked for; None where it reads any text."""
+        return tuple(self.condition.rows) if isinstance(self.condition, ClassCondition) else None
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         draws = self.step_draws(self.pictures(batch))

@@ -43,12 +43,14 @@ class Ldm3dFolder:
         size: pixels of the square pictures.
         masks: False: pictures have backgrounds.
         digest: of its weights.
+        classes: None: it reads any text.
 
     Raises:
         InputError: no such folder, or not of LDM3D.
     """
 
     masks = False
+    classes: tuple[str, ...] | None = None
 
     def __init__(self, folder: str | Path, device: torch.device | str = "cpu") -> None:
         folder = Path(folder)

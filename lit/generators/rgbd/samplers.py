@@ -29,11 +29,13 @@ class RgbdSampler(Protocol):
         size: pixels a side.
         masks: whether they show objects that are cut out.
         digest: tells one set of weights from another.
+        classes: names it can be asked for; None where it reads any text.
     """
 
     size: int
     masks: bool
     digest: str
+    classes: tuple[str, ...] | None
 
     def sample(self, words: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
         """Pictures (B, 4, S, S) in [-1, 1] of B classes or texts, each with a seed of its own."""
@@ -52,6 +54,7 @@ class TrainedSampler:
         self.model = RgbdDiffusion.load(path).to(device)
         self.size, self.masks = int(self.model.hparams["size"]), bool(self.model.hparams["masks"])
         self.digest = digest(Path(path))
+        self.classes = self.model.known_classes
 
     def sample(self, words: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
         """See :class:`RgbdSampler`."""
@@ -71,7 +74,7 @@ class SegmentedSampler:
 
     def __init__(self, sampler: RgbdSampler, segmenter: AnySegmenter, rows: Sequence[int]) -> None:
         self.sampler, self.segmenter, self.rows = sampler, segmenter, list(rows)
-        self.size, self.digest = sampler.size, sampler.digest
+        self.size, self.digest, self.classes = sampler.size, sampler.digest, sampler.classes
 
     def sample(self, words: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
         """See :class:`RgbdSampler`."""

@@ -88,8 +88,8 @@ class PlaneUnet(nn.Module):
         if pictures.shape[2:] != (self.resolution, self.resolution):
             found = " x ".join(map(str, pictures.shape[2:]))
             raise InputError(
-                f"pictures of {found} pixels: expected {self.resolution} x {self.resolution}; set data.size or "
-                "model.network.resolution"
+                f"pictures of {found} pixels: expected {self.resolution} x {self.resolution}; set data.size (or "
+                "data.create_size and another data.folder), or model.network.unet.resolution"
             )
         embedding = self.time(self.constant)
         seen = torch.cat([pictures, self.learned.expand(len(pictures), -1, -1, -1)], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,7 @@ def test_pictures_of_one_seed_are_the_same_in_any_batch(trained: Path) -> None:
 def test_what_shows_nothing_is_drawn_again(trained: Path) -> None:
     class Alternating:
         size, masks, digest = 16, True, ""
+        classes: tuple[str, ...] | None = None
 
         def sample(self, words: Any, seeds: Any, steps: int, guidance: float) -> Tensor:
             empty = torch.ones(4, 16, 16)
@@ -218,11 +220,11 @@ def test_training_says_what_does_not_fit(data: DepthImages, trained: Path) -> No
         assert "\n" not in str(caught.value)
 
     said(r"model.autoencoder null.*give runs/rgbd_autoencoder/last.ckpt", autoencoder=None)
-    said("its vae has other sizes than model", encoder_channels=(8, 16))
+    said(r"its vae has other sizes, first encoder.* \[8, 8, 3, 3\], expected \[16, 8, 3, 3\]", encoder_channels=(8, 16))
     said("the photographs have masks, model.masks is False", masks=False)
     said("sample_steps 0: expected 1 to 1000", sample_steps=0)
     said("photographs of 16 pixels: expected model.size 32", size=32)
-    said("class 'class1': expected one of class0, van", classes=("class0", "van"), drop=0.0)
+    said("model.classes class0, van: the data have class0, class1", classes=("class0", "van"), drop=0.0)
     said("classes .*: expected different names", classes=("car", "car"))
     said("size 18: expected a multiple of 4", size=18)
     said("drop 2: expected a share", drop=2.0)
@@ -285,3 +287,20 @@ def test_missing_weights_say_what_to_give_where(tmp_path: Path) -> None:
     (tmp_path / "file.ckpt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"a checkpoint of conf/experiment/rgbd.yaml"):
         open_sampler(tmp_path / "file.ckpt")
+
+
+def test_data_of_other_classes_are_refused_before_a_step(trained: Path) -> None:
+    model = RgbdDiffusion.load(trained)
+    assert model.known_classes == CLASSES
+    for found, says in ((("class0",), "data have class0;"), ((*CLASSES, "dog"), "data have class0, class1, dog;")):
+        model.trainer = SimpleNamespace(datamodule=SimpleNamespace(classes=found))  # type: ignore[assignment]
+        with pytest.raises(InputError, match=f"model.classes class0, class1: the {says} set model.classes to these"):
+            model.setup("fit")
+        model.setup("validate")
+
+
+def test_groups_that_divide_no_channels_are_one_line() -> None:
+    with pytest.raises(InputError, match=r"groups 3: expected a divisor of the channels 8, 16; set model.groups"):
+        RgbdDiffusion(CLASSES, "none", size=16, encoder_channels=(6, 6), channels=(8, 16), heads=2, width=8, groups=3)
+    with pytest.raises(InputError, match=r"groups 4: expected a divisor of the channels 6, 6; set model.groups"):
+        RgbdDiffusion(CLASSES, "none", size=16, encoder_channels=(6, 6), channels=(8, 16), heads=2, width=8, groups=4)

@@ -132,6 +132,21 @@ def test_bad_folders_are_one_line(damage: Callable[[Path], None], masks: bool, s
     with pytest.raises(InputError, match=says) as caught:
         FolderPhotos(root, photo_paths(root), 16, masks).read(0)
     assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=says):  # and before a training begins
+        DepthImages(str(root), size=16, masks=masks, val_every=2).setup()
+
+
+def test_every_missing_depth_is_found_at_once_and_classes_are_told(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", 40)
+    data = DepthImages(str(root), size=16, val_every=4)
+    data.setup()
+    assert data.classes == ("class0", "class1")
+    for number in (5, 7):
+        depth_path(root / "class1" / f"photo{number}.png").unlink()
+    with pytest.raises(
+        InputError, match=r"photo5_depth.png does not exist \(and that of 1 more photographs\); expected"
+    ):
+        data.setup()
 
 
 def test_empty_and_small_folders_are_one_line(tmp_path: Path) -> None:

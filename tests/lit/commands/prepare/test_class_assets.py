@@ -109,7 +109,12 @@ def test_bad_input_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.Cap
             [*images, "--rgbd", str(tmp_path / "no"), "--class", "car"],
             "no such file or folder, expected",
         ),
-        ([*images, *drawing(weights, "--class", "dog")], "class 'dog': expected one of car, van"),
+        ([*images, *drawing(weights, "--class", "dog")], "rgbd.ckpt learned car, van"),
+        ([*images, *drawing(weights, "--class", "car", "vna")], "learned car, van; did you mean 'van'"),
+        (
+            [*images, *drawing(weights, "--class", "car", "--prompt", "red")],
+            "learned classes, expected a model of texts",
+        ),
         ([*images, *drawing(weights, "--class", "car", "car")], "--class car car: expected different names"),
         ([*images, *drawing(weights, "--class", "car", "van", "--prompt", "red")], "--prompt with 2 classes"),
         ([*images, *drawing(weights, "--class", "car", "--guidance", "99")], "--guidance 99: expected"),
@@ -130,3 +135,4 @@ def test_bad_input_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.Cap
         (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
         assert says in said
     assert not (tmp_path / "bank").exists()
+    assert not (tmp_path / "photos").exists()
