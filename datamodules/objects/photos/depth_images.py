@@ -125,6 +125,12 @@ def photo_paths(root: Path, keep: Path | None = None) -> list[Path]:
     return [named[line] for line in wanted]
 
 
+def without_depth(root: Path, paths: Sequence[Path]) -> list[Path]:
+    """Those of a folder's photographs that no depth map lies beside, as paths from it; lists the folder once."""
+    present = {path.relative_to(root) for path in root.glob(f"*/*{SUFFIX}")}
+    return [path for path in paths if depth_path(path) not in present]
+
+
 def _require_names(root: Path, paths: Sequence[Path]) -> None:
     """Refuse photographs of one name and different kinds: they would share a depth map and an id.
 
@@ -188,8 +194,7 @@ class DepthImages(PhotoData):
         root = Path(h.root).expanduser()
         paths = photo_paths(root, None if h.keep is None else Path(h.keep))
         self.classes = tuple(dict.fromkeys(path.parent.name for path in paths))
-        present = {path.relative_to(root) for path in root.glob(f"*/*{SUFFIX}")}
-        if missing := [path for path in paths if depth_path(path) not in present]:
+        if missing := without_depth(root, paths):
             more = f" (and that of {len(missing) - 1} more photographs)" if len(missing) > 1 else ""
             raise DatasetNotFound(f"{root / depth_path(missing[0])} does not exist{more}; {DEPTH_CURE}")
         whole = FolderPhotos(root, paths, h.size, h.masks)

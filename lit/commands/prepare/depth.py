@@ -39,12 +39,12 @@ def write_estimates(root: Path, estimator: DepthEstimator) -> int:
         InputError: no photographs, a damaged one, or an estimate of which no depth can be made.
     """
     from datamodules.images import read_image
-    from datamodules.objects.photos.depth_files import depth_path, write_depth
-    from datamodules.objects.photos.depth_images import photo_paths
+    from datamodules.objects.photos.depth_files import write_depth
+    from datamodules.objects.photos.depth_images import photo_paths, without_depth
     from datamodules.processes import track
     from lit.proxies.depth_estimator import stored_depth
 
-    missing = [root / path for path in photo_paths(root) if not depth_path(root / path).is_file()]
+    missing = [root / path for path in without_depth(root, photo_paths(root))]
     for path in track(missing, "depth"):
         image = torch.from_numpy(read_image(path).copy())
         write_depth(path, stored_depth(estimator(image[None])[0].cpu().numpy(), estimator.inverse))

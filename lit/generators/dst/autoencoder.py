@@ -53,7 +53,10 @@ def require_groups(groups: int, channels: Sequence[int]) -> None:
     """
     if groups < 1 or any(count % groups for count in channels):
         given = ", ".join(map(str, channels))
-        raise InputError(f"groups {groups}: expected a divisor of the channels {given}; set model.groups to one")
+        raise InputError(
+            f"groups {groups}: expected a divisor of the channels {given}; set model.groups (or "
+            "model.encoder_groups) to one"
+        )
 
 
 def sampled(posterior: Any, draw: torch.Generator) -> Tensor:
