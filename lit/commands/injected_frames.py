@@ -31,13 +31,13 @@ def _instantiated(config: Any) -> Any:
     return parser.instantiate(parser.parse_object({"data": config})).data
 
 
-def injecting_datamodule(config: Path, options: Sequence[str], split: str = "train") -> DetectionDataModule:
+def injecting_datamodule(config: Path, options: Sequence[str], split: str | None = None) -> DetectionDataModule:
     """An experiment's datamodule, set up on a split; its injection says yes to every frame.
 
     Args:
         config: the experiment's file.
         options: further options as ``fit`` takes them.
-        split: whose frames become the training frames.
+        split: whose frames become the training frames; None keeps the experiment's own.
 
     Raises:
         InputError: for anything ``fit`` would refuse, or an experiment without injection.
@@ -46,13 +46,14 @@ def injecting_datamodule(config: Path, options: Sequence[str], split: str = "tra
 
 
 def configured_datamodule(
-    config: Path, options: Sequence[str], split: str = "train"
+    config: Path, options: Sequence[str], split: str | None = None
 ) -> tuple[DetectionDataModule, dict[str, Any]]:
     """As :func:`injecting_datamodule`, and the data's part of the resolved configuration."""
     from lit.trainer_cli import resolve
 
-    resolved = resolve(["fit", "-c", str(config), *options, f"--data.train_split={split}"])["data"]
-    if split != "train" and (fold := (resolved.get("init_args") or {}).get("fold")):
+    chosen = [] if split is None else [f"--data.train_split={split}"]
+    resolved = resolve(["fit", "-c", str(config), *options, *chosen])["data"]
+    if split not in (None, "train") and (fold := (resolved.get("init_args") or {}).get("fold")):
         raise InputError(
             f"--split {split} with data.fold {list(fold)}: a fold divides both splits; leave out one of them"
         )

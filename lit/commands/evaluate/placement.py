@@ -16,7 +16,7 @@ def placement(argv: list[str]) -> int:
     parser = Arguments("evaluate placement", USAGE)
     parser.add_argument("-c", "--config", type=Path, required=True, help="an experiment's YAML file")
     parser.add_argument("--frames", type=positive, default=100, help="evenly over the split (default 100)")
-    parser.add_argument("--split", default="train", help="split to take frames from (default train)")
+    parser.add_argument("--split", help="split to take frames from (default: the experiment's own for training)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the injection (default 0)")
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--picture", type=Path, help="PNG file of histograms")

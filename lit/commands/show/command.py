@@ -34,7 +34,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("target", type=Path, help="a bank's folder, or an experiment's YAML file")
     parser.add_argument("--out", type=Path, required=True, help="page.html, or picture.png for the picture alone")
     parser.add_argument("--count", type=int, default=None, help="objects (default 12) or frames (default 4) to show")
-    parser.add_argument("--split", nargs="+", default=["train"], help="splits to take frames from (default train)")
+    parser.add_argument(
+        "--split", nargs="+", help="splits to take frames from (default: the experiment's own for training)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the injection (default 0)")
     options, rest = parser.parse_known_args(argv)
     if options.out.suffix not in (".html", ".png"):
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
             parser.error(f"unrecognized arguments: {rest[0]}")
         write(options.out, *bank_pictures(options.target, options.count or 12))
     elif options.target.is_file():
-        pairs = pairs_of_splits(options.target, rest, options.split, options.count or 4, options.seed)
+        pairs = pairs_of_splits(options.target, rest, options.split or [None], options.count or 4, options.seed)
         write(options.out, *frame_pictures(pairs, options.target))
     else:
         raise InputError(f"{options.target}: no such file or folder; expected a bank's folder or an experiment's file")
@@ -84,7 +86,7 @@ def bank_pictures(folder: Path, count: int) -> tuple[str, list[Picture], bytes]:
 
 
 def pairs_of_splits(
-    config: Path, options: Sequence[str], splits: Sequence[str], count: int, seed: int
+    config: Path, options: Sequence[str], splits: Sequence[str | None], count: int, seed: int
 ) -> list[tuple[Frame, Frame]]:
     """Frames of an experiment before and after its injection, of the splits one after the other, ``count`` in all.
 

@@ -38,3 +38,12 @@ def test_frames_of_another_split_are_not_shown_in_a_fold(tiny_world: Path) -> No
     words = ["conf/experiment/world_centernet.yaml", "--data.root", str(tiny_world), "--data.fold=[0, 2]"]
     with pytest.raises(InputError, match=r"--split val with data\.fold \[0, 2\]: a fold divides both splits"):
         main([*words, "--split", "val", "--out", "frames.png"])
+
+
+def test_an_experiment_whose_split_is_a_file_is_shown_without_naming_it(tiny_surround: Path, tmp_path: Path) -> None:
+    lists = tiny_surround / "ImageSets"
+    words = ["conf/experiment/nuscenes_fcos3d_world.yaml", "--data.root", str(tiny_surround), "--count", "1"]
+    words += ["--data.train_split", str(lists / "train.txt"), "--data.val_split", str(lists / "val.txt")]
+    words += ["--data.injection", "conf/injection/surround_world_renderer.yaml", "--out", str(tmp_path / "frames.png")]
+    assert main(words) == 0
+    assert (tmp_path / "frames.png").read_bytes().startswith(b"\x89PNG")
