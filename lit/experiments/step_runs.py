@@ -42,9 +42,10 @@ def prepare(
     """
     if place := is_done(step, grid):
         say(f"{step.name}: done before{'' if place == grid.folder else f' in {place}'}")
-        if place != grid.folder:  # what it cost stands beside this sweep's rows, too
-            name = f"{step.name}.json"
-            write_record(grid.folder / "prepared" / name, read_record(place / "prepared" / name, "a step's marker"))
+        name = f"{step.name}.json"
+        marker = read_record(place / "prepared" / name, "a step's marker")
+        if place != grid.folder or marker["arms"] != step.arms:  # what it cost stands beside this sweep's rows, too
+            write_record(grid.folder / "prepared" / name, {**marker, "arms": step.arms})
         return
     with folder_lock(grid.folder / "prepared", f"what step {step.name} prepares", f".{step.name}.lock"):
         _make(step, grid, say, stop, threads or max(1, (os.cpu_count() or 1) // 2))

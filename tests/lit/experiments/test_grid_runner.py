@@ -20,7 +20,7 @@ from lit.experiments.grid_runner import Away, run_grid
 from lit.experiments.launchers.launcher import Job
 from lit.experiments.step_runs import going_on, prepare
 from lit.provenance import run_key
-from lit.results import SCHEMA, write_record
+from lit.results import SCHEMA, read_record, write_record
 from lit.trainer_cli import resolve
 from tests.lit.toy_training import GRID
 
@@ -271,6 +271,10 @@ def test_steps_done_for_another_sweep_count(processes: Processes, toy_folder: Pa
     assert said == ["world: done before in runs/grid"]
     markers = [Path(f"runs/{name}/prepared/world.json").read_bytes() for name in ("grid", "other")]
     assert markers[0] == markers[1]
+    of_one = msgspec.structs.replace(other.prepare[0], arms=["none"])  # its cost stands beside the arms of this sweep
+    prepare(of_one, replace(other, prepare=[of_one, *other.prepare[1:]]))
+    one, both = (read_record(Path(f"runs/{name}/prepared/world.json"), "") for name in ("other", "grid"))
+    assert one == {**both, "arms": ["none"]}
     prepare(other.prepare[1], other, said.append)
     assert said[-1].startswith("bank: done in")
 
