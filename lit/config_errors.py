@@ -11,10 +11,11 @@ import inspect
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from datamodules.errors import closest
+from datamodules.errors import InputError, closest
 
 PROBLEM, UNION = "Problem with given class_path", "Does not validate against any of the Union"
 
@@ -78,6 +79,22 @@ def unexpected(key: str, texts: list[str]) -> str:
     names = [line.split("'")[1].rsplit(".", 1)[-1] if line.startswith("<class") else line for line in lines]
     expected = " or ".join(dict.fromkeys("null" if name == "NoneType" else name for name in names))
     return f"{key}: got {given!r}, expected {expected}"
+
+
+@contextmanager
+def one_line_refusals() -> Iterator[None]:
+    """Around the building of a configuration's objects: what a constructor refuses becomes one line.
+
+    Raises:
+        InputError: the constructor's own, which jsonargparse wraps in lines of its own, or one that tells its error.
+    """
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException  # messages alone do without torch
+
+    try:
+        yield
+    except (ValueError, ImportError, MisconfigurationException) as error:
+        refused = next((each for each in causes(error) if isinstance(each, InputError)), None)
+        raise refused or InputError(construction(error)) from error
 
 
 def construction(error: BaseException) -> str:

@@ -18,7 +18,6 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.assets.bank_pieces import this_piece
 from datamodules.cluster.ray_cluster import CLUSTER
@@ -32,7 +31,7 @@ from lit.callbacks.last_checkpoint import LastCheckpoint
 from lit.callbacks.logged import log_file
 from lit.callbacks.record import Record
 from lit.checkpoint_files import AtomicCheckpoints, remove_parts
-from lit.config_errors import causes, construction, explain
+from lit.config_errors import explain, one_line_refusals
 from lit.launched import fill_in_processes, refuse_processes
 from lit.predict_pieces import predict_in_pieces
 
@@ -122,11 +121,8 @@ class SuiteCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         if self.execute:
-            try:
+            with one_line_refusals():
                 super().instantiate_classes()
-            except (ValueError, ImportError, MisconfigurationException) as error:  # wrapped in lines of jsonargparse
-                refused = next((each for each in causes(error) if isinstance(each, InputError)), None)
-                raise refused or InputError(construction(error)) from error
             self.record.config = self.resolved()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -7,11 +7,13 @@ scene) share. Each picture, wherever and in whatever order it is loaded, therefo
                                                               │  clear of every box of the scene's moments
                                                               ▼
               ego frame now ──► camera k's frame ──► render ──► leave out what k hardly sees ──► paint, relabel
-    The plan is made anew for each picture and comes out the same; only what follows it knows which camera asks.
+    The plan comes out the same for each picture, so that the last ones are kept and serve whichever come from the same
+    process; only what follows it knows which camera asks.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.assets.contract import Asset
+from datamodules.assets.contract import Asset, LabelledFrames
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D, Camera
 from datamodules.injection.compositing import Arrangement, Placed
@@ -32,6 +34,7 @@ from datamodules.scene import Capture, Frame, Objects
 from datamodules.surround import Moment, Surround, moved
 
 Planned = tuple[Asset, Boxes3D]
+PLANS = 256  # kept plans: six pictures of a sample rarely follow each other, but all samples of small splits fit
 
 
 class SurroundInjection(Injection):
@@ -50,6 +53,11 @@ class SurroundInjection(Injection):
     ) -> None:
         super().__init__(*arguments, **options)
         self.persistent, self.classes = persistent, classes or {}
+        self._plans: OrderedDict[tuple[str, str], tuple[list[Planned], Any]] = OrderedDict()
+
+    def bind(self, frames: LabelledFrames) -> None:
+        super().bind(frames)
+        self._plans.clear()
 
     def key(self, frame: Frame) -> str:
         """What shares its random choices: the sample, or the scene."""
@@ -66,7 +74,7 @@ class SurroundInjection(Injection):
         if rng.random() >= self.probability:
             return frame
         limit = self._hidden_limit(rng)
-        planned = self.plan(surround, frame, rng)
+        planned = self._kept_plan(surround, frame, rng)
         pose = np.linalg.inv(capture.world) @ surround.moment.ego
         placed = [drawn for asset, box in planned if (drawn := self._render(asset, moved(box, pose), frame))]
         if not placed:
@@ -79,6 +87,19 @@ class SurroundInjection(Injection):
             return frame
         injected = self.insert(backdrop, arrangement, rng)
         return injected.with_(objects=_without_covered(injected.objects, frame.objects, arrangement.newly_hidden))
+
+    def _kept_plan(self, surround: Surround, frame: Frame, rng: np.random.Generator) -> list[Planned]:
+        """The plan, kept from another picture of the moment; ``rng`` goes on behind it either way."""
+        asked = surround.moment.token, repr(rng.bit_generator.state)
+        if asked in self._plans:
+            self._plans.move_to_end(asked)
+            planned, rng.bit_generator.state = self._plans[asked]
+            return planned
+        planned = self.plan(surround, frame, rng)
+        self._plans[asked] = planned, rng.bit_generator.state
+        while len(self._plans) > PLANS:
+            self._plans.popitem(last=False)
+        return planned
 
     def plan(self, surround: Surround, frame: Frame, rng: np.random.Generator) -> list[Planned]:
         """Assets and their boxes in the ego frame of the present moment; the same for all pictures that share ``rng``.

@@ -206,7 +206,10 @@ def _scene_names(split: str, version: str) -> frozenset[str]:
         names = read_text(split, "scene names, one a line").split()
     except DatasetNotFound:
         choices = f"expected one of {', '.join(RELEASES)}, or a text file of scene names{closest(split, RELEASES)}"
-        raise InputError(f"split {split}: {choices}") from None
+        missing = (
+            "no such file (data.train_split and val_split do not follow data.root); " if Path(split).suffix else ""
+        )
+        raise InputError(f"split {split}: {missing}{choices}") from None
     if not names:
         raise InputError(f"split {split}: the file holds no scene names; expected one a line, such as scene-0061")
     return frozenset(names)

@@ -29,7 +29,7 @@ class Record(pl.Callback):
 
     Args:
         arm: name of the augmentation that is compared ("none", "lift3d").
-        frames: number of labelled frames, as the leaderboard groups by it.
+        frames: number of labelled frames, as the leaderboard groups by it; by default the data's ``train_frames``.
         varied: options whose content changes with the seed by plan, such as "data.injection.source.folder" where every
             seed has a bank of its own: the seeds still make one row.
         samples: number of training frames with injected objects kept as a picture, 0 for none.
@@ -66,6 +66,7 @@ class Record(pl.Callback):
         self._mark = time.perf_counter()
         self._fold = fold_of(trainer)
         data = getattr(trainer, "datamodule", None)
+        self.frames = self.frames or getattr(data, "train_frames", None)
         source, reach = getattr(getattr(data, "injection", None), "source", None), getattr(data, "reach", None)
         named = None if source is None else type(source).__name__
         self._source = {"pool": getattr(source, "pool", None), "name": named, "reach": reach and asdict(reach)}

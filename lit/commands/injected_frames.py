@@ -12,6 +12,7 @@ from datamodules.base import DetectionDataModule
 from datamodules.errors import InputError
 from datamodules.randomness import derive
 from datamodules.scene import Frame
+from lit.config_errors import one_line_refusals
 
 
 def build_datamodule(argv: Sequence[str]) -> Any:
@@ -22,13 +23,18 @@ def build_datamodule(argv: Sequence[str]) -> Any:
 
 
 def _instantiated(config: Any) -> Any:
-    """The datamodule of a resolved configuration's part."""
+    """The datamodule of a resolved configuration's part.
+
+    Raises:
+        InputError: for anything its classes refuse.
+    """
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningDataModule
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    return parser.instantiate(parser.parse_object({"data": config})).data
+    with one_line_refusals():
+        return parser.instantiate(parser.parse_object({"data": config})).data
 
 
 def injecting_datamodule(config: Path, options: Sequence[str], split: str | None = None) -> DetectionDataModule:

@@ -15,7 +15,7 @@ from datamodules.errors import InputError, closest, listed
 from lit.arguments import Arguments, positive
 from lit.commands.launch_options import add_launch_options, launcher_of, require_launcher
 from lit.experiments.grid import Grid, Step, read_grid
-from lit.experiments.grid_runner import Away, Otherwise, run_grid, run_one
+from lit.experiments.grid_runner import Away, CellKeys, Otherwise, run_grid, run_one
 from lit.experiments.step_runs import prepare
 
 OTHERWISE = get_args(Otherwise)
@@ -49,6 +49,7 @@ def main(argv: list[str]) -> int:
     whole = read_grid(options.grid, options.root, overrides(options.set))
     grid = select(whole, options.arms, options.seeds)
     if options.launcher == "print":
+        CellKeys(list({cell.arm: cell for cell in grid.cells()}.values()))  # refuses what a run of an arm would refuse
         print_commands(grid, options)
         return 0
     end_children_when_terminated()

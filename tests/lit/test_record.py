@@ -48,6 +48,13 @@ def test_fit_leaves_a_complete_record(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "last.ckpt").is_file()
 
 
+def test_the_labelled_frames_are_those_that_the_data_were_told(tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(EXPERIMENT)
+    argv = ["fit", "-c", str(tmp_path / "toy.yaml"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    assert main([*argv, "--data.train_frames", "6"]) == 0
+    assert read_result(tmp_path / "run" / "result.json").frames == 6
+
+
 def test_an_injection_that_never_injects_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy.yaml").write_text(EXPERIMENT)
     monkeypatch.setattr("lit.callbacks.record.ENOUGH", 16)

@@ -48,10 +48,12 @@ class LabelMasks:
                 the data set states are taken as they are.
 
         Raises:
-            InputError: a score that none or all reach, or a file of other weights.
+            InputError: a score that none or all reach, a file of other weights, or one in the folder's place.
         """
         if not 0 <= min_score < 1:
             raise InputError(f"min_score {min_score}: expected 0 to below 1; correct source.min_score")
+        if folder is not None and Path(folder).is_file():
+            raise InputError(f"mask_folder {folder}: a file, expected a folder that keeps masks; name another")
         self.stated = masks != GRABCUT
         self.segmenter = None if masks in (None, GRABCUT) else InstanceSegmenter.load(str(masks))
         self.folder, self.min_score = None if folder is None else Path(folder), min_score

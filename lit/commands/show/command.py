@@ -110,7 +110,8 @@ def frame_pictures(pairs: list[tuple[Frame, Frame]], config: Path) -> tuple[str,
         )
         both = [annotated(before, boxes=False), annotated(after, boxes=False), annotated(after)]
         pictures.append((caption, png(stacked(both))))
-    return f"Injection of {config.name}", pictures, injected_sheet([after for _, after in pairs])
+    title = f"Injection of {config.name}, in frames as stored: data.augment and data.size come after it"
+    return title, pictures, injected_sheet([after for _, after in pairs])
 
 
 def real_boxes_unchanged(before: Frame, after: Frame) -> bool:

@@ -12,6 +12,7 @@ from datamodules.assets.recomposition import RecompositionSource
 from datamodules.assets.visibility import Visibility, in_image
 from datamodules.errors import InputError
 from datamodules.geometry import Boxes3D
+from datamodules.injection import surround_injection
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
@@ -80,6 +81,26 @@ def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples:
         != inject(reader.read(k), injection()).image.tobytes()
         for k in range(6)
     )
+
+
+def test_one_plan_serves_all_pictures_of_a_sample(
+    reader: NuscenesDataset, samples: LazySamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept plan changes no picture: not after the other cameras', not after being pushed out."""
+    alone = [inject(reader.read(k), injection()).image.tobytes() for k in range(6)]
+    together, made = injection(), []
+    plan = together.plan
+    monkeypatch.setattr(together, "plan", lambda *words: (made.append(words), plan(*words))[1])
+    for k in (3, 0, 5, 1, 4, 2):
+        assert inject(reader.read(k), together).image.tobytes() == alone[k]
+    assert len(made) == 1
+    inject(reader.read(0), together, pass_=1)
+    inject(reader.read(6), together)
+    assert len(made) == 3
+    monkeypatch.setattr(surround_injection, "PLANS", 1)
+    inject(reader.read(6), together, pass_=2)
+    assert len(together._plans) == 1
+    assert inject(reader.read(1), together).image.tobytes() == alone[1]
 
 
 def test_the_surroundings_of_so_many_scenes_are_kept(

@@ -86,6 +86,13 @@ def test_a_file_of_scene_names_is_a_split(root: Path, tmp_path: Path) -> None:
     refused(root, "scene 'scene-0777' is not in", split=str(split))
     split.write_text("\n")
     refused(root, "holds no scene names", split=str(split))
+    split.unlink()
+    refused(
+        root,
+        "mine.txt: no such file (data.train_split and val_split do not follow data.root); expected one of train,",
+        split=str(split),
+    )
+    refused(root, "split vla: expected one of train", split="vla")
 
 
 def refused(root: Path, message: str, version: str = "v1.0-mini", split: str = "mini_train") -> None:

@@ -104,6 +104,8 @@ def test_print_launcher_lists_runnable_lines(toy_folder: Path, capsys: pytest.Ca
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0] == "python -m lit sweep grid.yaml --arms none --seeds 7 --cell none-50-s7"
+    assert main(["sweep", "grid.yaml", "--launcher", "print", "--set", "data.roott=/there"]) == 2
+    assert "ToyDataModule has no option 'roott'; did you mean 'root'?" in capsys.readouterr().err
     assert main(["sweep", "grid.yaml", "--launcher", "pbs"]) == 2
     assert "expected one of local, print, ray, slurm; other schedulers take the lines" in capsys.readouterr().err
 

@@ -31,6 +31,12 @@ def test_instance_masks_come_first_and_grabcut_where_there_are_none() -> None:
             assert 0.9 < iou(found.mask(180, 600), frame.instances == row + 1) < 1.0
 
 
+def test_a_file_keeps_no_masks(tmp_path: Path) -> None:
+    (tmp_path / "masks").write_text("")
+    with pytest.raises(InputError, match=r"masks: a file, expected a folder that keeps masks"):
+        LabelMasks(None, str(tmp_path / "masks"))
+
+
 def test_computed_masks_are_kept_for_the_same_picture_and_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

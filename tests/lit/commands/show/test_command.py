@@ -11,6 +11,7 @@ import pytest
 from datamodules.assets.bank_writer import AssetBankWriter
 from datamodules.assets.voxels.voxel_assets import VoxelAsset
 from datamodules.errors import InputError
+from lit.cli import main as lit
 from lit.commands.show.command import main
 
 
@@ -38,6 +39,17 @@ def test_frames_of_another_split_are_not_shown_in_a_fold(tiny_world: Path) -> No
     words = ["conf/experiment/world_centernet.yaml", "--data.root", str(tiny_world), "--data.fold=[0, 2]"]
     with pytest.raises(InputError, match=r"--split val with data\.fold \[0, 2\]: a fold divides both splits"):
         main([*words, "--split", "val", "--out", "frames.png"])
+
+
+def test_what_an_injection_refuses_is_one_line(
+    tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["show", "conf/experiment/world_centernet.yaml", "--data.root", str(tiny_world), "--data.injection"]
+    words += ["conf/injection/mesh.yaml", "--data.injection.count=[4, 2]", "--out", str(tmp_path / "frames.png")]
+    assert lit(words) == 2
+    assert capsys.readouterr().err == (
+        "error: injection count (4, 2): expected 0 <= least <= most; correct injection.count\n"
+    )
 
 
 def test_an_experiment_whose_split_is_a_file_is_shown_without_naming_it(tiny_surround: Path, tmp_path: Path) -> None:
