@@ -19,19 +19,26 @@ from lit.leaderboard.rows import Ranked, rivals
 EFFECT = 2.0  # points of a hundred that a comparison should be able to tell
 
 
-def mean_text(entry: dict[str, Any]) -> str:
+def digits_of(metric: str) -> int:
+    """Digits behind the point: nuScenes states shares of one, the others points of a hundred."""
+    return 3 if metric.startswith("nuscenes/") else 2
+
+
+def mean_text(entry: dict[str, Any], metric: str = "") -> str:
     """``12.3 ± 0.4``, without the deviation for one seed."""
-    return f"{entry['mean']:.2f}" + (f" ± {entry['std']:.2f}" if entry["std"] is not None else "")
+    digits = digits_of(metric)
+    return f"{entry['mean']:.{digits}f}" + (f" ± {entry['std']:.{digits}f}" if entry["std"] is not None else "")
 
 
-def difference_text(found: dict[str, Any] | None) -> str:
+def difference_text(found: dict[str, Any] | None, metric: str = "") -> str:
     """``+1.2 [+0.3, +2.1] p=0.01 (Holm 0.03)``, the last for planned comparisons; a dash without a comparison."""
     if found is None:
         return "–"
-    text = f"{found['delta']:+.2f}"
+    digits = digits_of(metric)
+    text = f"{found['delta']:+.{digits}f}"
     if found["low"] is None:
         return text
-    text += f" [{found['low']:+.2f}, {found['high']:+.2f}] p={found['p']:.2g}"
+    text += f" [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}] p={found['p']:.2g}"
     return text if found["holm"] is None else f"{text} (Holm {found['holm']:.2g})"
 
 
@@ -58,7 +65,7 @@ def table_cells(
     cells = []
     for row in rows:
         if entry := row["metrics"].get(metric):
-            differences = [difference_text(entry["vs"].get(arm)) for arm in against]
+            differences = [difference_text(entry["vs"].get(arm), metric) for arm in against]
             worth, place = worth_text(row["frames_equivalent"].get(metric)), f"{row['dataset']} {row['split']}"
             seeds = str(len(row["seeds"])) + "*" * bool(row["flags"])
             line = [
@@ -66,7 +73,7 @@ def table_cells(
                 row["arm"],
                 frames_cell(row),
                 seeds,
-                mean_text(entry),
+                mean_text(entry, metric),
                 *differences,
                 worth,
                 distinct_text(row),
@@ -100,14 +107,15 @@ def planned_cells(board: Board) -> tuple[list[str], list[list[str]]]:
         "by seeds and scenes",
         "Holm p",
     ]
-    cells = []
+    cells, digits = [], digits_of(board.headline)
     for entry in board.planned:
         found = entry["difference"]
         seeds = f"{len(found['seeds']) if found else 0} of {len(board.design.seeds)}"
         scenes = found and found.get("two_level")
-        span = "[{:+.2f}, {:+.2f}]".format(*scenes["both"]) if scenes and scenes["both"] else "–"
+        both = scenes and scenes["both"]
+        span = f"[{both[0]:+.{digits}f}, {both[1]:+.{digits}f}]" if both else "–"
         adjusted = "–" if not found or found["holm"] is None else f"{found['holm']:.2g}"
-        plain = difference_text({**found, "holm": None} if found else None)
+        plain = difference_text({**found, "holm": None} if found else None, board.headline)
         place, pair = f"{entry['dataset']} {entry['split']}", f"{entry['arm']} - {entry['rival']}"
         cells.append([place, str(entry["frames"] or "all"), pair, seeds, plain, span, adjusted])
     return header, cells

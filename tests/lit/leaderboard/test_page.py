@@ -6,6 +6,7 @@ from typing import Any
 
 from lit.leaderboard.charts import arm_colours, bars, curve, forest
 from lit.leaderboard.page import show_page
+from lit.leaderboard.tables import difference_text, mean_text
 
 METRIC = "car/3d/moderate/0.5"
 
@@ -41,3 +42,12 @@ def test_captions_are_text() -> None:
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
     assert "data:image/png;base64,iVBORw==" in page
+
+
+def test_shares_of_one_have_a_digit_more_than_points_of_a_hundred() -> None:
+    entry = {"mean": 0.0744, "std": 0.0118}
+    found = {"delta": 0.0886, "low": -0.0012, "high": 0.1784, "p": 0.0512, "holm": 0.2}
+    assert mean_text(entry, "nuscenes/car/AP") == "0.074 ± 0.012"
+    assert difference_text(found, "nuscenes/car/AP") == "+0.089 [-0.001, +0.178] p=0.051 (Holm 0.2)"
+    assert mean_text(entry, "car/3d/moderate/0.5") == "0.07 ± 0.01"
+    assert difference_text(found, "car/3d/moderate/0.5") == "+0.09 [-0.00, +0.18] p=0.051 (Holm 0.2)"
