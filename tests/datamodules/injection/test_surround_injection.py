@@ -16,7 +16,7 @@ from datamodules.injection import surround_injection
 from datamodules.injection.compositing import Compositor, Placed
 from datamodules.injection.injection import Injection
 from datamodules.injection.placement import Placement
-from datamodules.injection.surround_injection import SurroundInjection
+from datamodules.injection.surround_injection import Planned, SurroundInjection
 from datamodules.injection.surround_site import OWN_CAR, SurroundSite
 from datamodules.nuscenes import datamodule
 from datamodules.nuscenes.datamodule import NuscenesDataset
@@ -90,7 +90,12 @@ def test_one_plan_serves_all_pictures_of_a_sample(
     alone = [inject(reader.read(k), injection()).image.tobytes() for k in range(6)]
     together, made = injection(), []
     plan = together.plan
-    monkeypatch.setattr(together, "plan", lambda *words: (made.append(words), plan(*words))[1])
+
+    def counting(*words: Any) -> list[Planned]:
+        made.append(words)
+        return plan(*words)
+
+    monkeypatch.setattr(together, "plan", counting)
     for k in (3, 0, 5, 1, 4, 2):
         assert inject(reader.read(k), together).image.tobytes() == alone[k]
     assert len(made) == 1
