@@ -32,7 +32,7 @@ arms:
     options: {data.injection: null}
   lift3d:
     frames: [50]
-    options: {data.injection: injection.yaml}
+    options: {data.injection: INJECTED}
 prepare:
   - name: world
     command: prepare world --root ${data.root} --train 60 --val 150
@@ -58,7 +58,8 @@ def make(folder: Path) -> None:
     """A grid, its experiment and an injection."""
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     (folder / "injection.yaml").write_text(INJECTION)
-    (folder / "grid.yaml").write_text(GRID.replace("EXPERIMENT", str(folder / "experiment.yaml")))
+    grid = GRID.replace("EXPERIMENT", str(folder / "experiment.yaml"))
+    (folder / "grid.yaml").write_text(grid.replace("INJECTED", str(folder / "injection.yaml")))
 
 
 def read_commands(folder: Path) -> Any:
