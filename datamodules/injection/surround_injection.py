@@ -13,7 +13,6 @@ scene) share. Each picture, wherever and in whatever order it is loaded, therefo
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -53,7 +52,7 @@ class SurroundInjection(Injection):
     ) -> None:
         super().__init__(*arguments, **options)
         self.persistent, self.classes = persistent, classes or {}
-        self._plans: OrderedDict[tuple[str, str], tuple[list[Planned], Any]] = OrderedDict()
+        self._plans: dict[tuple[str, str], tuple[list[Planned], Any]] = {}
 
     def bind(self, frames: LabelledFrames) -> None:
         super().bind(frames)
@@ -91,14 +90,11 @@ class SurroundInjection(Injection):
     def _kept_plan(self, surround: Surround, frame: Frame, rng: np.random.Generator) -> list[Planned]:
         """The plan, kept from another picture of the moment; ``rng`` goes on behind it either way."""
         asked = surround.moment.token, repr(rng.bit_generator.state)
-        if asked in self._plans:
-            self._plans.move_to_end(asked)
-            planned, rng.bit_generator.state = self._plans[asked]
-            return planned
-        planned = self.plan(surround, frame, rng)
-        self._plans[asked] = planned, rng.bit_generator.state
-        while len(self._plans) > PLANS:
-            self._plans.popitem(last=False)
+        if asked not in self._plans:
+            while len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))  # the oldest: passes gone by are not asked for again
+            self._plans[asked] = self.plan(surround, frame, rng), rng.bit_generator.state
+        planned, rng.bit_generator.state = self._plans[asked]
         return planned
 
     def plan(self, surround: Surround, frame: Frame, rng: np.random.Generator) -> list[Planned]:

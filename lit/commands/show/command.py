@@ -110,7 +110,7 @@ def frame_pictures(pairs: list[tuple[Frame, Frame]], config: Path) -> tuple[str,
         )
         both = [annotated(before, boxes=False), annotated(after, boxes=False), annotated(after)]
         pictures.append((caption, png(stacked(both))))
-    title = f"Injection of {config.name}, in frames as stored: data.augment and data.size come after it"
+    title = f"Injection of {config.name}, in frames as stored, without data.augment and data.size"
     return title, pictures, injected_sheet([after for _, after in pairs])
 
 

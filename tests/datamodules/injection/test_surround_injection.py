@@ -83,9 +83,7 @@ def test_pictures_do_not_depend_on_their_order(reader: NuscenesDataset, samples:
     )
 
 
-def test_one_plan_serves_all_pictures_of_a_sample(
-    reader: NuscenesDataset, samples: LazySamples, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_plan_serves_all_pictures_of_a_sample(reader: NuscenesDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept plan changes no picture: not after the other cameras', not after being pushed out."""
     alone = [inject(reader.read(k), injection()).image.tobytes() for k in range(6)]
     together, made = injection(), []
